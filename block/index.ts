@@ -1,0 +1,14 @@
+/**
+ * Plain disks and what wraps them: the one interface {@link BlockSource} and its implementations that know no
+ * image format.
+ *
+ * Terms: an *extent* is a range of a disk with one kind (data, zero, hole); a *hole* is a range that no layer
+ * has allocated; an *identity* tells one state of a file from another.
+ *
+ * @module
+ */
+export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
+export { MemorySource } from './memory.ts';
+export { deviceNumber, RawFile } from './raw-file.ts';
+export { type BlockSource, checkRange, type Extent, type ExtentKind } from './source.ts';
+export { isZero } from './zero.ts';
