@@ -1,0 +1,161 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fromSystem } from '../errors/index.ts';
+import { passPoint } from './points.ts';
+import { forgetUnfinished, watchUnfinished } from './temporary.ts';
+
+/** What kind of file this is, the first half of the names of its points: `loose`, `pack`, `index`, … */
+export type FileKind = string;
+
+export interface PendingFileOptions {
+  /** Prefix of the temporary name; git removes what begins with `tmp_` in its object folders. */
+  readonly prefix?: string;
+  /** Permission bits before the umask; git makes objects read-only. */
+  readonly mode?: number;
+}
+
+/**
+ * A file that is being written under a temporary name in the folder where it will live: written, fsynced, then renamed into
+ * place, so that nobody ever sees a part of it.
+ *
+ * A failure at any step leaves the temporary file to {@link PendingFile.discard}.
+ */
+export class PendingFile {
+  readonly kind: FileKind;
+  /** The temporary path. */
+  readonly path: string;
+  readonly #handle: FileHandle;
+  #open = true;
+
+  private constructor(kind: FileKind, path: string, handle: FileHandle) {
+    this.kind = kind;
+    this.path = path;
+    this.#handle = handle;
+  }
+
+  /** Makes the temporary file in `folder`. @throws ImgstoreError `IO`. */
+  static async create(
+    kind: FileKind,
+    folder: string,
+    options: PendingFileOptions = {},
+  ): Promise<PendingFile> {
+    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}_${randomBytes(6).toString('hex')}`);
+    watchUnfinished(path);
+    try {
+      passPoint(`${kind}.create`, path);
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+      return new PendingFile(kind, path, await open(path, flags, options.mode ?? 0o666));
+    } catch (error) {
+      forgetUnfinished(path);
+      throw fromSystem(error, path);
+    }
+  }
+
+  /** The descriptor: worker threads write through it at offsets of their own. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  /** Writes all of `bytes` at `offset`. @throws ImgstoreError `IO` (no space, …). */
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    try {
+      passPoint(`${this.kind}.write`, this.path);
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, offset + done);
+        done += bytesWritten;
+      }
+    } catch (error) {
+      throw fromSystem(error, this.path);
+    }
+  }
+
+  /** Reads back what was written. Returns the number of bytes read, less than asked for only at the end. */
+  async read(offset: number, into: Uint8Array): Promise<number> {
+    const { bytesRead } = await this.#handle.read(into, 0, into.length, offset);
+    return bytesRead;
+  }
+
+  /** Sets the length; what was never written reads as zeros and takes no room. */
+  async truncate(size: number): Promise<void> {
+    try {
+      passPoint(`${this.kind}.write`, this.path);
+      await this.#handle.truncate(size);
+    } catch (error) {
+      throw fromSystem(error, this.path);
+    }
+  }
+
+  /** Makes what was written last through a power failure. */
+  async sync(): Promise<void> {
+    try {
+      passPoint(`${this.kind}.fsync`, this.path);
+      await this.#handle.sync();
+    } catch (error) {
+      throw fromSystem(error, this.path);
+    }
+  }
+
+  /**
+   * Gives the file its name, over whatever has it. The caller fsyncs the file before and its folder after, once for many files.
+   */
+  async rename(path: string): Promise<void> {
+    await this.#close();
+    try {
+      passPoint(`${this.kind}.rename`, path);
+      await rename(this.path, path);
+      forgetUnfinished(this.path);
+    } catch (error) {
+      throw fromSystem(error, path);
+    }
+  }
+
+  /** Removes the temporary file, if it still is one. Never throws: it runs on the way out of a failure. */
+  async discard(): Promise<void> {
+    try {
+      await this.#close();
+      await rm(this.path, { force: true });
+      forgetUnfinished(this.path);
+    } catch {
+      // stays under watch: the exit handler tries once more
+    }
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    await this.#handle.close();
+  }
+}
+
+/**
+ * Makes renames and removals in a folder last through a power failure.
+ * @param kind names the point, as in {@link PendingFile}
+ */
+export async function syncFolder(kind: FileKind, path: string): Promise<void> {
+  passPoint(`${kind}.fsync-folder`, path);
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, constants.O_RDONLY);
+    await handle.sync();
+  } catch (error) {
+    throw fromSystem(error, path);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Writes a whole file so that readers see the old one or the new one and nothing between. */
+export async function writeWholeFile(kind: FileKind, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await PendingFile.create(kind, dirname(path));
+  try {
+    await file.write(0, bytes);
+    await file.sync();
+    await file.rename(path);
+  } catch (error) {
+    await file.discard();
+    throw error;
+  }
+  await syncFolder(kind, dirname(path));
+}

@@ -1,0 +1,41 @@
+import { deflate, Z_OK, Z_STREAM_END, Z_SYNC_FLUSH, ZStream, zlibInflate, zlibInflateInit } from 'pako';
+import { type DeflateCodec, damagedStream, mostInflated, PREFIX_STREAM_BYTES } from './deflate.ts';
+
+type Level = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
+
+/** zlib in JavaScript: deflates 49 MB/s a core at level 1, runs anywhere, and is the oracle for the native one. */
+export const pakoDeflate: DeflateCodec = {
+  name: 'pako',
+
+  deflate(data, level) {
+    return deflate(data, { level: level as Level });
+  },
+
+  inflate(stream, size) {
+    // One byte more than the size, so that a stream that holds more shows it.
+    const { status, data, message } = inflateInto(stream, size + 1);
+    if (data.length > size) throw damagedStream('holds more data', size);
+    if (status !== Z_STREAM_END) throw damagedStream(message || 'unexpected end of file', size);
+    if (data.length < size) throw damagedStream(`holds ${data.length} bytes`, size);
+    return data;
+  },
+
+  inflatePrefix(stream) {
+    const start = stream.subarray(0, PREFIX_STREAM_BYTES);
+    const { status, data, message } = inflateInto(start, mostInflated(start.length));
+    if (status !== Z_OK && status !== Z_STREAM_END) throw damagedStream(message || 'not a zlib stream');
+    return data;
+  },
+};
+
+/** Inflates what `stream` gives, at most `room` bytes of it. */
+function inflateInto(stream: Uint8Array, room: number) {
+  const z = new ZStream();
+  zlibInflateInit(z);
+  z.input = stream;
+  z.avail_in = stream.length;
+  z.output = new Uint8Array(room);
+  z.avail_out = room;
+  const status = zlibInflate(z, Z_SYNC_FLUSH);
+  return { status, data: z.output.subarray(0, z.total_out), message: z.msg };
+}

@@ -1,0 +1,44 @@
+import { ImgstoreError } from '../../errors/index.ts';
+
+/**
+ * One implementation of the zlib format (RFC 1950 around RFC 1951). Streams differ between implementations and
+ * levels; what they inflate to does not. One conformance suite runs over all.
+ */
+export interface DeflateCodec {
+  readonly name: string;
+  /** A whole zlib stream of `data`. `level` is 0 (stored) to 9. */
+  deflate(data: Uint8Array, level: number): Uint8Array;
+  /**
+   * The `size` bytes that the zlib stream at the start of `stream` holds. Bytes behind its end are ignored, as a pack
+   * holds streams whose length is written nowhere.
+   * @throws ImgstoreError `DAMAGED` when the stream is broken, cut short, or holds more or less than `size` bytes.
+   */
+  inflate(stream: Uint8Array, size: number): Uint8Array;
+  /**
+   * The first bytes that the start of a zlib stream holds: as many as {@link PREFIX_STREAM_BYTES} of it give.
+   * @throws ImgstoreError `DAMAGED` when they are no zlib stream.
+   */
+  inflatePrefix(stream: Uint8Array): Uint8Array;
+}
+
+/**
+ * How much of a stream {@link DeflateCodec.inflatePrefix} looks at. Deflate expands at most 1032 times, so the answer is at
+ * most 132 KB whatever the stream says.
+ */
+export const PREFIX_STREAM_BYTES = 128;
+
+/** The most that `length` bytes of a zlib stream can hold: no size beyond it is worth allocating. */
+export function mostInflated(length: number): number {
+  return length * 1032;
+}
+
+/** The error that every codec throws for a stream it cannot take; `size` is what was to come out of it. */
+export function damagedStream(reason: string, size?: number, cause?: unknown): ImgstoreError {
+  const wanted = size === undefined ? '' : ` (${size} bytes were to come)`;
+  return new ImgstoreError(
+    'DAMAGED',
+    `deflated data is not valid: ${reason}${wanted}`,
+    { reason, size },
+    cause,
+  );
+}

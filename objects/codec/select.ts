@@ -1,0 +1,39 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import type { DeflateCodec } from './deflate.ts';
+import { nodeDeflate } from './deflate-node.ts';
+import { pakoDeflate } from './deflate-pako.ts';
+import type { HashCodec } from './hash.ts';
+import { nobleHash } from './hash-noble.ts';
+import { nodeHash } from './hash-node.ts';
+
+/** A hash and a deflate implementation that are used together. */
+export interface Codecs {
+  readonly hash: HashCodec;
+  readonly deflate: DeflateCodec;
+}
+
+/** OpenSSL and zlib, as Node brings them. */
+export const nativeCodecs: Codecs = { hash: nodeHash, deflate: nodeDeflate };
+/** JavaScript throughout: independent of the native code, so a second opinion on every byte of a store. */
+export const portableCodecs: Codecs = { hash: nobleHash, deflate: pakoDeflate };
+
+/**
+ * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default) or `portable`. Worker threads see
+ * the same environment, so they choose alike.
+ */
+export function selectCodecs(environment: NodeJS.ProcessEnv = process.env): Codecs {
+  const choice = environment.IMGSTORE_CODECS ?? 'native';
+  if (choice === 'native') return nativeCodecs;
+  if (choice === 'portable') return portableCodecs;
+  throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native' nor 'portable'`, {
+    value: choice,
+  });
+}
+
+let selected: Codecs | undefined;
+
+/** The result of {@link selectCodecs}, made once. */
+export function codecs(): Codecs {
+  selected ??= selectCodecs();
+  return selected;
+}

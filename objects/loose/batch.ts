@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fromSystem } from '../../errors/index.ts';
+import { PendingFile, syncFolder } from '../../files/index.ts';
+import type { ObjectId } from '../id.ts';
+import type { LooseObjects } from './folder.ts';
+
+/** How many files are written and fsynced at a time; Node's thread pool has four threads. */
+const PARALLEL = 8;
+
+/** Permission bits of an object's file: nobody has a reason to write to it again. */
+const OBJECT_MODE = 0o444;
+
+/**
+ * Loose objects that become visible together: all are written and fsynced under temporary names first, in parallel, so that
+ * the file system can join their journal commits into few; then renamed; then their folders are fsynced, each once.
+ */
+export class LooseBatch {
+  readonly #loose: LooseObjects;
+  readonly #files: { readonly path: string; readonly file: PendingFile }[] = [];
+
+  constructor(loose: LooseObjects) {
+    this.#loose = loose;
+  }
+
+  /** Writes the files (from {@link looseFromDeflated}) under temporary names. @throws ImgstoreError `IO`. */
+  async write(objects: readonly { readonly id: ObjectId; readonly file: Uint8Array }[]): Promise<void> {
+    await inParallel(objects, async ({ id, file: bytes }) => {
+      const path = this.#loose.path(id);
+      const folder = dirname(path);
+      await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+        throw fromSystem(error, folder);
+      });
+      const file = await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
+      this.#files.push({ path, file });
+      await file.write(0, bytes);
+      await file.sync();
+    });
+  }
+
+  /** Gives the files their names. @throws ImgstoreError `IO`; what was renamed by then stays, as unreachable objects. */
+  async publish(): Promise<void> {
+    const folders = new Set<string>();
+    for (const { path, file } of this.#files) {
+      // Another process may have stored the same object meanwhile; its file is as good as ours.
+      if (existsSync(path)) await file.discard();
+      else await file.rename(path);
+      folders.add(dirname(path));
+    }
+    this.#files.length = 0;
+    await inParallel([...folders, this.#loose.folder], (folder) => syncFolder('loose', folder));
+  }
+
+  /** Removes what was not published. Never throws. */
+  async discard(): Promise<void> {
+    for (const { file } of this.#files) await file.discard();
+    this.#files.length = 0;
+  }
+}
+
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    for (let item = items[next++]; item !== undefined; item = items[next++]) await work(item);
+  };
+  // All workers are waited for even when one fails, so that no file is made after the batch was discarded.
+  const results = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}

@@ -1,0 +1,60 @@
+import type { ObjectId } from '../id.ts';
+import { clustersPerSlot, FAN_OUT, type MapRoot } from './geometry.ts';
+import { emptyNode, type MapNode, parseNode } from './node.ts';
+import type { ReadTree } from './walk.ts';
+
+/** One cluster whose bytes differ between two maps; an undefined side is zeros. */
+export interface MapChange {
+  readonly cluster: number;
+  readonly before: ObjectId | undefined;
+  readonly after: ObjectId | undefined;
+}
+
+/**
+ * The clusters that differ between two maps, in order. Subtrees with equal ids are equal and never read, so the cost is that of what changed.
+ * Maps of different heights are compared as if the lower stood in slot `00` of the higher, which is what growth makes of it.
+ */
+export async function* diffMaps(read: ReadTree, before: MapRoot, after: MapRoot): AsyncGenerator<MapChange> {
+  const level = Math.max(before.levels, after.levels);
+  yield* diffNodes(read, { root: before, level }, { root: after, level }, level, 0);
+}
+
+/** A place in a map: a real node, or a level above the map's own root, where only slot `00` leads anywhere. */
+interface Place {
+  readonly root: MapRoot;
+  readonly level: number;
+}
+
+async function* diffNodes(
+  read: ReadTree,
+  a: Place,
+  b: Place,
+  level: number,
+  first: number,
+): AsyncGenerator<MapChange> {
+  if (a.root.id === b.root.id && a.root.levels === b.root.levels) return;
+  const before = await load(read, a);
+  const after = await load(read, b);
+  const span = clustersPerSlot(level);
+  for (let slot = 0; slot < FAN_OUT; slot++) {
+    const x = before[slot];
+    const y = after[slot];
+    if (level === 1) {
+      if (x !== y) yield { cluster: first + slot, before: x, after: y };
+    } else if (x !== y || (slot === 0 && a.root.levels !== b.root.levels)) {
+      yield* diffNodes(read, below(a, x, slot), below(b, y, slot), level - 1, first + slot * span);
+    }
+  }
+}
+
+function below(place: Place, id: ObjectId | undefined, slot: number): Place {
+  const level = place.level - 1;
+  if (slot === 0 && place.root.levels < place.level) return { root: place.root, level };
+  return { root: { id, levels: level }, level };
+}
+
+async function load(read: ReadTree, place: Place): Promise<MapNode> {
+  const { id, levels } = place.root;
+  if (id === undefined || levels < place.level) return emptyNode();
+  return parseNode(await read(id), levels);
+}

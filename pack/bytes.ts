@@ -1,0 +1,127 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { fromSystem, ImgstoreError } from '../errors/index.ts';
+
+/** Bytes that are looked at here and there: a file through a page cache, or memory. */
+export interface ByteView {
+  /** Where they come from, for messages. */
+  readonly name: string;
+  readonly size: number;
+  /**
+   * The bytes [offset, offset + length), valid until the next call.
+   * @throws ImgstoreError `DAMAGED` when they are not all there.
+   */
+  bytes(offset: number, length: number): Buffer;
+}
+
+/** Bytes in memory. */
+export class MemoryBytes implements ByteView {
+  readonly name: string;
+  readonly #bytes: Buffer;
+
+  constructor(name: string, bytes: Uint8Array) {
+    this.name = name;
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  bytes(offset: number, length: number): Buffer {
+    requireWithin(this, offset, length);
+    return this.#bytes.subarray(offset, offset + length);
+  }
+}
+
+/** Bytes of one page: a look-up in an index of a million objects touches three or four of them. */
+const PAGE_BYTES = 64 * 1024;
+
+/** Pages of all files together: 32 MiB, however many indexes a store has and however long they are. */
+const MOST_PAGES = 512;
+
+/** Least recently used first, as a Map keeps its order of insertion. */
+const pages = new Map<string, Buffer>();
+
+/** Tells the pages of one open file from those of another, also when both had the same name. */
+let nextFile = 0;
+
+/** A file read by page, with the pages of all such files in one bounded cache. Files must not change: packs and indexes never do. */
+export class FileBytes implements ByteView {
+  readonly name: string;
+  readonly size: number;
+  /** Worker threads of this process may read from it too. */
+  readonly fd: number;
+  readonly #number = nextFile++;
+  #open = true;
+
+  constructor(path: string) {
+    this.name = path;
+    try {
+      this.fd = openSync(path, 'r');
+    } catch (error) {
+      throw fromSystem(error, path);
+    }
+    this.size = fstatSync(this.fd).size;
+  }
+
+  bytes(offset: number, length: number): Buffer {
+    requireWithin(this, offset, length);
+    const first = Math.floor(offset / PAGE_BYTES);
+    const start = offset - first * PAGE_BYTES;
+    if (start + length <= PAGE_BYTES) return this.#page(first).subarray(start, start + length);
+    const joined = Buffer.allocUnsafe(length);
+    this.readInto(joined, offset);
+    return joined;
+  }
+
+  /** Fills `into` past the cache, for bytes that are read once. @throws ImgstoreError `DAMAGED`, `IO`. */
+  readInto(into: Buffer, offset: number): void {
+    requireWithin(this, offset, into.length);
+    try {
+      for (let done = 0; done < into.length; ) {
+        const count = readSync(this.fd, into, done, into.length - done, offset + done);
+        if (count === 0)
+          throw new ImgstoreError('DAMAGED', `${this.name}: became shorter`, { path: this.name });
+        done += count;
+      }
+    } catch (error) {
+      throw fromSystem(error, this.name);
+    }
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.fd);
+  }
+
+  #page(number: number): Buffer {
+    const key = `${this.#number}:${number}`;
+    let page = pages.get(key);
+    if (page === undefined) {
+      const offset = number * PAGE_BYTES;
+      page = Buffer.allocUnsafe(Math.min(PAGE_BYTES, this.size - offset));
+      this.readInto(page, offset);
+      if (pages.size >= MOST_PAGES) pages.delete(pages.keys().next().value as string);
+    } else {
+      pages.delete(key);
+    }
+    pages.set(key, page);
+    return page;
+  }
+}
+
+function requireWithin(view: ByteView, offset: number, length: number): void {
+  if (offset < 0 || offset > view.size - length) {
+    throw new ImgstoreError(
+      'DAMAGED',
+      `${view.name}: cut short: ${length} bytes at ${offset} of ${view.size}`,
+      {
+        path: view.name,
+        offset,
+        length,
+        size: view.size,
+      },
+    );
+  }
+}

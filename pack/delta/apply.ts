@@ -1,0 +1,86 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { MOST_OBJECT_BYTES } from '../../objects/index.ts';
+
+/**
+ * Deltas (git: gitformat-pack, "Deltified representation"): the size of the base and of the result, 7 bits a byte, lowest first; then
+ *
+ * ```text
+ * 1xxxxxxx  copy: bits 0–3 say which bytes of the offset follow, bits 4–6 which of the size; size 0 is 64 KiB
+ * 0xxxxxxx  insert the next x bytes; x = 0 is reserved
+ * ```
+ */
+const COPY = 0x80;
+const COPY_SIZE_OF_ZERO = 0x10000;
+
+/** The result's size as the delta says it, before anything is allocated. @throws ImgstoreError `DAMAGED`. */
+export function deltaSizes(delta: Uint8Array): {
+  readonly base: number;
+  readonly result: number;
+  readonly at: number;
+} {
+  const base = readSize(delta, 0);
+  const result = readSize(delta, base.at);
+  return { base: base.size, result: result.size, at: result.at };
+}
+
+/**
+ * What `delta` makes of `base`.
+ * @throws ImgstoreError `DAMAGED` when a size, an offset or an instruction does not fit.
+ */
+export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
+  const sizes = deltaSizes(delta);
+  if (sizes.base !== base.length) throw damaged(`is for a base of ${sizes.base} bytes, not ${base.length}`);
+  if (sizes.result > Math.min(mostFromDelta(delta.length), MOST_OBJECT_BYTES))
+    throw damaged(`of ${delta.length} bytes says that it makes ${sizes.result}`);
+  const result = Buffer.allocUnsafe(sizes.result);
+  let to = 0;
+  let at = sizes.at;
+  while (at < delta.length) {
+    const instruction = delta[at++]!;
+    let from: Uint8Array;
+    if (instruction & COPY) {
+      let offset = 0;
+      let size = 0;
+      for (let byte = 0; byte < 4; byte++)
+        if (instruction & (1 << byte)) offset += delta[at++]! * 2 ** (8 * byte);
+      for (let byte = 0; byte < 3; byte++)
+        if (instruction & (0x10 << byte)) size += delta[at++]! * 2 ** (8 * byte);
+      if (size === 0) size = COPY_SIZE_OF_ZERO;
+      // A read past the delta's end made NaN, which fails here.
+      if (!(offset + size <= base.length))
+        throw damaged(`copies ${size} bytes at ${offset} of a base of ${base.length}`);
+      from = base.subarray(offset, offset + size);
+    } else {
+      if (instruction === 0) throw damaged('has the reserved instruction 0');
+      if (at + instruction > delta.length) throw damaged('is cut short');
+      from = delta.subarray(at, at + instruction);
+      at += instruction;
+    }
+    if (to + from.length > result.length) throw damaged(`makes more than ${result.length} bytes`);
+    result.set(from, to);
+    to += from.length;
+  }
+  if (to !== result.length) throw damaged(`makes ${to} bytes, not ${result.length}`);
+  return result;
+}
+
+/** A copy of 2^24 − 1 bytes takes 4 at least: a larger result than that allows is a lie. */
+function mostFromDelta(length: number): number {
+  return length * (2 ** 24 / 4);
+}
+
+function readSize(delta: Uint8Array, start: number): { readonly size: number; readonly at: number } {
+  let size = 0;
+  let at = start;
+  for (let scale = 1; ; scale *= 128) {
+    const byte = delta[at++];
+    if (byte === undefined) throw damaged('is cut short');
+    size += (byte & 0x7f) * scale;
+    if (!Number.isSafeInteger(size)) throw damaged('has a size beyond 2^53');
+    if (!(byte & 0x80)) return { size, at };
+  }
+}
+
+function damaged(reason: string): ImgstoreError {
+  return new ImgstoreError('DAMAGED', `a delta ${reason}`, { reason });
+}

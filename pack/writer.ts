@@ -1,0 +1,190 @@
+import { crc32 } from 'node:zlib';
+import { type FileKind, PendingFile, syncFolder } from '../files/index.ts';
+import { codecs, idToBytes, type ObjectId, type ObjectType } from '../objects/index.ts';
+import { FileBytes } from './bytes.ts';
+import { encodeEntryHead } from './entry.ts';
+import { EntryTable } from './entry-table.ts';
+import { encodePackHeader } from './header.ts';
+import { encodeIdx } from './idx/encode.ts';
+import { Idx } from './idx/idx.ts';
+import { encodeRev } from './rev.ts';
+
+/** Entries are gathered into writes of about this size. */
+const WRITE_BYTES = 4 * 1024 * 1024;
+
+/** Permission bits: packs never change. */
+const PACK_MODE = 0o444;
+
+/** An object ready to be packed: deflated, whole. */
+export interface PackableObject {
+  readonly id: ObjectId;
+  readonly type: ObjectType;
+  /** Bytes of `deflated` inflated. */
+  readonly size: number;
+  /** A zlib stream of the object's data. */
+  readonly deflated: Uint8Array;
+}
+
+/**
+ * Writes objects into a new pack as they come. The pack's header says how many there are, which is known only at the end: it is
+ * written then, and the file is read back once for the checksum.
+ */
+export class PackWriter {
+  readonly #folder: string;
+  readonly #file: PendingFile;
+  readonly #table = new EntryTable();
+  #buffered: Uint8Array[] = [];
+  #bufferedBytes = 0;
+  #end = 0;
+
+  private constructor(folder: string, file: PendingFile) {
+    this.#folder = folder;
+    this.#file = file;
+  }
+
+  /** Begins a pack in `folder` (a store's `objects/pack`) under a temporary name. */
+  static async create(folder: string): Promise<PackWriter> {
+    const writer = new PackWriter(folder, await create('pack', folder));
+    await writer.#append(encodePackHeader(0));
+    return writer;
+  }
+
+  /** Number of objects so far. */
+  get count(): number {
+    return this.#table.count;
+  }
+
+  /** Bytes so far. */
+  get bytes(): number {
+    return this.#end;
+  }
+
+  /** Adds an object. The caller sees to it that no id comes twice. */
+  async add(object: PackableObject): Promise<void> {
+    const head = encodeEntryHead(object.type, object.size);
+    this.#table.add(idToBytes(object.id), crc32(object.deflated, crc32(head)), this.#end);
+    await this.#append(head);
+    await this.#append(object.deflated);
+  }
+
+  /** Completes pack, index and reverse index, fsynced, still under temporary names. */
+  async finish(): Promise<PendingPack> {
+    await this.#flush();
+    await this.#file.write(0, encodePackHeader(this.#table.count));
+    const checksum = await this.#checksum();
+    await this.#file.write(this.#end, checksum);
+    await this.#file.sync();
+
+    const order = this.#table.byId();
+    const rev = encodeRev(packOrder(order), checksum);
+    const idx = encodeIdx(this.#table, order, checksum);
+    const pending: PendingFile[] = [this.#file];
+    try {
+      pending.push(await writeBeside('rev', this.#folder, rev));
+      pending.push(await writeBeside('idx', this.#folder, idx));
+      const fileBytes = this.#end + checksum.length + rev.length + idx.length;
+      return new PendingPack(this.#folder, Buffer.from(checksum).toString('hex'), fileBytes, pending);
+    } catch (error) {
+      for (const file of pending) await file.discard();
+      throw error;
+    }
+  }
+
+  /** Removes what was written. Never throws. */
+  async discard(): Promise<void> {
+    await this.#file.discard();
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    this.#buffered.push(bytes);
+    this.#bufferedBytes += bytes.length;
+    this.#end += bytes.length;
+    if (this.#bufferedBytes >= WRITE_BYTES) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = Buffer.concat(this.#buffered, this.#bufferedBytes);
+    const at = this.#end - bytes.length;
+    this.#buffered = [];
+    this.#bufferedBytes = 0;
+    await this.#file.write(at, bytes);
+  }
+
+  async #checksum(): Promise<Uint8Array> {
+    const hash = codecs().hash.create();
+    const chunk = Buffer.allocUnsafe(WRITE_BYTES);
+    for (let at = 0; at < this.#end; ) {
+      const read = await this.#file.read(at, chunk.subarray(0, Math.min(chunk.length, this.#end - at)));
+      hash.update(chunk.subarray(0, read));
+      at += read;
+    }
+    return hash.digest();
+  }
+}
+
+/** A pack that is complete but has no name yet, so that no reader sees it. */
+export class PendingPack {
+  /** The pack's checksum in hex: git names packs by it. */
+  readonly checksum: string;
+  /** Bytes of pack, reverse index and index. */
+  readonly fileBytes: number;
+  readonly #folder: string;
+  /** In the order of renaming: the index last, as it is what makes a pack visible. */
+  readonly #files: readonly PendingFile[];
+  readonly #idxFile: FileBytes;
+  readonly #idx: Idx;
+
+  constructor(folder: string, checksum: string, fileBytes: number, files: readonly PendingFile[]) {
+    this.#folder = folder;
+    this.checksum = checksum;
+    this.fileBytes = fileBytes;
+    this.#files = files;
+    this.#idxFile = new FileBytes(files.at(-1)!.path);
+    this.#idx = new Idx(this.#idxFile);
+  }
+
+  /** Whether an object is in it. */
+  has(id: ObjectId): boolean {
+    return this.#idx.find(id) !== undefined;
+  }
+
+  /** Gives the files their names and returns the path without ending. */
+  async publish(): Promise<string> {
+    const stem = `${this.#folder}/pack-${this.checksum}`;
+    this.#idxFile.close();
+    for (const file of this.#files) await file.rename(`${stem}.${file.kind}`);
+    await syncFolder('pack', this.#folder);
+    return stem;
+  }
+
+  /** Removes the files. Never throws. */
+  async discard(): Promise<void> {
+    this.#idxFile.close();
+    for (const file of this.#files) await file.discard();
+  }
+}
+
+function create(kind: FileKind, folder: string): Promise<PendingFile> {
+  return PendingFile.create(kind, folder, { prefix: 'tmp_', mode: PACK_MODE });
+}
+
+async function writeBeside(kind: FileKind, folder: string, bytes: Uint8Array): Promise<PendingFile> {
+  const file = await create(kind, folder);
+  try {
+    await file.write(0, bytes);
+    await file.sync();
+    return file;
+  } catch (error) {
+    await file.discard();
+    throw error;
+  }
+}
+
+/** Index positions by place in the pack. Rows were added in pack order, so it is the inverse of `order`. */
+function packOrder(order: Uint32Array): Uint32Array {
+  const positions = new Uint32Array(order.length);
+  order.forEach((row, position) => {
+    positions[row] = position;
+  });
+  return positions;
+}

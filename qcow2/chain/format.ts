@@ -1,0 +1,118 @@
+import { extname } from 'node:path';
+import type { RawFile } from '../../block/index.ts';
+import { badImage, unsupported } from '../meta/fault.ts';
+import { hasQcowMagic } from '../meta/layout.ts';
+
+/** The formats that imgstore reads. */
+export type ImageFormat = 'qcow2' | 'raw';
+
+/** How sure the format of a file is. `guessed`: by content alone, under a name that does not say qcow2. */
+export interface FoundFormat {
+  readonly format: ImageFormat;
+  readonly guessed: boolean;
+}
+
+const QCOW2_ENDINGS: ReadonlySet<string> = new Set(['.qcow2', '.qcow', '.qcow3', '.qc2']);
+const RAW_ENDINGS: ReadonlySet<string> = new Set(['.raw', '.img', '.bin', '.iso', '.dd']);
+
+/** Enough for every signature below. */
+const PROBE_BYTES = 512;
+
+/** Signatures of formats that imgstore does not read, by what qemu-img calls them. */
+const FOREIGN: readonly { readonly name: string; readonly at: number; readonly signature: Uint8Array }[] = [
+  { name: 'vmdk', at: 0, signature: Buffer.from('KDMV') },
+  { name: 'vmdk', at: 0, signature: Buffer.from('COWD') },
+  { name: 'vmdk', at: 0, signature: Buffer.from('# Disk DescriptorFile') },
+  { name: 'vdi', at: 0x40, signature: Buffer.from([0x7f, 0x10, 0xda, 0xbe]) },
+  { name: 'vpc', at: 0, signature: Buffer.from('conectix') },
+  { name: 'vhdx', at: 0, signature: Buffer.from('vhdxfile') },
+  { name: 'qed', at: 0, signature: Buffer.from('QED\0') },
+  { name: 'parallels', at: 0, signature: Buffer.from('WithoutFreeSpace') },
+  { name: 'parallels', at: 0, signature: Buffer.from('WithouFreSpacExt') },
+];
+
+/**
+ * Decides the format of the file that the user named. What the user says wins; a raw disk is never taken for one
+ * by its content, since a guest writes that and could make it look like a qcow2 that names any file.
+ * @param path as the user named it.
+ * @throws ImgstoreError `BAD_IMAGE` or `UNSUPPORTED`, with what to do.
+ */
+export async function topFormat(
+  file: RawFile,
+  path: string,
+  wanted: ImageFormat | undefined,
+): Promise<FoundFormat> {
+  if (wanted !== undefined) return { format: wanted, guessed: false };
+  const ending = extname(path).toLowerCase();
+  const head = await probe(file);
+  if (hasQcowMagic(head)) {
+    if (ending === '.raw') {
+      throw badImage(
+        path,
+        'is named as a raw disk but holds a qcow2 image: say which is meant with --format raw or --format qcow2',
+      );
+    }
+    return { format: 'qcow2', guessed: !QCOW2_ENDINGS.has(ending) };
+  }
+  if (QCOW2_ENDINGS.has(ending)) {
+    throw badImage(path, 'no qcow2 magic: if it is a raw disk, pass --format raw', { field: 'magic' });
+  }
+  if (file.isDevice) return { format: 'raw', guessed: false };
+  refuseForeign(head, path);
+  if (RAW_ENDINGS.has(ending)) return { format: 'raw', guessed: false };
+  throw badImage(path, 'is not a disk image that imgstore knows: pass --format raw if it is a raw disk');
+}
+
+/**
+ * Decides the format of a backing file.
+ * @param named the backing file format in the header of `owner`, if it has one.
+ * @throws ImgstoreError `BAD_IMAGE` when the format is not named and content does not say qcow2.
+ */
+export async function backingFormat(
+  file: RawFile,
+  named: string | undefined,
+  owner: string,
+): Promise<ImageFormat> {
+  switch (named) {
+    case 'qcow2':
+    case 'raw':
+      return named;
+    case 'file':
+    case 'host_device':
+      // Old QEMU wrote the protocol here, which means the bytes as they are.
+      return 'raw';
+    case undefined: {
+      const head = await probe(file);
+      if (hasQcowMagic(head)) return 'qcow2';
+      refuseForeign(head, file.path);
+      throw badImage(
+        owner,
+        `does not say the format of its backing file ${JSON.stringify(file.path)}: if that is a raw disk, run qemu-img rebase -u -F raw -b <backing file> on the image`,
+        { backing: file.path },
+      );
+    }
+    default:
+      throw unsupported(
+        owner,
+        `its backing file has the format ${JSON.stringify(named)}, which imgstore does not read: convert the image with qemu-img convert -O qcow2`,
+        { backing: file.path, format: named },
+      );
+  }
+}
+
+async function probe(file: RawFile): Promise<Uint8Array> {
+  const head = Buffer.alloc(Math.min(PROBE_BYTES, file.size));
+  await file.read(0, head);
+  return head;
+}
+
+function refuseForeign(head: Uint8Array, path: string): void {
+  for (const { name, at, signature } of FOREIGN) {
+    if (Buffer.compare(head.subarray(at, at + signature.length), signature) !== 0) continue;
+    throw unsupported(
+      path,
+      `is a ${name} image, which imgstore does not read: convert it with qemu-img convert -f ${name} -O qcow2`,
+      { format: name },
+    );
+  }
+}

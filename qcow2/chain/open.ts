@@ -1,0 +1,180 @@
+import { dirname } from 'node:path';
+import { type BlockSource, RawFile } from '../../block/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import { badImage } from '../meta/fault.ts';
+import type { Qcow2Header } from '../meta/header.ts';
+import { Qcow2Image, readHeader, refuseEncrypted } from '../reader/image.ts';
+import { type ImageFacts, imageFacts } from './facts.ts';
+import { backingFormat, type FoundFormat, type ImageFormat, topFormat } from './format.ts';
+import { FilePolicy } from './policy.ts';
+
+/** Deeper chains are a mistake or an attack: each layer costs two file handles at most. */
+const MAX_LAYERS = 200;
+
+/** How to open an image. */
+export interface OpenOptions {
+  /** The format of the file named, when the user says it; content and name decide otherwise. */
+  readonly format?: ImageFormat | undefined;
+  /** Folders from which backing and data files may come, instead of the image's own; each with all below it. */
+  readonly allow?: readonly string[] | undefined;
+}
+
+/** One image of a chain. */
+export interface Layer {
+  /** Real path. */
+  readonly path: string;
+  readonly format: ImageFormat;
+  /** The backing file's name as the header has it. */
+  readonly backing: string | undefined;
+}
+
+/** An image that is open with all that it stands on. */
+export interface OpenedImage {
+  /** The whole chain as one disk; closing it closes every file. */
+  readonly source: BlockSource;
+  readonly format: ImageFormat;
+  /** Every file of the chain, top first, a layer's data file after its image: to lock and to tell changes by. */
+  readonly files: readonly RawFile[];
+  /** Top first. */
+  readonly layers: readonly Layer[];
+  /** Of the file named. */
+  readonly facts: ImageFacts;
+}
+
+/** A layer of which all is known but not yet what lies below it. */
+interface OpenLayer extends Layer {
+  /** The path as the user or the policy gave it, for errors. */
+  readonly name: string;
+  readonly file: RawFile;
+  readonly header: Qcow2Header | undefined;
+  readonly dataFile: RawFile | undefined;
+}
+
+/**
+ * Opens the image at `path` with its backing and data files.
+ *
+ * A relative name in an image starts at that image's folder. Names that lead outside of the allowed folders and
+ * names of protocols are refused; loops too.
+ * @throws ImgstoreError `NOT_FOUND`, `IO`, `BAD_IMAGE`, `UNSUPPORTED` or `FORBIDDEN`; each message starts with the
+ * path of the file that it is about. Nothing stays open.
+ */
+export async function openImage(path: string, options: OpenOptions = {}): Promise<OpenedImage> {
+  const walk = new ChainWalk();
+  try {
+    return await walk.open(path, options);
+  } catch (error) {
+    await walk.close();
+    throw error;
+  }
+}
+
+/**
+ * Facts about the image at `path`, from that file alone: an encrypted image, or one whose backing file is missing
+ * or forbidden, has them too.
+ * @throws ImgstoreError as {@link openImage} does for the file itself.
+ */
+export async function describeImage(
+  path: string,
+  options: Pick<OpenOptions, 'format'> = {},
+): Promise<ImageFacts> {
+  const file = await RawFile.open(path);
+  try {
+    const { format } = await topFormat(file, path, options.format);
+    return await imageFacts(file, path, format === 'qcow2' ? await readHeader(file, path) : undefined);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Opens a chain from the top down, then builds its disk from the bottom up. */
+class ChainWalk {
+  readonly #files: RawFile[] = [];
+  /** `device:inode` of every file, which no file may have twice. */
+  readonly #seen = new Set<string>();
+
+  async open(path: string, options: OpenOptions): Promise<OpenedImage> {
+    const top = await this.#openFile(path, path);
+    const found = await topFormat(top, path, options.format);
+    let policy: FilePolicy | undefined;
+    const policyOnce = async () => {
+      policy ??= await FilePolicy.of(options.allow ?? [dirname(path)]);
+      return policy;
+    };
+    const layers: OpenLayer[] = [];
+    for (let file = top, name = path, { format } = found; ; ) {
+      if (layers.length === MAX_LAYERS) {
+        throw badImage(path, `its chain of backing files is deeper than ${MAX_LAYERS}`);
+      }
+      const header = format === 'qcow2' ? await readHeader(file, name) : undefined;
+      if (header !== undefined) refuseEncrypted(header, name);
+      if (layers.length === 0) refuseNamesOfGuess(found, header, path);
+      const dataFile = await this.#openDataFile(header, name, policyOnce);
+      const backing = header?.backingFile;
+      layers.push({ name, path: file.path, format, backing, file, header, dataFile });
+      if (backing === undefined) break;
+      const owner = name;
+      name = await (await policyOnce()).resolve(backing, owner, 'backing file');
+      file = await this.#openFile(name, owner);
+      format = await backingFormat(file, header?.backingFormat, owner);
+    }
+    return {
+      source: await stack(layers),
+      format: found.format,
+      files: this.#files,
+      layers: layers.map(({ path: layerPath, format, backing }) => ({ path: layerPath, format, backing })),
+      facts: await imageFacts(top, path, layers[0]?.header),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#files.map((file) => file.close()));
+  }
+
+  async #openDataFile(
+    header: Qcow2Header | undefined,
+    owner: string,
+    policy: () => Promise<FilePolicy>,
+  ): Promise<RawFile | undefined> {
+    if (header?.dataFile === undefined) return undefined;
+    if (header.dataFile.name === undefined) {
+      throw badImage(owner, 'keeps its data in an external data file but does not name it');
+    }
+    return this.#openFile(await (await policy()).resolve(header.dataFile.name, owner, 'data file'), owner);
+  }
+
+  async #openFile(path: string, owner: string): Promise<RawFile> {
+    const file = await RawFile.open(path);
+    this.#files.push(file);
+    // Names in images come here resolved; a link put there since then would lead around the policy.
+    if (path !== owner && file.path !== path) {
+      throw new ImgstoreError('FORBIDDEN', `${path}: was replaced by a link while it was opened`, { path });
+    }
+    const { inode } = await file.identity();
+    if (this.#seen.has(inode)) {
+      throw badImage(owner, `its chain of files comes back to ${JSON.stringify(file.path)}: it is a loop`, {
+        name: file.path,
+      });
+    }
+    this.#seen.add(inode);
+    return file;
+  }
+}
+
+/** A guest can make its raw disk look like a qcow2; a guess must then not open files by names from inside. */
+function refuseNamesOfGuess(found: FoundFormat, header: Qcow2Header | undefined, path: string): void {
+  if (!found.guessed || (header?.backingFile === undefined && header?.dataFile === undefined)) return;
+  throw new ImgstoreError(
+    'FORBIDDEN',
+    `${path}: looks like qcow2 by content only and names other files: if it is qcow2, pass --format qcow2`,
+    { path, name: header.backingFile ?? header.dataFile?.name },
+  );
+}
+
+async function stack(layers: readonly OpenLayer[]): Promise<BlockSource> {
+  let below: BlockSource | undefined;
+  for (const { file, path, header, dataFile } of layers.toReversed()) {
+    below =
+      header === undefined ? file : await Qcow2Image.open(file, { name: path, backing: below, dataFile });
+  }
+  return below!;
+}

@@ -1,0 +1,38 @@
+/**
+ * The qcow2 format: reading images and chains of them, and writing new ones.
+ *
+ * Terms, as the specification (docs/interop/qcow2 of QEMU) has them:
+ * - *cluster*: the unit of allocation, 512 bytes to 2 MiB, both of the guest's disk (*guest cluster*) and of the
+ *   image's file (*host cluster*);
+ * - *L1 table*, *L2 table*: the two levels that map guest clusters to host clusters. The L1 table is held whole
+ *   and points at L2 tables, each one cluster;
+ * - *unallocated*: without an entry; reads from the backing file, or as zeros;
+ * - *zero cluster*: an entry that says "zeros" and hides the backing file (version 3);
+ * - *compressed cluster*: stored as a deflate or zstd stream at any byte of the file;
+ * - *subcluster*, *extended L2 entry*: a 32nd of a cluster, and the 16-byte entry that maps each on its own;
+ * - *refcount*: uses of a host cluster, in *blocks* that the *refcount table* points at. Readers need none of it;
+ * - *backing file*: another image, below this one, that is read where this one has nothing; a *chain* of *layers*;
+ * - *external data file*: a second file that holds the guest's clusters, each at its own guest offset; *raw* if
+ *   it can be used alone;
+ * - *internal snapshot*: a second L1 table in the same file;
+ * - *persistent bitmap*: which clusters changed since some time, stored in the image;
+ * - *corrupt*, *dirty*: marks of a writer that found damage, or did not finish its refcounts; both can be read.
+ *
+ * `meta/` parses and encodes bytes and touches no file; `reader/` reads one image over its file; `chain/` decides
+ * which files belong together and may be opened; `writer/` makes new images.
+ *
+ * @module
+ */
+export type { ImageFacts, Qcow2Facts } from './chain/facts.ts';
+export type { ImageFormat } from './chain/format.ts';
+export {
+  describeImage,
+  type Layer,
+  type OpenedImage,
+  type OpenOptions,
+  openImage,
+} from './chain/open.ts';
+export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
+export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
+export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
+export { type HostRun, Qcow2Writer, type Qcow2WriterOptions } from './writer/writer.ts';

@@ -1,0 +1,37 @@
+import { TABLE_ENTRY_BYTES } from './layout.ts';
+
+/** Bytes of one 16-bit refcount. */
+export const REFCOUNT_BYTES = 2;
+
+/** Clusters that the refcounts of a file take, when they count themselves. */
+export interface RefcountLayout {
+  /** Refcount blocks, one cluster each. */
+  readonly blocks: number;
+  /** Clusters of the refcount table that points at them. */
+  readonly tableClusters: number;
+  /** Clusters of the whole file: those counted, the table and the blocks. */
+  readonly totalClusters: number;
+}
+
+/**
+ * Sizes of the refcount table and blocks (specification, section "Host cluster management") for a file that has
+ * `clusters` clusters of `clusterSize` bytes before them.
+ *
+ * The blocks must also count themselves and their table, so the sizes grow until they no longer change; each
+ * round adds less than a hundredth of the last.
+ */
+export function refcountLayout(clusters: number, clusterSize: number): RefcountLayout {
+  const perBlock = clusterSize / REFCOUNT_BYTES;
+  let blocks = 0;
+  let tableClusters = 0;
+  for (;;) {
+    const totalClusters = clusters + blocks + tableClusters;
+    const neededBlocks = Math.ceil(totalClusters / perBlock);
+    const neededTable = Math.ceil((neededBlocks * TABLE_ENTRY_BYTES) / clusterSize);
+    if (neededBlocks === blocks && neededTable === tableClusters) {
+      return { blocks, tableClusters, totalClusters };
+    }
+    blocks = neededBlocks;
+    tableClusters = neededTable;
+  }
+}

@@ -1,0 +1,133 @@
+import {
+  codecs,
+  LooseBatch,
+  looseFromDeflated,
+  type ObjectId,
+  type ObjectType,
+  objectId,
+} from '../../objects/index.ts';
+import { type PackableObject, PackWriter, type PendingPack } from '../../pack/index.ts';
+import type { ObjectDatabase } from './database.ts';
+
+/** Deflated bytes that wait for the decision between loose files and a pack; beyond it, a pack. */
+const MOST_WAITING_BYTES = 32 * 1024 * 1024;
+
+/**
+ * A pack is closed and the next begun at either bound, so that the table of a pack being written stays small (16 MB) whatever a
+ * commit brings. 4 GiB keeps most offsets in the index's short table.
+ */
+const MOST_PACK_OBJECTS = 262_144;
+const MOST_PACK_BYTES = 4 * 2 ** 30;
+
+export interface TransactionOptions {
+  /** From this many new objects on they go into a pack, below it into loose files. */
+  readonly unpackLimit: number;
+  /** zlib level, 0 to 9. */
+  readonly compression: number;
+}
+
+/**
+ * The new objects of one operation: gathered under temporary names, visible all at once by {@link ObjectTransaction.publish},
+ * gone without trace by {@link ObjectTransaction.discard}.
+ *
+ * Few objects become loose files; many stream into packs as they come (git calls it bulk check-in), so memory does not grow with
+ * what is stored.
+ */
+export class ObjectTransaction {
+  readonly #database: ObjectDatabase;
+  readonly #options: TransactionOptions;
+  /** Ids that this transaction stores, as far as no finished pack of its own knows them. */
+  readonly #claimed = new Set<ObjectId>();
+  #waiting: PackableObject[] = [];
+  #waitingBytes = 0;
+  #writer: PackWriter | undefined;
+  readonly #finished: PendingPack[] = [];
+  readonly #loose: LooseBatch;
+  #newObjects = 0;
+  #storedBytes = 0;
+
+  constructor(database: ObjectDatabase, options: TransactionOptions) {
+    this.#database = database;
+    this.#options = options;
+    this.#loose = new LooseBatch(database.loose);
+  }
+
+  /** Number of objects that were not in the store before. */
+  get newObjects(): number {
+    return this.#newObjects;
+  }
+
+  /** Bytes that they take on disk, with indexes; complete after {@link ObjectTransaction.publish}. */
+  get storedBytes(): number {
+    return this.#storedBytes;
+  }
+
+  /** True when the object is neither in the store nor claimed: the caller must then {@link ObjectTransaction.add} it. */
+  claim(id: ObjectId): boolean {
+    if (this.#claimed.has(id) || this.#finished.some((pack) => pack.has(id)) || this.#database.has(id))
+      return false;
+    this.#claimed.add(id);
+    return true;
+  }
+
+  /** Adds a claimed object. */
+  async add(object: PackableObject): Promise<void> {
+    this.#newObjects++;
+    if (this.#writer === undefined && this.#finished.length === 0) {
+      this.#waiting.push(object);
+      this.#waitingBytes += object.deflated.length;
+      if (this.#waiting.length < this.#options.unpackLimit && this.#waitingBytes < MOST_WAITING_BYTES) return;
+      this.#writer = await PackWriter.create(this.#database.packs.folder);
+      for (const each of this.#waiting.splice(0)) await this.#writer.add(each);
+    } else {
+      this.#writer ??= await PackWriter.create(this.#database.packs.folder);
+      await this.#writer.add(object);
+    }
+    if (this.#writer.count >= MOST_PACK_OBJECTS || this.#writer.bytes >= MOST_PACK_BYTES)
+      await this.#finishPack();
+  }
+
+  /** Stores an object, if it is new, and returns its id. */
+  async put(type: ObjectType, data: Uint8Array): Promise<ObjectId> {
+    const id = objectId(type, data);
+    if (this.claim(id)) {
+      const deflated = codecs().deflate.deflate(data, this.#options.compression);
+      await this.add({ id, type, size: data.length, deflated });
+    }
+    return id;
+  }
+
+  /** Makes all objects durable and visible. @throws ImgstoreError `IO`; call {@link ObjectTransaction.discard} then. */
+  async publish(): Promise<void> {
+    if (this.#writer !== undefined) {
+      await this.#finishPack();
+    } else {
+      const files = this.#waiting.map(({ id, type, size, deflated }) => ({
+        id,
+        file: looseFromDeflated(type, size, deflated),
+      }));
+      await this.#loose.write(files);
+      this.#storedBytes += files.reduce((sum, { file }) => sum + file.length, 0);
+    }
+    this.#waiting = [];
+    for (const pack of this.#finished) await pack.publish();
+    await this.#loose.publish();
+    if (this.#finished.length > 0) this.#database.packs.refresh();
+  }
+
+  /** Removes what was written and not published. Never throws. */
+  async discard(): Promise<void> {
+    await this.#writer?.discard();
+    for (const pack of this.#finished) await pack.discard();
+    await this.#loose.discard();
+  }
+
+  async #finishPack(): Promise<void> {
+    const pack = await this.#writer!.finish();
+    this.#writer = undefined;
+    this.#finished.push(pack);
+    this.#storedBytes += pack.fileBytes;
+    // Claimed ids that are still being deflated stay; those in the pack are found there.
+    for (const id of this.#claimed) if (pack.has(id)) this.#claimed.delete(id);
+  }
+}

@@ -1,0 +1,103 @@
+import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import { FAN_OUT, type MapLeaf, type ObjectId, walkMap } from '../../objects/index.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
+import type { VersionDisk } from './version.ts';
+
+/** A disk of a version, read as any other disk. Absent clusters are zeros. */
+export class DiskSource implements BlockSource {
+  readonly size: number;
+  readonly #database: ObjectDatabase;
+  readonly #disk: VersionDisk;
+
+  constructor(database: ObjectDatabase, disk: VersionDisk) {
+    this.#database = database;
+    this.#disk = disk;
+    this.size = disk.virtualSize;
+  }
+
+  async *extents(offset: number, length: number): AsyncIterable<Extent> {
+    checkRange(this.size, offset, length);
+    const { clusterSize } = this.#disk;
+    const end = offset + length;
+    let at = offset;
+    let dataFrom = offset;
+    // Neighbouring clusters are joined into one extent; `at` is how far the map is known, `dataFrom` where the open data extent began.
+    for await (const { cluster } of this.#clusters(offset, length)) {
+      const start = Math.max(cluster * clusterSize, offset);
+      if (start > at) {
+        if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
+        yield { offset: at, length: start - at, kind: 'hole' };
+        dataFrom = start;
+      }
+      at = Math.min((cluster + 1) * clusterSize, end);
+    }
+    if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
+    if (end > at) yield { offset: at, length: end - at, kind: 'hole' };
+  }
+
+  async read(offset: number, into: Uint8Array): Promise<void> {
+    checkRange(this.size, offset, into.length);
+    const { clusterSize } = this.#disk;
+    let filled = 0;
+    for await (const { cluster, id } of this.#clusters(offset, into.length)) {
+      const data = readCluster(this.#database, this.#disk, cluster, id);
+      const start = cluster * clusterSize - offset;
+      const from = Math.max(0, -start);
+      const to = Math.max(0, start);
+      const part = data.subarray(from, from + into.length - to);
+      into.fill(0, filled, to);
+      into.set(part, to);
+      filled = to + part.length;
+    }
+    into.fill(0, filled);
+  }
+
+  async close(): Promise<void> {}
+
+  /** The stored clusters that lie in a range, in order. */
+  async *#clusters(
+    offset: number,
+    length: number,
+  ): AsyncGenerator<{ readonly cluster: number; readonly id: ObjectId }> {
+    const first = Math.floor(offset / this.#disk.clusterSize);
+    const end = Math.ceil((offset + length) / this.#disk.clusterSize);
+    if (length > 0)
+      for await (const leaf of walkMap(this.#database.readTree, this.#disk.map, first, end))
+        yield* leafClusters(leaf, first, end);
+  }
+}
+
+/** The clusters of a leaf that are stored and within [from, to). */
+export function* leafClusters(
+  leaf: MapLeaf,
+  from: number,
+  to: number,
+): Generator<{ readonly cluster: number; readonly id: ObjectId }> {
+  for (let slot = Math.max(0, from - leaf.first); slot < FAN_OUT && leaf.first + slot < to; slot++) {
+    const id = leaf.node[slot];
+    if (id !== undefined) yield { cluster: leaf.first + slot, id };
+  }
+}
+
+/** Length of a cluster in bytes: the last of a disk may be shorter. */
+export function clusterLength(
+  disk: { readonly virtualSize: number; readonly clusterSize: number },
+  cluster: number,
+): number {
+  return Math.min(disk.clusterSize, disk.virtualSize - cluster * disk.clusterSize);
+}
+
+/** A cluster's bytes. @throws ImgstoreError `DAMAGED` when the blob is not as long as the cluster. */
+function readCluster(database: ObjectDatabase, disk: VersionDisk, cluster: number, id: ObjectId): Uint8Array {
+  const data = database.readAs('blob', id);
+  const length = clusterLength(disk, cluster);
+  if (data.length !== length) {
+    throw new ImgstoreError(
+      'DAMAGED',
+      `disk ${disk.name}: cluster ${cluster} is ${data.length} bytes long, not ${length}`,
+      { cluster, id },
+    );
+  }
+  return data;
+}
