@@ -13,6 +13,7 @@ export default defineConfig({
     coverage: {
       provider: 'v8',
       include: ['{errors,block,files,objects,pack,qcow2,nbd,remote,store,cmd}/**/*.ts'],
+      exclude: ['test/**'],
       reporter: ['text', 'html'],
     },
   },

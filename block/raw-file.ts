@@ -57,14 +57,20 @@ export class RawFile implements BlockSource {
     checkRange(this.size, offset, length);
     const end = offset + length;
     const seek = this.isDevice ? undefined : seekHole();
+    // Behind the end of a file that became shorter lseek finds nothing, and that is no hole: the read must say so.
+    const holesEnd = seek === undefined ? 0 : Number((await this.#handle.stat({ bigint: true })).size);
     let at = offset;
     while (at < end) {
-      const data = seek === undefined ? at : Math.min(seek.nextData(this.#handle.fd, at) ?? end, end);
+      const data =
+        seek === undefined || at >= holesEnd
+          ? at
+          : Math.min(seek.nextData(this.#handle.fd, at), end, holesEnd);
       if (data > at) yield { offset: at, length: data - at, kind: 'hole' };
       if (data === end) return;
-      const hole = seek === undefined ? end : Math.min(seek.nextHole(this.#handle.fd, data) ?? end, end);
-      // Only a file that shrinks under the walk answers with no hole ahead; the read then says so.
-      at = hole > data ? hole : end;
+      at =
+        seek === undefined || data >= holesEnd
+          ? end
+          : Math.min(Math.max(seek.nextHole(this.#handle.fd, data), data + 1), end);
       yield { offset: data, length: at - data, kind: 'data' };
     }
   }
@@ -130,7 +136,7 @@ async function deviceSize(path: string, stats: BigIntStats): Promise<number> {
 
 /** Splits a Linux `dev_t` as Node reports it (glibc's encoding, see makedev(3)). */
 export function deviceNumber(dev: bigint): { readonly major: number; readonly minor: number } {
-  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
-  const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
+  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n);
+  const minor = (dev & 0xffn) | ((dev >> 12n) & 0xffffff00n);
   return { major: Number(major), minor: Number(minor) };
 }

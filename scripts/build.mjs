@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PROJECT } from './setup/project.mjs';
 import { run, runScript, StepFailed } from './setup/step.mjs';
@@ -16,5 +16,10 @@ await runScript('npm run build', () => {
     throw new StepFailed('tsc found errors: see its messages above');
   }
   const { bin } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
-  for (const program of Object.values(bin)) chmodSync(join(PROJECT, program), 0o755);
+  for (const program of Object.values(bin)) {
+    const path = join(PROJECT, program);
+    if (!existsSync(path))
+      throw new StepFailed(`${program} was not built, but package.json names it as a command`);
+    chmodSync(path, 0o755);
+  }
 });

@@ -20,7 +20,8 @@ const report = (file, line, rule) => problems.push(`${file}:${line}: ${rule}`);
 const folders = readdirSync(root, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && !/^(\.|node_modules$|dist$|coverage$)/.test(entry.name))
   .map((entry) => entry.name)
-  .filter((name) => !OUTSIDE.includes(name));
+  .filter((name) => !OUTSIDE.includes(name))
+  .sort((a, b) => (a < b ? -1 : 1));
 
 const edges = folders.flatMap((folder) => sources(folder).flatMap((file) => readEdges(folder, file)));
 const imported = edges.filter((edge) => edge.target !== undefined);
@@ -34,19 +35,21 @@ for (const { path, file, line } of findCycles(graphOf(between, (e) => [e.folder,
 
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) {
-  console.error(`check-arrows: ${problems.length} ${problems.length === 1 ? 'import breaks' : 'imports break'} the rules`);
+  console.error(
+    `check-arrows: ${problems.length} ${problems.length === 1 ? 'import breaks' : 'imports break'} the rules`,
+  );
   process.exitCode = 1;
 }
 
 /** Paths of the TypeScript sources under a folder, relative to the root. */
 function sources(folder) {
   return readdirSync(join(root, folder), { withFileTypes: true })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const path = posix.join(folder, entry.name);
       if (entry.isDirectory()) return sources(path);
       return /(?<!\.d)\.ts$/.test(entry.name) ? [path] : [];
-    })
-    .sort();
+    });
 }
 
 /** The imports of one file, each with the file of the project that it leads to, if any; reports broken rules. */
@@ -71,7 +74,11 @@ function resolve(file, specifier) {
   const folder = path.split('/', 1)[0];
   // A worker is named as it will be after the build.
   const source = path.replace(/\.js$/, '.ts');
-  return { folder, file: existsSync(join(root, source)) ? source : path, isFace: path === `${folder}/index.ts` };
+  return {
+    folder,
+    file: existsSync(join(root, source)) ? source : path,
+    isFace: path === `${folder}/index.ts`,
+  };
 }
 
 /** Edges as a graph of whatever `ends` takes their two ends to be. */

@@ -1,15 +1,20 @@
 import { dirname } from 'node:path';
 import { type BlockSource, RawFile } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { badImage } from '../meta/fault.ts';
+import { badImage, unsupported } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
-import { Qcow2Image, readHeader, refuseEncrypted } from '../reader/image.ts';
+import { Qcow2Image, readHeader, refuseEncrypted, usedL1Bytes } from '../reader/image.ts';
 import { type ImageFacts, imageFacts } from './facts.ts';
 import { backingFormat, type FoundFormat, type ImageFormat, topFormat } from './format.ts';
-import { FilePolicy } from './policy.ts';
+import { FilePolicy, type FileRole } from './policy.ts';
 
 /** Deeper chains are a mistake or an attack: each layer costs two file handles at most. */
 const MAX_LAYERS = 200;
+
+/** L1 tables are held whole; a chain of hostile images could ask for gigabytes. */
+const MAX_CHAIN_L1_BYTES = 512 * 1024 * 1024;
+/** Shared out among the images of a chain; one image takes what it takes by itself at most. */
+const CHAIN_CACHE_BYTES = 64 * 1024 * 1024;
 
 /** How to open an image. */
 export interface OpenOptions {
@@ -113,8 +118,8 @@ class ChainWalk {
       layers.push({ name, path: file.path, format, backing, file, header, dataFile });
       if (backing === undefined) break;
       const owner = name;
-      name = await (await policyOnce()).resolve(backing, owner, 'backing file');
-      file = await this.#openFile(name, owner);
+      file = await this.#openNamed(await policyOnce(), backing, owner, 'backing file');
+      name = file.path;
       format = await backingFormat(file, header?.backingFormat, owner);
     }
     return {
@@ -139,16 +144,21 @@ class ChainWalk {
     if (header.dataFile.name === undefined) {
       throw badImage(owner, 'keeps its data in an external data file but does not name it');
     }
-    return this.#openFile(await (await policy()).resolve(header.dataFile.name, owner, 'data file'), owner);
+    return this.#openNamed(await policy(), header.dataFile.name, owner, 'data file');
+  }
+
+  /** Opens a file that the image `owner` names. */
+  async #openNamed(policy: FilePolicy, name: string, owner: string, role: FileRole): Promise<RawFile> {
+    const path = await policy.resolve(name, owner, role);
+    const file = await this.#openFile(path, owner);
+    // The path has no links in it; one that was put there since would lead around the policy.
+    if (file.path === path) return file;
+    throw new ImgstoreError('FORBIDDEN', `${path}: was replaced by a link while it was opened`, { path });
   }
 
   async #openFile(path: string, owner: string): Promise<RawFile> {
     const file = await RawFile.open(path);
     this.#files.push(file);
-    // Names in images come here resolved; a link put there since then would lead around the policy.
-    if (path !== owner && file.path !== path) {
-      throw new ImgstoreError('FORBIDDEN', `${path}: was replaced by a link while it was opened`, { path });
-    }
     const { inode } = await file.identity();
     if (this.#seen.has(inode)) {
       throw badImage(owner, `its chain of files comes back to ${JSON.stringify(file.path)}: it is a loop`, {
@@ -170,11 +180,23 @@ function refuseNamesOfGuess(found: FoundFormat, header: Qcow2Header | undefined,
   );
 }
 
+/** Builds the disk from the lowest layer up. */
 async function stack(layers: readonly OpenLayer[]): Promise<BlockSource> {
+  const headers = layers.flatMap(({ header }) => header ?? []);
+  const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
+  if (l1Bytes > MAX_CHAIN_L1_BYTES) {
+    throw unsupported(
+      layers[0]!.name,
+      `its chain needs ${l1Bytes} bytes for L1 tables: ${MAX_CHAIN_L1_BYTES} are the limit: flatten it with qemu-img convert`,
+    );
+  }
+  const tableCacheBytes = CHAIN_CACHE_BYTES / headers.length;
   let below: BlockSource | undefined;
-  for (const { file, path, header, dataFile } of layers.toReversed()) {
+  for (const { file, name, header, dataFile } of layers.toReversed()) {
     below =
-      header === undefined ? file : await Qcow2Image.open(file, { name: path, backing: below, dataFile });
+      header === undefined
+        ? file
+        : await Qcow2Image.open(file, { name, backing: below, dataFile, tableCacheBytes });
   }
   return below!;
 }

@@ -2,6 +2,9 @@ import { realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 
+/** What a file is to the image that names it. */
+export type FileRole = 'backing file' | 'data file';
+
 /**
  * Which files an image may pull in. A name inside an image is whatever its author wrote: `/etc/shadow`, or a
  * network address. So a name is followed only to plain files in folders that the user allowed.
@@ -23,11 +26,12 @@ export class FilePolicy {
 
   /**
    * The real path of the file that `owner` names as `name`.
-   * @param owner path of the image that holds the name; relative names start at its folder, as in QEMU.
+   * @param owner path of the image that holds the name; relative names start at its folder. QEMU does so for
+   * backing files, but takes data files from wherever it was started, which no image can mean.
    * @param role what the file is to the image, for errors.
    * @throws ImgstoreError `FORBIDDEN`, or `NOT_FOUND` when it is allowed but not there.
    */
-  async resolve(name: string, owner: string, role: 'backing file' | 'data file'): Promise<string> {
+  async resolve(name: string, owner: string, role: FileRole): Promise<string> {
     const forbidden = (why: string) =>
       new ImgstoreError('FORBIDDEN', `${owner}: its ${role} ${JSON.stringify(name)} ${why}`, {
         path: owner,
@@ -38,7 +42,7 @@ export class FilePolicy {
     // Not normalized: what `link/../name` means depends on where the link leads, so the system must say.
     const path = isAbsolute(name) ? name : `${await resolved(dirname(owner))}/${name}`;
     const outside = (file: string) =>
-      forbidden(`is outside of the allowed folders: allow its folder with --allow ${dirname(file)}`);
+      forbidden(`is outside of the allowed folders: allow its folder with --allow-backing ${dirname(file)}`);
     let real: string;
     try {
       real = await resolved(path);

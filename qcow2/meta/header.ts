@@ -12,6 +12,7 @@ import {
   INCOMPATIBLE_EXTENDED_L2,
 } from './features.ts';
 import { geometryOf } from './geometry.ts';
+import { HeaderFields } from './header-fields.ts';
 import * as layout from './layout.ts';
 
 /** How compressed clusters are stored. */
@@ -61,7 +62,7 @@ export function firstClusterSize(prefix: Uint8Array): number {
  * @throws ImgstoreError `BAD_IMAGE` naming the field, or `UNSUPPORTED`.
  */
 export function parseHeader(bytes: Uint8Array, image: string): Qcow2Header {
-  const fields = new Fields(bytes, image);
+  const fields = new HeaderFields(bytes, image);
   if (!layout.hasQcowMagic(bytes)) throw badImage(image, 'no qcow2 magic', { field: 'magic' });
   fields.need(layout.VERSION_AT + 4);
   const version = fields.u32(layout.VERSION_AT);
@@ -149,49 +150,6 @@ export function parseHeader(bytes: Uint8Array, image: string): Qcow2Header {
   };
 }
 
-/** Reads fixed fields with bounds, and words the errors about them. */
-class Fields {
-  readonly #view: DataView;
-  readonly image: string;
-
-  constructor(bytes: Uint8Array, image: string) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.image = image;
-  }
-
-  need(length: number): void {
-    if (this.#view.byteLength >= length) return;
-    throw badImage(this.image, `ends within the qcow2 header: ${this.#view.byteLength} of ${length} bytes`, {
-      size: this.#view.byteLength,
-    });
-  }
-
-  u8(at: number): number {
-    return this.#view.getUint8(at);
-  }
-
-  u32(at: number): number {
-    return this.#view.getUint32(at);
-  }
-
-  mask(at: number): bigint {
-    return this.#view.getBigUint64(at);
-  }
-
-  u64(at: number, field: string): number {
-    const value = this.#view.getBigUint64(at);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.bad(field, value, 'is above 2^53 - 1');
-    return Number(value);
-  }
-
-  bad(field: string, value: number | bigint, why: string): Error {
-    return badImage(this.image, `qcow2 header field ${field} = ${value} ${why}`, {
-      field,
-      value: String(value),
-    });
-  }
-}
-
 function extensionsOrFault(area: Uint8Array, image: string): HeaderExtensions | Error {
   try {
     return parseExtensions(area, image);
@@ -200,7 +158,7 @@ function extensionsOrFault(area: Uint8Array, image: string): HeaderExtensions | 
   }
 }
 
-function tables(fields: Fields, clusterBits: number, extendedL2: boolean) {
+function tables(fields: HeaderFields, clusterBits: number, extendedL2: boolean) {
   const clusterSize = 2 ** clusterBits;
   const aligned = (at: number, field: string): number => {
     const offset = fields.u64(at, field);
@@ -238,7 +196,7 @@ function tables(fields: Fields, clusterBits: number, extendedL2: boolean) {
   };
 }
 
-function encryptionOf(fields: Fields): Qcow2Header['encryption'] {
+function encryptionOf(fields: HeaderFields): Qcow2Header['encryption'] {
   const method = fields.u32(layout.CRYPT_METHOD_AT);
   if (method === 0) return undefined;
   if (method === 1) return 'aes';
@@ -249,7 +207,7 @@ function encryptionOf(fields: Fields): Qcow2Header['encryption'] {
   });
 }
 
-function compressionOf(fields: Fields, headerLength: number, incompatible: bigint): CompressionType {
+function compressionOf(fields: HeaderFields, headerLength: number, incompatible: bigint): CompressionType {
   const type = headerLength > layout.COMPRESSION_TYPE_AT ? fields.u8(layout.COMPRESSION_TYPE_AT) : 0;
   const flagged = (incompatible & INCOMPATIBLE_COMPRESSION_TYPE) !== 0n;
   if (flagged !== (type !== 0)) {
@@ -265,7 +223,7 @@ function compressionOf(fields: Fields, headerLength: number, incompatible: bigin
 }
 
 function backingName(
-  fields: Fields,
+  fields: HeaderFields,
   bytes: Uint8Array,
   offset: number,
   clusterSize: number,

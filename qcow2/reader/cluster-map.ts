@@ -1,22 +1,20 @@
-import type { BlockSource } from '../../block/index.ts';
 import { badImage } from '../meta/fault.ts';
 import { entryOffset } from '../meta/l2-entry.ts';
 import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
 import { placelessRun, type Run, runInTable, type TableRules } from './run.ts';
-import { TableCache } from './table-cache.ts';
+import type { TableCache } from './table-cache.ts';
 
 /** From guest offsets to host ranges, through the L1 table (held whole, at most 32 MiB) and cached L2 tables. */
 export class ClusterMap {
   readonly #rules: TableRules;
   readonly #l1: Buffer;
-  readonly #hostSize: number;
   readonly #tables: TableCache;
 
-  constructor(rules: TableRules, l1: Buffer, host: BlockSource) {
+  /** @param l1 at least the entries that the disk needs. */
+  constructor(rules: TableRules, l1: Buffer, tables: TableCache) {
     this.#rules = rules;
     this.#l1 = l1;
-    this.#hostSize = host.size;
-    this.#tables = new TableCache(host, rules.geometry.clusterSize);
+    this.#tables = tables;
   }
 
   /**
@@ -51,8 +49,8 @@ export class ClusterMap {
     const why =
       offset % clusterSize !== 0
         ? `is not a multiple of ${clusterSize}`
-        : offset > this.#hostSize - clusterSize
-          ? `leaves the file of ${this.#hostSize} bytes: is the file cut off?`
+        : offset > this.#tables.hostSize - clusterSize
+          ? `leaves the file of ${this.#tables.hostSize} bytes: is the file cut off?`
           : undefined;
     if (why === undefined) return;
     throw badImage(this.#rules.image, `the L2 table of L1 entry ${index} at offset ${offset} ${why}`, {

@@ -7,6 +7,7 @@ import { ClusterMap } from './cluster-map.ts';
 import { type CompressedPart, CompressedReader } from './compressed-reader.ts';
 import { coalesce, layerExtents } from './extents.ts';
 import { readPadded } from './padded-read.ts';
+import { TableCache } from './table-cache.ts';
 
 /** The header of nearly every image fits this; the rest of a larger first cluster is read when it is needed. */
 const FIRST_READ_BYTES = 64 * 1024;
@@ -21,6 +22,8 @@ export interface Qcow2Parts {
   readonly backing?: BlockSource | undefined;
   /** The external data file, if the header asks for one. */
   readonly dataFile?: BlockSource | undefined;
+  /** Bytes of L2 tables to keep at most, 8 MiB if not said; 4 tables are kept in any case. */
+  readonly tableCacheBytes?: number | undefined;
 }
 
 /**
@@ -60,7 +63,11 @@ export class Qcow2Image implements BlockSource {
       externalData: header.dataFile !== undefined,
       image: parts.name,
     };
-    this.#map = new ClusterMap(rules, l1, host);
+    this.#map = new ClusterMap(
+      rules,
+      l1,
+      new TableCache(host, rules.geometry.clusterSize, parts.tableCacheBytes),
+    );
     this.#compressed = new CompressedReader(host, header, parts.name);
   }
 
@@ -83,7 +90,7 @@ export class Qcow2Image implements BlockSource {
         { field: 'l1_table_offset', value: header.l1Offset },
       );
     }
-    const l1 = Buffer.allocUnsafe(bytes);
+    const l1 = Buffer.allocUnsafe(usedL1Bytes(header));
     await host.read(header.l1Offset, l1);
     return new Qcow2Image(header, host, parts, l1);
   }
@@ -133,6 +140,12 @@ export class Qcow2Image implements BlockSource {
   async close(): Promise<void> {
     await allDone(this.#owned.map(async (part) => part?.close()));
   }
+}
+
+/** Bytes of the L1 table that describe the disk; what a VM's saved state uses comes after them. */
+export function usedL1Bytes(header: Qcow2Header): number {
+  const { l2Span } = geometryOf(header.clusterBits, header.extendedL2);
+  return Math.ceil(header.virtualSize / l2Span) * TABLE_ENTRY_BYTES;
 }
 
 /** @throws ImgstoreError `UNSUPPORTED` when the image is encrypted. */

@@ -59,17 +59,19 @@ function standardRun(rules: TableRules, table: Buffer, guest: number, end: numbe
   if (kind === 'zero' && rules.version === 2) {
     throw fault(rules, guest, 'a zero cluster, which version 2 does not have');
   }
-  const first = kind === 'data' ? dataOffset(rules, high, low, guest - within) : 0;
+  // A zero cluster may keep a place in the file for later; QEMU wants even that to be right.
+  const placed = kind === 'data' || (kind === 'zero' && entryOffset(high, low) !== 0);
+  const first = placed ? hostOffset(rules, high, low, guest - within) : 0;
   let next = first;
   while (reached < end) {
     at += l2EntryBytes;
     const nextHigh = table.readUInt32BE(at);
     const nextLow = table.readUInt32BE(at + 4);
     if (standardKind(nextHigh, nextLow, rules.externalData) !== kind) break;
-    if (kind === 'data') {
+    if (placed) {
       next += clusterSize;
       if (entryOffset(nextHigh, nextLow) !== next) break;
-    }
+    } else if (kind === 'zero' && entryOffset(nextHigh, nextLow) !== 0) break;
     reached = Math.min(reached + clusterSize, end);
   }
   return { kind, length: reached - guest, host: kind === 'data' ? first + within : 0, stored: 0 };
@@ -89,7 +91,7 @@ function extendedRun(rules: TableRules, table: Buffer, guest: number, end: numbe
       if (run !== undefined) break;
       return compressedRun(rules, high, low, clusterBits, guest, Math.min(cluster + clusterSize, end));
     }
-    const base = kind === 'data' ? dataOffset(rules, high, low, cluster) : 0;
+    const base = kind === 'data' ? hostOffset(rules, high, low, cluster) : 0;
     const zeros = table.readUInt32BE(at + 8);
     const allocated = table.readUInt32BE(at + 12);
     for (let index = Math.floor((reached - cluster) / unit); index < SUBCLUSTERS && reached < end; index++) {
@@ -124,8 +126,8 @@ function compressedRun(
   return { kind: 'compressed', length: end - guest, host: offset, stored: length };
 }
 
-/** Host offset of the data cluster that stands for the guest cluster at `guest`, checked. */
-function dataOffset(rules: TableRules, high: number, low: number, guest: number): number {
+/** Host offset that an entry has for the guest cluster at `guest`, checked. */
+function hostOffset(rules: TableRules, high: number, low: number, guest: number): number {
   const { clusterSize } = rules.geometry;
   const offset = entryOffset(high, low);
   if (offset > Number.MAX_SAFE_INTEGER - rules.geometry.l2Span) {

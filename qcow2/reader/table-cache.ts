@@ -1,13 +1,13 @@
 import type { BlockSource } from '../../block/index.ts';
 
-/** Enough for 64 GiB of a disk with 64 KiB clusters; an image in use takes this much and no more. */
-const CACHE_BYTES = 8 * 1024 * 1024;
+/** Enough for 64 GiB of a disk with 64 KiB clusters. */
+const MAX_CACHE_BYTES = 8 * 1024 * 1024;
 /** Clusters of 2 MiB still get a few tables. */
 const MIN_TABLES = 4;
 
 /**
- * L2 tables by host offset, least recently used out first. Holds at most 8 MiB of them, or 4 tables if that is
- * more. Calls for a table that is on its way share one read.
+ * L2 tables by host offset, least recently used out first. Holds at most 8 MiB of them or what it is told, but at
+ * least 4 tables. Calls for a table that is on its way share one read.
  */
 export class TableCache {
   readonly #host: BlockSource;
@@ -17,13 +17,18 @@ export class TableCache {
   readonly #tables = new Map<number, Buffer>();
   readonly #loading = new Map<number, Promise<Buffer>>();
 
-  constructor(host: BlockSource, tableBytes: number) {
+  constructor(host: BlockSource, tableBytes: number, cacheBytes: number = MAX_CACHE_BYTES) {
     this.#host = host;
     this.#tableBytes = tableBytes;
-    this.#capacity = Math.max(MIN_TABLES, Math.floor(CACHE_BYTES / tableBytes));
+    this.#capacity = Math.max(MIN_TABLES, Math.floor(Math.min(cacheBytes, MAX_CACHE_BYTES) / tableBytes));
   }
 
-  /** The table at `offset`, which must lie within the host file: at once when it is held. */
+  /** Bytes of the host file, within which a table must lie. */
+  get hostSize(): number {
+    return this.#host.size;
+  }
+
+  /** The table at `offset`, at once when it is held. */
   get(offset: number): Buffer | Promise<Buffer> {
     const held = this.#tables.get(offset);
     if (held === undefined) return this.#loading.get(offset) ?? this.#load(offset);

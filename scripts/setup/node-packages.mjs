@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { heading, run, StepFailed } from './step.mjs';
+import { heading, run, runQuietly, StepFailed } from './step.mjs';
 
 /**
  * True when node_modules holds what package-lock.json asks for.
@@ -32,23 +32,25 @@ export function ensureNodePackages({ cwd }) {
   if (nodePackagesMatchLock(cwd)) return;
   heading('npm ci');
   // Development packages too, even under NODE_ENV=production: the build and the tests are made of them.
-  if (runNpm(['ci', '--include=dev', '--no-audit', '--no-fund'], { cwd }) !== 0) {
-    throw new StepFailed('npm ci failed: see its message above');
-  }
+  const flags = ['--include=dev', '--no-audit', '--no-fund'];
+  const ci = runQuietly(...npm('ci', ...flags), { cwd });
+  if (ci.status === 0) return;
+  process.stderr.write(ci.output);
+  throw new StepFailed('npm ci failed: see its message above');
 }
 
 /** Runs one script of package.json under a heading and stops where it fails. */
 export function runPackageScript(script, { cwd }) {
   heading(`npm run ${script}`);
-  if (runNpm(['run', '--silent', script], { cwd }) !== 0) throw new StepFailed(`npm run ${script} failed`);
+  if (run(...npm('run', '--silent', script), { cwd }) !== 0) throw new StepFailed(`npm run ${script} failed`);
 }
 
-/** The npm that started this script, if one did: it need not be the first in PATH. */
-function runNpm(args, options) {
+/** Command and arguments of the npm that started this script, if one did: it need not be the first in PATH. */
+function npm(...args) {
   const path = process.env.npm_execpath;
   return path !== undefined && basename(path) === 'npm-cli.js'
-    ? run(process.execPath, [path, ...args], options)
-    : run('npm', args, options);
+    ? [process.execPath, [path, ...args]]
+    : ['npm', args];
 }
 
 function readPackages(path) {

@@ -38,6 +38,21 @@ export function run(command, args, { cwd, env = process.env }) {
 }
 
 /**
+ * Like {@link run}, but holds back what the program prints.
+ * @returns {{ status: number, output: string }}
+ */
+export function runQuietly(command, args, { cwd, env = process.env }) {
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return { status: status ?? 1, output: error ? `${command}: ${error.message}\n` : `${stdout}${stderr}` };
+}
+
+/**
  * Runs the body of a script: a {@link StepFailed} becomes one line on standard error and an exit status.
  * @param {string} script the command to name in that line
  * @param {() => void | Promise<void>} body

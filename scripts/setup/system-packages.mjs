@@ -20,7 +20,10 @@ const COMMANDS_OF = {
  */
 export function missingPackages(find = findCommand) {
   return Object.entries(COMMANDS_OF)
-    .map(([name, commands]) => ({ name, commands: commands.filter((command) => find(command) === undefined) }))
+    .map(([name, commands]) => ({
+      name,
+      commands: commands.filter((command) => find(command) === undefined),
+    }))
     .filter(({ commands }) => commands.length > 0);
 }
 

@@ -63,3 +63,8 @@ export function shortRefName(name: string): string {
   for (const kind of [BRANCHES, TAGS, REMOTES]) if (name.startsWith(kind)) return name.slice(kind.length);
   return name;
 }
+
+/** True for refs that lead to versions: branches, tags and those of remotes. */
+export function isVersionRef(name: string): boolean {
+  return [BRANCHES, TAGS, REMOTES].some((kind) => name.startsWith(kind));
+}

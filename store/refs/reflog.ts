@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { passPoint } from '../../files/index.ts';
@@ -61,16 +61,9 @@ export class Reflogs {
       });
   }
 
-  /** Moves a log along with its ref. */
-  async move(from: string, to: string): Promise<void> {
-    const path = join(this.#folder, to);
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      passPoint('reflog.rename', path);
-      await rename(join(this.#folder, from), path);
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw fromSystem(error, path);
-    }
+  /** Adds lines that another ref had before. */
+  async write(ref: string, entries: readonly ReflogEntry[]): Promise<void> {
+    for (const entry of entries) await this.append(ref, entry);
   }
 
   /** Removes the log of a ref that is no more. */

@@ -116,6 +116,27 @@ export class Refs {
     }
   }
 
+  /**
+   * Gives a ref another name, its log with it: the new one is made before the old one goes, so a kill between leaves both.
+   * @throws ImgstoreError as {@link Refs.update}
+   */
+  async rename(move: {
+    readonly from: string;
+    readonly to: string;
+    readonly id: ObjectId;
+    readonly person: Person;
+    readonly message: string;
+  }): Promise<void> {
+    const { from, to, id, person, message } = move;
+    // `a` → `a/b`: the old file would be in the way of the new one's folder.
+    const inTheWay = to.startsWith(`${from}/`) || from.startsWith(`${to}/`);
+    const history = await this.logs.read(from);
+    if (inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
+    await this.logs.write(to, history);
+    await this.update({ name: to, before: NULL_ID, after: id, person, message });
+    if (!inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
+  }
+
   async #lock(name: string): Promise<LockFile> {
     const path = join(this.#folder, name);
     try {

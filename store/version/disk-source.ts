@@ -1,6 +1,6 @@
 import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { FAN_OUT, type MapLeaf, type ObjectId, walkMap } from '../../objects/index.ts';
+import { FAN_OUT, type ObjectId, walkMap } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { VersionDisk } from './version.ts';
 
@@ -55,28 +55,32 @@ export class DiskSource implements BlockSource {
 
   async close(): Promise<void> {}
 
-  /** The stored clusters that lie in a range, in order. */
-  async *#clusters(
-    offset: number,
-    length: number,
-  ): AsyncGenerator<{ readonly cluster: number; readonly id: ObjectId }> {
+  /** The stored clusters that lie in a range of bytes, in order. */
+  async *#clusters(offset: number, length: number): AsyncGenerator<StoredCluster> {
     const first = Math.floor(offset / this.#disk.clusterSize);
     const end = Math.ceil((offset + length) / this.#disk.clusterSize);
-    if (length > 0)
-      for await (const leaf of walkMap(this.#database.readTree, this.#disk.map, first, end))
-        yield* leafClusters(leaf, first, end);
+    if (length > 0) yield* allClusters(this.#database, this.#disk, first, end);
   }
 }
 
-/** The clusters of a leaf that are stored and within [from, to). */
-export function* leafClusters(
-  leaf: MapLeaf,
-  from: number,
-  to: number,
-): Generator<{ readonly cluster: number; readonly id: ObjectId }> {
-  for (let slot = Math.max(0, from - leaf.first); slot < FAN_OUT && leaf.first + slot < to; slot++) {
-    const id = leaf.node[slot];
-    if (id !== undefined) yield { cluster: leaf.first + slot, id };
+/** A cluster that is not zeros. */
+export interface StoredCluster {
+  readonly cluster: number;
+  readonly id: ObjectId;
+}
+
+/** The stored clusters of a disk with numbers in [from, to), in order. */
+export async function* allClusters(
+  database: ObjectDatabase,
+  disk: VersionDisk,
+  from = 0,
+  to = Number.MAX_SAFE_INTEGER,
+): AsyncGenerator<StoredCluster> {
+  for await (const { first, node } of walkMap(database.readTree, disk.map, from, to)) {
+    for (let slot = Math.max(0, from - first); slot < FAN_OUT && first + slot < to; slot++) {
+      const id = node[slot];
+      if (id !== undefined) yield { cluster: first + slot, id };
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import {
   type Commit,
   isFolder,
@@ -70,6 +70,16 @@ export function readVersion(database: ObjectDatabase, id: ObjectId): Version {
       { ...error.data, commit: id },
       error,
     );
+  }
+}
+
+/** A version, or undefined for a commit that is none or is gone: git users may put other commits into a store. */
+export function tryReadVersion(database: ObjectDatabase, id: ObjectId): Version | undefined {
+  try {
+    return readVersion(database, id);
+  } catch (error) {
+    if (isImgstoreError(error)) return undefined;
+    throw error;
   }
 }
 

@@ -38,10 +38,13 @@ export function describeBlockSource(name: string, make: MakeSource, options: Con
       return source;
     };
     const everyRange = (check: (offset: number, length: number) => Promise<void>) =>
-      fc.assert(fc.asyncProperty(rangesOf(disk.length), ([offset, length]) => check(offset, length)), {
-        numRuns: runs,
-        examples: [[[0, disk.length]], [[disk.length, 0]], [[0, 0]]],
-      });
+      fc.assert(
+        fc.asyncProperty(rangesOf(disk.length), ([offset, length]) => check(offset, length)),
+        {
+          numRuns: runs,
+          examples: [[[0, disk.length]], [[disk.length, 0]], [[0, 0]]],
+        },
+      );
 
     test(`${name}.size is the size of the disk`, async () => {
       expect((await open()).size).toBe(disk.length);
@@ -111,7 +114,13 @@ export function describeBlockSource(name: string, make: MakeSource, options: Con
 
     test(`${name}.extents throw USAGE when the range leaves the disk`, async () => {
       const source = await open();
-      const walks = [...readsOutside(disk.length), [0, disk.length + 1], [0, -1], [0, Number.NaN], [0, 2 ** 53]];
+      const walks = [
+        ...readsOutside(disk.length),
+        [0, disk.length + 1],
+        [0, -1],
+        [0, Number.NaN],
+        [0, 2 ** 53],
+      ];
       for (const [offset, length] of walks) {
         await expect(all(source, offset!, length!)).rejects.toMatchObject({ code: 'USAGE' });
       }

@@ -10,15 +10,12 @@ test('sameIdentity is true when every part is equal', () => {
   expect(sameIdentity(ONE, { ...ONE })).toBe(true);
 });
 
-test.each([
-  { path: '/b' },
-  { inode: '1:3' },
-  { size: 4 },
-  { mtimeNs: '5' },
-  { ctimeNs: '6' },
-])('sameIdentity is false when one part differs: %o', (change) => {
-  expect(sameIdentity(ONE, { ...ONE, ...change })).toBe(false);
-});
+test.each([{ path: '/b' }, { inode: '1:3' }, { size: 4 }, { mtimeNs: '5' }, { ctimeNs: '6' }])(
+  'sameIdentity is false when one part differs: %o',
+  (change) => {
+    expect(sameIdentity(ONE, { ...ONE, ...change })).toBe(false);
+  },
+);
 
 test('fileIdentity keeps nanoseconds exact and survives JSON', async () => {
   const path = join(await temporaryFolder(), 'file');

@@ -30,12 +30,9 @@ test('isImgstoreError compares the code when one is given', () => {
   expect(isImgstoreError(error, 'IO')).toBe(false);
 });
 
-test.each([
-  undefined,
-  null,
-  'BUSY',
-  new Error('x'),
-  { name: 'ImgstoreError', code: 'BUSY' },
-])('isImgstoreError is false when the value is %o', (value) => {
-  expect(isImgstoreError(value)).toBe(false);
-});
+test.each([undefined, null, 'BUSY', new Error('x'), { name: 'ImgstoreError', code: 'BUSY' }])(
+  'isImgstoreError is false when the value is %o',
+  (value) => {
+    expect(isImgstoreError(value)).toBe(false);
+  },
+);

@@ -1,0 +1,104 @@
+import { existsSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fromSystem, ImgstoreError } from '../../errors/index.ts';
+import { type ObjectId, parseCommit } from '../../objects/index.ts';
+import { openDisk } from '../commit/open-disk.ts';
+import { diffAgainstSource } from '../compare/source-diff.ts';
+import { ClusterCounter } from '../version/count.ts';
+import { readVersion, type VersionDisk } from '../version/version.ts';
+import { changesAgainstVersion } from './changes.ts';
+import { rememberOutput } from './remember.ts';
+import { type CheckoutJob, writeFlat, writeOverlay } from './write-file.ts';
+
+/** Files in a chain that we write, the top not counted; what lies further back is flattened into the lowest. QEMU opens every file of a chain. */
+const MOST_BASES = 64;
+
+/** A file that holds an earlier version. */
+export interface BaseFile {
+  readonly path: string;
+  readonly disk: VersionDisk;
+}
+
+/** An earlier version of a disk. */
+interface Ancestor {
+  readonly commit: ObjectId;
+  readonly disk: VersionDisk;
+}
+
+/**
+ * Makes, or finds, the files of the versions before a job's: one for each first parent, oldest first, in the folder of the output. Their names come from the commits
+ * alone, so siblings share them. Returns the one that the output stands on, or undefined when there is no earlier version.
+ * @throws ImgstoreError `EXISTS` when a file of that name holds something else
+ */
+export async function checkoutBase(job: CheckoutJob): Promise<BaseFile | undefined> {
+  let below: BaseFile | undefined;
+  for (const ancestor of ancestors(job).reverse()) {
+    const path = join(dirname(resolve(job.path)), baseName(ancestor));
+    const baseJob = { ...job, ...ancestor, path, force: false };
+    if (existsSync(path)) await refuseOther(baseJob);
+    else await writeBase(baseJob, below);
+    below = { path, disk: ancestor.disk };
+  }
+  return below;
+}
+
+async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise<void> {
+  const clusters = await new ClusterCounter(job.store.objects.readTree).count(job.disk.map);
+  const dataBytes = clusters * job.disk.clusterSize;
+  if (below === undefined) await writeFlat(job, 'qcow2', dataBytes);
+  else
+    await writeOverlay(
+      job,
+      changesAgainstVersion(job, below.disk),
+      { file: basename(below.path), format: 'qcow2' },
+      dataBytes,
+    );
+  // A write to a backing file breaks every overlay on it.
+  await chmod(job.path, 0o444).catch((error: unknown) => {
+    throw fromSystem(error, job.path);
+  });
+  await rememberOutput(job.store, job.path, { commit: job.commit, disk: job.disk.name, clusters });
+}
+
+/** First parents that have the same disk in clusters of the same size, newest first. */
+function ancestors({ store, commit, disk }: CheckoutJob): Ancestor[] {
+  const found: Ancestor[] = [];
+  let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
+  while (at !== undefined && found.length < MOST_BASES) {
+    const version = readVersion(store.objects, at);
+    const same = version.disks.find((each) => each.name === disk.name);
+    if (same === undefined || same.clusterSize !== disk.clusterSize) break;
+    found.push({ commit: at, disk: same });
+    at = version.commit.parents[0];
+  }
+  return found;
+}
+
+function baseName({ commit, disk }: Ancestor): string {
+  return `base-${commit.slice(0, 12)}-${disk.name}.qcow2`;
+}
+
+/** A file that is in a base's place must hold just its bytes: known by the stat cache, else compared. */
+async function refuseOther(job: CheckoutJob): Promise<void> {
+  const file = await openDisk(job.path, {});
+  try {
+    const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
+    if (known?.commit === job.commit && known.disk === job.disk.name) return;
+    const monitor = { signal: job.monitor.signal };
+    const differences = diffAgainstSource(job.store.objects, job.disk, file.source, job.workers, monitor);
+    const { done } = await differences[Symbol.asyncIterator]().next();
+    await differences.return(undefined);
+    if (done && file.source.size === Math.ceil(job.disk.virtualSize / 512) * 512) return;
+    throw new ImgstoreError(
+      'EXISTS',
+      `${job.path}: is in the way: it does not hold version ${job.commit.slice(0, 12)}: move it away`,
+      {
+        path: job.path,
+        commit: job.commit,
+      },
+    );
+  } finally {
+    await file.source.close();
+  }
+}

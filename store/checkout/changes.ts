@@ -1,0 +1,52 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { diffMaps } from '../../objects/index.ts';
+import { openDisk } from '../commit/open-disk.ts';
+import { diffAgainstSource } from '../compare/source-diff.ts';
+import { readVersion, type VersionDisk } from '../version/version.ts';
+import type { CheckoutJob } from './write-file.ts';
+import type { ImageCluster } from './write-qcow2.ts';
+
+/** The clusters that an overlay on another version's disk needs. @throws ImgstoreError `UNSUPPORTED` when their clusters differ in size. */
+export async function* changesAgainstVersion(
+  { store, disk }: CheckoutJob,
+  base: VersionDisk,
+): AsyncGenerator<ImageCluster> {
+  if (base.clusterSize !== disk.clusterSize) {
+    throw new ImgstoreError(
+      'UNSUPPORTED',
+      `the versions have clusters of ${base.clusterSize} and ${disk.clusterSize} bytes: use --backing none`,
+    );
+  }
+  for await (const { cluster, after } of diffMaps(store.objects.readTree, base.map, disk.map))
+    yield { cluster, id: after };
+}
+
+/**
+ * The clusters that an overlay on a file needs. What the file holds is known from the stat cache when it has not changed since it
+ * was committed or checked out; otherwise it is read and compared, so a wrong file costs room, never wrong bytes.
+ */
+export async function* changesAgainstFile(job: CheckoutJob, path: string): AsyncGenerator<ImageCluster> {
+  const file = await openDisk(path, {});
+  try {
+    const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
+    if (known !== undefined && job.store.objects.has(known.commit)) {
+      const base = readVersion(job.store.objects, known.commit).disks.find(
+        (disk) => disk.name === known.disk,
+      );
+      if (base?.clusterSize === job.disk.clusterSize) return yield* changesAgainstVersion(job, base);
+    }
+    const monitor = { signal: job.monitor.signal };
+    for await (const { cluster, stored } of diffAgainstSource(
+      job.store.objects,
+      job.disk,
+      file.source,
+      job.workers,
+      monitor,
+    )) {
+      yield { cluster, id: stored };
+    }
+    await file.refuseChanged();
+  } finally {
+    await file.source.close();
+  }
+}

@@ -1,0 +1,64 @@
+import type { PendingFile } from '../../files/index.ts';
+import { clusterCount, type ObjectId } from '../../objects/index.ts';
+import { Qcow2Writer } from '../../qcow2/index.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
+import type { Monitor } from '../progress.ts';
+import { clusterLength } from '../version/disk-source.ts';
+import type { VersionDisk } from '../version/version.ts';
+import type { ClusterWorkers } from '../workers/pool.ts';
+import { type PlacedCluster, restoreClusters } from './restore.ts';
+
+/** A cluster of a new image: a stored one, or zeros that hide what the backing file has. */
+export interface ImageCluster {
+  readonly cluster: number;
+  readonly id: ObjectId | undefined;
+}
+
+/** What an overlay stands on, as its header will say. */
+export interface BackingFile {
+  /** Relative to the overlay's folder. */
+  readonly file: string;
+  readonly format: 'qcow2' | 'raw';
+}
+
+/**
+ * Writes a disk, or what differs between it and a backing file, as qcow2 with the store's cluster size. Host offsets are handed out in guest order while workers write the data.
+ * Returns the bytes of data written.
+ */
+export async function writeQcow2(
+  file: PendingFile,
+  disk: VersionDisk,
+  clusters: AsyncIterable<ImageCluster>,
+  backing: BackingFile | undefined,
+  dataBytes: number,
+  database: ObjectDatabase,
+  workers: ClusterWorkers,
+  monitor: Monitor,
+): Promise<number> {
+  const { virtualSize, clusterSize } = disk;
+  const writer = new Qcow2Writer(file, { virtualSize, clusterSize, backing });
+  const written = await restoreClusters(
+    place(writer, disk, clusters),
+    file,
+    dataBytes,
+    database,
+    workers,
+    monitor,
+  );
+  await writer.finish();
+  return written;
+}
+
+async function* place(
+  writer: Qcow2Writer,
+  disk: VersionDisk,
+  clusters: AsyncIterable<ImageCluster>,
+): AsyncGenerator<PlacedCluster> {
+  const end = clusterCount(disk.virtualSize, disk.clusterSize);
+  for await (const { cluster, id } of clusters) {
+    // A backing file may be longer than the disk: what lies behind the end is not seen.
+    if (cluster >= end) return;
+    if (id === undefined) await writer.zero(cluster, 1);
+    else yield { id, length: clusterLength(disk, cluster), to: await writer.allocate(cluster) };
+  }
+}

@@ -1,0 +1,259 @@
+import { basename } from 'node:path';
+import { ImgstoreError } from '../../errors/index.ts';
+import {
+  compareEntries,
+  encodeCommit,
+  encodeTree,
+  MODE_FILE,
+  MODE_FOLDER,
+  NULL_ID,
+  type ObjectId,
+  subject,
+  type TreeEntry,
+} from '../../objects/index.ts';
+import type { ObjectTransaction } from '../objects/transaction.ts';
+import { currentPerson } from '../person.ts';
+import type { Monitor } from '../progress.ts';
+import { adoptHead } from '../refs/edit.ts';
+import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/name.ts';
+import { resolveCommit } from '../revision/resolve.ts';
+import type { Store } from '../store.ts';
+import { encodeImageRecord, IMAGE_VERSION, isEntryName } from '../version/image-json.ts';
+import { DISKS_FOLDER, FILES_FOLDER, IMAGE_FILE, readVersion } from '../version/version.ts';
+import { ClusterWorkers } from '../workers/pool.ts';
+import { type Attachment, storeAttachments } from './attachments.ts';
+import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
+import { type Content, findSameContent, hasContent } from './same-content.ts';
+import { type StoredDisk, storeDisk } from './store-disk.ts';
+
+/** A disk image to store, and as which disk. */
+export interface DiskToStore {
+  readonly name: string;
+  readonly path: string;
+}
+
+export interface CommitRequest extends OpenDiskOptions {
+  /** At least one. */
+  readonly disks: readonly DiskToStore[];
+  readonly attachments?: readonly Attachment[] | undefined;
+  /** The first file's name without its ending when not given. */
+  readonly branch?: string | undefined;
+  readonly message?: string | undefined;
+  /** The version that a new branch starts from. */
+  readonly parent?: string | undefined;
+  /** Makes a version although nothing has changed. */
+  readonly allowEmpty?: boolean | undefined;
+}
+
+export interface CommitResult {
+  readonly commit: ObjectId;
+  readonly tree: ObjectId;
+  /** Short name. */
+  readonly branch: string;
+  readonly parents: readonly ObjectId[];
+  readonly disks: readonly StoredDisk[];
+  readonly newObjects: number;
+  /** Bytes that the new objects take on disk. */
+  readonly storedBytes: number;
+  /** True when the disks are as in the branch's last version, which is then the result. */
+  readonly unchanged: boolean;
+  readonly seconds: number;
+}
+
+/**
+ * Stores a version of one or more disks and moves the branch to it.
+ *
+ * Everything is written and fsynced under temporary names, then renamed, and the branch moves last: a failure at any time leaves the store as it was.
+ * @throws ImgstoreError `IN_USE`, `REF_MOVED`, `BAD_NAME`, `IO` and what opening an image throws
+ */
+export async function commitVersion(
+  store: Store,
+  request: CommitRequest,
+  monitor: Monitor = {},
+): Promise<CommitResult> {
+  const started = performance.now();
+  const ref = fullRefName(BRANCHES, request.branch ?? branchFromFile(request.disks[0]!.path));
+  refuseBadNames(request);
+  const tip = await store.refs.resolve(ref);
+  if (
+    tip !== undefined &&
+    request.parent !== undefined &&
+    (await resolveCommit(store, request.parent)) !== tip
+  ) {
+    throw new ImgstoreError(
+      'USAGE',
+      `branch '${shortRefName(ref)}' exists: --parent is for the first version of a new branch`,
+      {
+        branch: shortRefName(ref),
+      },
+    );
+  }
+  const open: OpenDisk[] = [];
+  const transaction = store.begin();
+  let workers: ClusterWorkers | undefined;
+  try {
+    for (const { path } of request.disks) open.push(await openDisk(path, request));
+    const parent = tip ?? (await forkPoint(store, request, open));
+    workers = new ClusterWorkers(open.reduce((sum, disk) => sum + disk.expectedBytes, 0));
+    const disks: StoredDisk[] = [];
+    for (const [i, { name }] of request.disks.entries()) {
+      disks.push(await storeDisk(store, name, open[i]!, transaction, workers, monitor));
+    }
+    const files = await storeAttachments(transaction, request.attachments ?? []);
+    for (const disk of open) await disk.refuseChanged();
+
+    const content = { clusterSize: store.clusterSize, disks, files };
+    const existing = request.allowEmpty ? undefined : await findExisting(store, tip, parent, content);
+    const made = existing ?? (await writeVersion(store, request, open, parent, content, transaction));
+    if (existing === undefined) await transaction.publish();
+    if (made.commit !== tip) await moveBranch(store, ref, tip, made);
+    for (const [i, disk] of disks.entries()) await remember(store, open[i]!, made.commit, disk);
+    return {
+      commit: made.commit,
+      tree: made.tree,
+      parents: made.parents,
+      branch: shortRefName(ref),
+      disks,
+      newObjects: existing === undefined ? transaction.newObjects : 0,
+      storedBytes: existing === undefined ? transaction.storedBytes : 0,
+      unchanged: existing !== undefined,
+      seconds: (performance.now() - started) / 1000,
+    };
+  } finally {
+    await transaction.discard();
+    await workers?.close();
+    for (const disk of open) await disk.source.close();
+  }
+}
+
+/** A version's commit, new or found. */
+interface MadeCommit {
+  readonly commit: ObjectId;
+  readonly tree: ObjectId;
+  readonly parents: readonly ObjectId[];
+  /** First line of the message. */
+  readonly subject: string;
+}
+
+function refuseBadNames(request: CommitRequest): void {
+  const names = [request.disks, request.attachments ?? []].flatMap((entries) => {
+    const twice = entries.find(({ name }, i) => entries.findIndex((other) => other.name === name) !== i);
+    if (twice !== undefined)
+      throw new ImgstoreError('USAGE', `the name '${twice.name}' is given twice`, { name: twice.name });
+    return entries.map(({ name }) => name);
+  });
+  const wrong = names.find((name) => !isEntryName(name));
+  if (wrong !== undefined) {
+    throw new ImgstoreError(
+      'BAD_NAME',
+      `'${wrong}' cannot name a disk or attachment: use letters, digits, '.', '_' and '-'`,
+      {
+        name: wrong,
+      },
+    );
+  }
+}
+
+/** Where a new branch starts: at `--parent`, else at the version that an overlay's backing file is known to hold. */
+async function forkPoint(
+  store: Store,
+  request: CommitRequest,
+  open: readonly OpenDisk[],
+): Promise<ObjectId | undefined> {
+  if (request.parent !== undefined) return resolveCommit(store, request.parent);
+  const below = open[0]?.files?.slice(1) ?? [];
+  const known = below.length === 0 ? undefined : await store.statCache.get(below);
+  return known !== undefined && store.objects.has(known.commit) ? known.commit : undefined;
+}
+
+/**
+ * The version that holds this content already: the branch's last one; for a new branch any, as its first version is then the one it
+ * was copied from.
+ */
+async function findExisting(
+  store: Store,
+  tip: ObjectId | undefined,
+  parent: ObjectId | undefined,
+  content: Content,
+): Promise<MadeCommit | undefined> {
+  const last = parent === undefined ? undefined : readVersion(store.objects, parent);
+  const same =
+    last !== undefined && hasContent(last, content)
+      ? last
+      : tip === undefined
+        ? await findSameContent(store, content)
+        : undefined;
+  if (same === undefined) return undefined;
+  const { tree, parents, message } = same.commit;
+  return { commit: same.id, tree, parents, subject: subject(message) };
+}
+
+async function writeVersion(
+  store: Store,
+  request: CommitRequest,
+  open: readonly OpenDisk[],
+  parent: ObjectId | undefined,
+  { clusterSize, disks, files }: Content,
+  transaction: ObjectTransaction,
+): Promise<MadeCommit> {
+  const records = disks.map(({ name, virtualSize, map }, i) => [
+    name,
+    { virtualSize, levels: map.levels, source: open[i]!.facts },
+  ]);
+  const record = encodeImageRecord({
+    version: IMAGE_VERSION,
+    clusterSize,
+    disks: Object.fromEntries(records),
+  });
+  const maps = disks.map(({ name, map }) => ({ mode: MODE_FOLDER, name, id: map.id! })).sort(compareEntries);
+  const entries: TreeEntry[] = [
+    { mode: MODE_FOLDER, name: DISKS_FOLDER, id: await transaction.put('tree', encodeTree(maps)) },
+    { mode: MODE_FILE, name: IMAGE_FILE, id: await transaction.put('blob', record) },
+  ];
+  if (files.length > 0) {
+    entries.push({
+      mode: MODE_FOLDER,
+      name: FILES_FOLDER,
+      id: await transaction.put('tree', encodeTree(files)),
+    });
+  }
+  const tree = await transaction.put('tree', encodeTree(entries.sort(compareEntries)));
+  const message = `${(request.message ?? defaultMessage(request)).trimEnd()}\n`;
+  const parents = parent === undefined ? [] : [parent];
+  const [author, committer] = [
+    currentPerson('author', store.config),
+    currentPerson('committer', store.config),
+  ];
+  const commit = await transaction.put(
+    'commit',
+    encodeCommit({ tree, parents, author, committer, message, extra: [] }),
+  );
+  return { commit, tree, parents, subject: subject(message) };
+}
+
+function defaultMessage({ disks }: CommitRequest): string {
+  return `Store ${disks.map(({ path }) => basename(path)).join(', ')}`;
+}
+
+/** Moves the branch; the first one that a store gets becomes what `HEAD` means. */
+async function moveBranch(
+  store: Store,
+  ref: string,
+  tip: ObjectId | undefined,
+  made: MadeCommit,
+): Promise<void> {
+  const person = currentPerson('committer', store.config);
+  const message = `commit${made.parents.length === 0 ? ' (initial)' : ''}: ${made.subject}`;
+  await store.refs.update({ name: ref, before: tip ?? NULL_ID, after: made.commit, person, message });
+  await adoptHead(store, ref);
+}
+
+async function remember(
+  store: Store,
+  disk: OpenDisk,
+  commit: ObjectId,
+  { name, clusters }: StoredDisk,
+): Promise<void> {
+  if (disk.files !== undefined)
+    await store.statCache.put(disk.files, disk.lookedNs, { commit, disk: name, clusters });
+}

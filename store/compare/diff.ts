@@ -1,0 +1,77 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { diffMaps } from '../../objects/index.ts';
+import type { Store } from '../store.ts';
+import { clusterLength } from '../version/disk-source.ts';
+import { readVersion, type Version, type VersionDisk } from '../version/version.ts';
+
+/** A range of a disk that differs between two versions. `added`: zeros before; `removed`: zeros afterwards. */
+export interface RangeChange {
+  readonly disk: string;
+  /** Bytes. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+  readonly kind: 'added' | 'removed' | 'changed';
+}
+
+/**
+ * The ranges that differ between two versions, in whole clusters, disk by disk in the order of the newer version, neighbours of one kind joined. Costs what differs,
+ * not what the disks hold.
+ * @throws ImgstoreError `UNSUPPORTED` when the versions have clusters of different sizes
+ */
+export async function* diffVersions(
+  store: Store,
+  before: string,
+  after: string,
+): AsyncGenerator<RangeChange> {
+  const [old, current] = [readVersion(store.objects, before), readVersion(store.objects, after)];
+  requireSameClusters(old, current);
+  const names = new Set([...current.disks, ...old.disks].map((disk) => disk.name));
+  for (const name of names) yield* diffDisks(store, name, findOrEmpty(old, name), findOrEmpty(current, name));
+}
+
+function requireSameClusters(before: Version, after: Version): void {
+  const [a, b] = [before.record.clusterSize, after.record.clusterSize];
+  if (a === b) return;
+  throw new ImgstoreError(
+    'UNSUPPORTED',
+    `the versions have clusters of ${a} and ${b} bytes: use 'imgstore compare'`,
+    { before: a, after: b },
+  );
+}
+
+/** A disk that a version does not have counts as one without bytes. */
+function findOrEmpty(
+  version: Version,
+  name: string,
+): Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'> {
+  const { clusterSize } = version.record;
+  return (
+    version.disks.find((disk) => disk.name === name) ?? {
+      map: { id: undefined, levels: 1 },
+      virtualSize: 0,
+      clusterSize,
+    }
+  );
+}
+
+async function* diffDisks(
+  store: Store,
+  disk: string,
+  before: Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>,
+  after: Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>,
+): AsyncGenerator<RangeChange> {
+  let open: RangeChange | undefined;
+  for await (const change of diffMaps(store.objects.readTree, before.map, after.map)) {
+    const kind = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'changed';
+    const offset = change.cluster * after.clusterSize;
+    const length = clusterLength(kind === 'removed' ? before : after, change.cluster);
+    if (open !== undefined && open.kind === kind && open.offset + open.length === offset) {
+      open = { ...open, length: open.length + length };
+    } else {
+      if (open !== undefined) yield open;
+      open = { disk, offset, length, kind };
+    }
+  }
+  if (open !== undefined) yield open;
+}

@@ -1,0 +1,73 @@
+import { type BlockSource, isZero, ResizedSource } from '../../block/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import { type BatchPlan, newBatchBuffer, planBatches, readBatch } from '../batches.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
+import { orderedMap } from '../ordered-map.ts';
+import { type Monitor, throwIfStopped } from '../progress.ts';
+import { allClusters } from '../version/disk-source.ts';
+import type { VersionDisk } from '../version/version.ts';
+import type { ClusterWorkers } from '../workers/pool.ts';
+
+/** A cluster whose bytes in a version and in a disk differ. */
+export interface SourceChange {
+  readonly cluster: number;
+  /** What the version has; undefined for zeros. */
+  readonly stored: ObjectId | undefined;
+  /** Whether the disk has anything but zeros there. */
+  readonly hasData: boolean;
+}
+
+/**
+ * The clusters in which a version and some disk differ, in order. The disk is hashed on all cores and its ids are compared: nothing of the
+ * version is inflated. The disk counts as if it were as long as the version's.
+ */
+export async function* diffAgainstSource(
+  database: ObjectDatabase,
+  disk: VersionDisk,
+  source: BlockSource,
+  workers: ClusterWorkers,
+  monitor: Monitor,
+): AsyncGenerator<SourceChange> {
+  const { clusterSize } = disk;
+  const aligned = new ResizedSource(source, disk.virtualSize);
+  const stored = allClusters(database, disk);
+  let next = await stored.next();
+  const buffers: SharedArrayBuffer[] = [];
+  let done = 0;
+  const digest = async (plan: BatchPlan) => {
+    const batch = await readBatch(aligned, plan, clusterSize, buffers.pop() ?? newBatchBuffer(clusterSize));
+    return { ...batch, ids: await workers.digest(batch) };
+  };
+  for await (const batch of orderedMap(planBatches(aligned, clusterSize), 2 * workers.threads + 1, digest)) {
+    throwIfStopped(monitor);
+    for (const [i, cluster] of batch.clusters.entries()) {
+      for (; !next.done && next.value.cluster < cluster; next = await stored.next()) {
+        yield { cluster: next.value.cluster, stored: next.value.id, hasData: false };
+      }
+      const found = batch.ids[i];
+      const expected = !next.done && next.value.cluster === cluster ? next.value.id : undefined;
+      if (expected !== undefined) next = await stored.next();
+      if (found !== expected) yield { cluster, stored: expected, hasData: found !== undefined };
+    }
+    buffers.push(batch.buffer);
+    done += batch.length;
+    monitor.onProgress?.({ done, total: Math.max(done, source.size) });
+  }
+  for (; !next.done; next = await stored.next()) {
+    yield { cluster: next.value.cluster, stored: next.value.id, hasData: false };
+  }
+}
+
+/** The first byte at or behind `offset` that is not zero, or undefined. */
+export async function firstDataFrom(source: BlockSource, offset: number): Promise<number | undefined> {
+  const chunk = new Uint8Array(1 << 20);
+  for await (const extent of source.extents(offset, source.size - offset)) {
+    if (extent.kind !== 'data') continue;
+    for (let at = extent.offset; at < extent.offset + extent.length; at += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, extent.offset + extent.length - at));
+      await source.read(at, part);
+      if (!isZero(part)) return at + part.findIndex((byte) => byte !== 0);
+    }
+  }
+  return undefined;
+}

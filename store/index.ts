@@ -1,0 +1,40 @@
+/**
+ * The store: a git repository in SHA-256 format whose commits are versions of disks.
+ *
+ * Terms: a *version* is a commit whose tree holds `image.json` and the cluster maps of its disks; an *image* is a branch, its last commit the image's last
+ * version; a *revision* is what a user writes to name a version (git's syntax); the *stat cache* remembers which version a file holds; a *transaction* is the
+ * new objects of one operation, visible all at once; a *monitor* is how a caller watches and stops a long operation.
+ *
+ * @module
+ */
+export {
+  type Backing,
+  type CheckoutRequest,
+  type CheckoutResult,
+  checkoutVersion,
+} from './checkout/checkout.ts';
+export type { Attachment } from './commit/attachments.ts';
+export { type CommitRequest, type CommitResult, commitVersion, type DiskToStore } from './commit/commit.ts';
+export type { OpenDiskOptions } from './commit/open-disk.ts';
+export type { StoredDisk } from './commit/store-disk.ts';
+export { type CompareRequest, type Comparison, compare } from './compare/compare.ts';
+export { diffVersions, type RangeChange } from './compare/diff.ts';
+export { type MappedRange, mapDisk } from './compare/map.ts';
+export {
+  type ListedImage,
+  type LoggedVersion,
+  type LogStart,
+  listImages,
+  logVersions,
+} from './history/list.ts';
+export { type InitOptions, initStore } from './init.ts';
+export type { Monitor, Progress } from './progress.ts';
+export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } from './refs/edit.ts';
+export { BRANCHES, branchFromFile, shortRefName, TAGS } from './refs/name.ts';
+export type { Ref } from './refs/refs.ts';
+export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { parseSize } from './size.ts';
+export { type ImageStats, measureStore, type StoreStats } from './stats.ts';
+export { DEFAULT_CLUSTER_SIZE, STORE_FOLDER, STORE_VERSION, Store } from './store.ts';
+export { DiskSource } from './version/disk-source.ts';
+export { findDisk, readVersion, type Version, type VersionDisk } from './version/version.ts';

@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Level } from 'level';
+import { type FileIdentity, sameIdentity } from '../block/index.ts';
+import { isId, type ObjectId } from '../objects/index.ts';
+
+/** What a file held when it was last looked at: a disk of a version. */
+export interface KnownFile {
+  readonly commit: ObjectId;
+  /** Name of the disk in that version. */
+  readonly disk: string;
+  /** Clusters that hold data. */
+  readonly clusters: number;
+}
+
+/** As stored: JSON below `file:<path>`. */
+interface Entry extends KnownFile {
+  /** The image and every file below it, top first. */
+  readonly files: readonly FileIdentity[];
+}
+
+/**
+ * A file changed in the same tick of the clock as the look at it would keep its times: git calls that racily clean. Linux stamps files with
+ * a clock of 4 to 10 ms.
+ */
+const TICK_NS = 20_000_000n;
+/** Some file systems keep whole or even seconds only. */
+const COARSE_TICK_NS = 2_000_000_000n;
+
+/** Another process has the database open for a moment only; after this we do without. */
+const TRIES = 5;
+const PAUSE_MS = 20;
+
+/**
+ * Remembers which version a file holds, so that a file that has not changed since need not be read. Kept in LevelDB; it can be deleted at any time, and another process that
+ * holds it makes every look-up a miss.
+ */
+export class StatCache {
+  readonly #folder: string;
+
+  /** @param folder of the LevelDB database; made on first use */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
+  async get(files: readonly FileIdentity[]): Promise<KnownFile | undefined> {
+    const text = await this.#use((database) => database.get(key(files)));
+    const entry = text === undefined ? undefined : parseEntry(text);
+    if (entry === undefined || entry.files.length !== files.length) return undefined;
+    return entry.files.every((file, i) => sameIdentity(file, files[i]!)) ? entry : undefined;
+  }
+
+  /**
+   * Remembers what an image holds.
+   * @param lookedNs when its files were looked at, before the first byte was read: nanoseconds since 1970
+   */
+  async put(files: readonly FileIdentity[], lookedNs: bigint, known: KnownFile): Promise<void> {
+    if (!files.every((file) => isSettled(file, lookedNs))) return;
+    const entry: Entry = { ...known, files };
+    await this.#use((database) => database.put(key(files), JSON.stringify(entry)));
+  }
+
+  async #use<T>(work: (database: Level<string, string>) => Promise<T>): Promise<T | undefined> {
+    const { Level } = await import('level');
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      const database = new Level<string, string>(this.#folder);
+      try {
+        await database.open();
+        return await work(database);
+      } catch {
+        // Locked by another process, damaged, or the store is read-only: this is a cache, so go on without it.
+        await sleep(PAUSE_MS);
+      } finally {
+        await database.close().catch(() => {});
+      }
+    }
+    return undefined;
+  }
+}
+
+function key(files: readonly FileIdentity[]): string {
+  return `file:${files[0]!.path}`;
+}
+
+/** Whether a later change of the file is sure to show in its times. */
+function isSettled(file: FileIdentity, lookedNs: bigint): boolean {
+  return [file.mtimeNs, file.ctimeNs].map(BigInt).every((time) => {
+    const tick = time % 1_000_000_000n === 0n ? COARSE_TICK_NS : TICK_NS;
+    return time + tick <= lookedNs;
+  });
+}
+
+function parseEntry(text: string): Entry | undefined {
+  try {
+    const entry = JSON.parse(text) as Entry;
+    return isId(entry.commit) && Array.isArray(entry.files) ? entry : undefined;
+  } catch {
+    return undefined;
+  }
+}

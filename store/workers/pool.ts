@@ -1,0 +1,67 @@
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { pathToFileURL } from 'node:url';
+import { Tinypool } from 'tinypool';
+import { ImgstoreError } from '../../errors/index.ts';
+import * as jobs from './jobs.ts';
+import type { Answer } from './thread.ts';
+
+/**
+ * Below this much data the jobs run in the calling thread: a thread takes some 40 ms to start, in which one core hashes 60 MB.
+ */
+const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
+
+/** More threads than this are limited by the reading thread that feeds them. */
+const MOST_THREADS = 16;
+
+type JobName = 'digest' | 'deflate' | 'restore';
+
+/** Hashing, deflating and restoring of clusters on all cores, or in place when there is little to do. */
+export class ClusterWorkers {
+  /** Number of jobs that can run at once. */
+  readonly threads: number;
+  readonly #pool: Tinypool | undefined;
+
+  /** @param expectedBytes about how much data will come */
+  constructor(expectedBytes: number) {
+    const inPlace = expectedBytes < LEAST_BYTES_FOR_THREADS;
+    this.threads = inPlace ? 1 : Math.min(availableParallelism(), MOST_THREADS);
+    if (inPlace) return;
+    this.#pool = new Tinypool({
+      filename: workerFile(),
+      runtime: 'worker_threads',
+      minThreads: this.threads,
+      maxThreads: this.threads,
+    });
+  }
+
+  digest(batch: jobs.ClusterBatch): Promise<ReturnType<typeof jobs.digest>> {
+    return this.#run('digest', batch, jobs.digest);
+  }
+
+  deflate(job: jobs.DeflateJob): Promise<jobs.Deflated> {
+    return this.#run('deflate', job, jobs.deflate);
+  }
+
+  restore(job: jobs.RestoreJob): Promise<void> {
+    return this.#run('restore', job, jobs.restore);
+  }
+
+  /** Ends the threads. Jobs must have been waited for. */
+  async close(): Promise<void> {
+    await this.#pool?.destroy();
+  }
+
+  async #run<Job, Result>(name: JobName, job: Job, inPlace: (job: Job) => Result): Promise<Result> {
+    if (this.#pool === undefined) return inPlace(job);
+    const answer = (await this.#pool.run(job, { name })) as Answer<Result>;
+    if ('failure' in answer)
+      throw new ImgstoreError(answer.failure.code, answer.failure.message, answer.failure.data);
+    return answer.value;
+  }
+}
+
+/** The compiled thread, through the package's own imports: also when this file runs as TypeScript, which threads cannot load. */
+function workerFile(): string {
+  return pathToFileURL(createRequire(import.meta.url).resolve('#store-worker')).href;
+}

@@ -1,0 +1,22 @@
+import { type ErrorCode, type ErrorData, ImgstoreError } from '../../errors/index.ts';
+import * as jobs from './jobs.ts';
+
+/** The start of a worker thread: the jobs, with failures made into data, since a thrown error loses its code on the way. */
+export type Answer<T> =
+  | { readonly value: T }
+  | { readonly failure: { readonly code: ErrorCode; readonly message: string; readonly data: ErrorData } };
+
+function answer<T>(work: () => T): Answer<T> {
+  try {
+    return { value: work() };
+  } catch (error) {
+    if (!(error instanceof ImgstoreError)) throw error;
+    return { failure: { code: error.code, message: error.message, data: error.data } };
+  }
+}
+
+export const digest = (batch: jobs.ClusterBatch) => answer(() => jobs.digest(batch));
+
+export const deflate = (job: jobs.DeflateJob) => answer(() => jobs.deflate(job));
+
+export const restore = (job: jobs.RestoreJob) => answer(() => jobs.restore(job));
