@@ -11,6 +11,7 @@ export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.t
 export { MemorySource } from './memory.ts';
 export { deviceNumber, RawFile } from './raw-file.ts';
 export { ResizedSource } from './resized.ts';
+export { parseSize } from './size.ts';
 export { type BlockSource, checkRange, type Extent, type ExtentKind } from './source.ts';
 export type { WriteTarget } from './write-target.ts';
 export { isZero } from './zero.ts';

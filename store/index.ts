@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { isoDate, type Person, subject } from '../objects/index.ts';
 export {
   type Backing,
   type CheckoutRequest,
@@ -30,11 +31,12 @@ export {
 export { type InitOptions, initStore } from './init.ts';
 export type { Monitor, Progress } from './progress.ts';
 export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } from './refs/edit.ts';
+export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
-export { parseSize } from './size.ts';
 export { type ImageStats, measureStore, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, STORE_FOLDER, STORE_VERSION, Store } from './store.ts';
 export { DiskSource } from './version/disk-source.ts';
+export { summarizeVersion, type VersionSummary } from './version/summary.ts';
 export { findDisk, readVersion, type Version, type VersionDisk } from './version/version.ts';

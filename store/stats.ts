@@ -1,16 +1,11 @@
-import {
-  clusterCount,
-  clustersPerSlot,
-  type ObjectId,
-  type ObjectType,
-  parseNode,
-} from '../objects/index.ts';
+import { clustersPerSlot, type ObjectId, type ObjectType, parseNode } from '../objects/index.ts';
 import { walkCommits } from './history/walk.ts';
 import { BRANCHES, shortRefName } from './refs/name.ts';
 import { resolveRevision } from './revision/resolve.ts';
 import type { Store } from './store.ts';
 import { ClusterCounter } from './version/count.ts';
-import { allClusters, clusterLength } from './version/disk-source.ts';
+import { dataBytes } from './version/data-bytes.ts';
+import { clusterLength } from './version/disk-source.ts';
 import { tryReadVersion, type Version, type VersionDisk } from './version/version.ts';
 
 /** One image's share. Bytes of guest data. */
@@ -78,20 +73,10 @@ async function measureVersions(
   let logicalBytes = 0;
   for (const disk of versions.flatMap((version) => version.disks)) {
     virtualBytes += disk.virtualSize;
-    logicalBytes += await dataBytes(store, disk, counter);
+    logicalBytes += await dataBytes(store.objects, disk, counter);
     await unique.add(disk);
   }
   return { virtualBytes, logicalBytes, uniqueBytes: unique.bytes };
-}
-
-/** Bytes of a disk that are not zeros, in whole clusters. */
-async function dataBytes(store: Store, disk: VersionDisk, counter: ClusterCounter): Promise<number> {
-  const last = clusterCount(disk.virtualSize, disk.clusterSize) - 1;
-  let bytes = (await counter.count(disk.map)) * disk.clusterSize;
-  if (last >= 0)
-    for await (const _ of allClusters(store.objects, disk, last))
-      bytes -= disk.clusterSize - clusterLength(disk, last);
-  return bytes;
 }
 
 /** Adds up the different clusters of disks; a part of a map that two disks share is entered once. */

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { parseSize } from '../../block/index.ts';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
-import { parseSize } from '../size.ts';
 import { type ConfigEntry, parseConfig } from './parse.ts';
 
 /** git's own bound on files that include each other. */

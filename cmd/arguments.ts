@@ -1,0 +1,32 @@
+import { InvalidArgumentError } from 'commander';
+import { parseSize } from '../block/index.ts';
+import { ImgstoreError } from '../errors/index.ts';
+
+/** A size argument in bytes: `65536`, `64K`, `1M`, `2G`. */
+export function sizeArgument(text: string): number {
+  const size = parseSize(text);
+  if (size === undefined) throw new InvalidArgumentError(`'${text}' is not a size: write 65536, 64K, 1M, 2G`);
+  return size;
+}
+
+/** A whole number that is not negative. */
+export function countArgument(text: string): number {
+  if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError(`'${text}' is not a number`);
+  return Number(text);
+}
+
+/** Gathers an option that may be given several times. */
+export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}
+
+/** `NAME=FILE`, of `--disk` and `--attach`. */
+export function parseNamedFile(
+  option: string,
+  text: string,
+): { readonly name: string; readonly path: string } {
+  const at = text.indexOf('=');
+  if (at <= 0 || at === text.length - 1)
+    throw new ImgstoreError('USAGE', `${option} ${text}: write NAME=FILE`, { option, text });
+  return { name: text.slice(0, at), path: text.slice(at + 1) };
+}

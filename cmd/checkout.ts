@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import type { ImageFormat } from '../qcow2/index.ts';
+import { type Backing, checkoutVersion } from '../store/index.ts';
+import { Context } from './context.ts';
+import { formatBytes, formatSeconds } from './format.ts';
+import { formatArgument } from './image-format.ts';
+
+interface CheckoutOptions {
+  readonly output?: string;
+  readonly disk?: string;
+  readonly format?: ImageFormat;
+  readonly backing?: string;
+  readonly force?: boolean;
+}
+
+/** `imgstore checkout` */
+export function define(command: Command): void {
+  command
+    .argument('<rev>', 'the version')
+    .option('-o, --output <file>', "the file to write (default: the revision's name)")
+    .option('--disk <name>', 'which disk, of a version with several')
+    .option('--format <format>', "qcow2 or raw (default: by the file's ending, else qcow2)", formatArgument)
+    .option(
+      '--backing <what>',
+      "none, chain (a file for each earlier version), or a file: './none' is a file",
+      'none',
+    )
+    .option('-f, --force', 'replace a file that is in the way')
+    .addHelpText(
+      'after',
+      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain',
+    )
+    .action(async (revision: string, options: CheckoutOptions, command: Command) => {
+      const context = new Context(command);
+      const result = await context.withStore(async (store) => {
+        const backing: Backing =
+          options.backing === 'none' || options.backing === 'chain'
+            ? options.backing
+            : { file: options.backing! };
+        return context.monitored('checkout', (monitor) =>
+          checkoutVersion(store, { ...options, revision, backing }, monitor),
+        );
+      });
+      context.result(result, () => {
+        const on = result.backing === null ? '' : ` on ${result.backing}`;
+        return `${result.file}: ${result.format}, ${formatBytes(result.virtualSize)}${on}, ${formatBytes(result.writtenBytes)} written in ${formatSeconds(result.seconds)}\n`;
+      });
+    });
+}

@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { ImgstoreError } from '../errors/index.ts';
+import { type CommitResult, commitVersion, type DiskToStore } from '../store/index.ts';
+import { collect, parseNamedFile } from './arguments.ts';
+import { Context } from './context.ts';
+import { formatBytes, formatSeconds, shortId } from './format.ts';
+import { formatArgument } from './image-format.ts';
+
+interface CommitOptions {
+  readonly message?: string;
+  readonly branch?: string;
+  readonly parent?: string;
+  readonly format?: 'qcow2' | 'raw';
+  readonly disk?: readonly string[];
+  readonly attach?: readonly string[];
+  readonly allowEmpty?: boolean;
+  readonly allowBacking?: readonly string[];
+  readonly forceShare?: boolean;
+}
+
+/** `imgstore commit` */
+export function define(command: Command): void {
+  command
+    .argument('[image...]', 'the disks of one machine, named vda, vdb, … in this order')
+    .option('-m, --message <text>', 'what this version is')
+    .option('-b, --branch <name>', "the image's name (default: the first file's name without its ending)")
+    .option('--parent <rev>', 'the version that a new branch starts from')
+    .option('--format <format>', 'qcow2 or raw, instead of looking', formatArgument)
+    .option('--disk <name=image>', 'a disk with a name of its own (several times)', collect)
+    .option('--attach <name=file>', 'a file to keep beside the disks (several times)', collect)
+    .option('--allow-empty', 'make a version although nothing has changed')
+    .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
+    .option('--force-share', 'store an image although a running QEMU writes to it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web',
+    )
+    .action(async (images: readonly string[], options: CommitOptions, command: Command) => {
+      const context = new Context(command);
+      const disks = namedDisks(images, options.disk ?? []);
+      const result = await context.withStore(async (store) => {
+        const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
+        return context.monitored('commit', (monitor) =>
+          commitVersion(store, { ...options, disks, attachments }, monitor),
+        );
+      });
+      context.result(commitJson(result), () => commitText(result));
+    });
+}
+
+function namedDisks(images: readonly string[], named: readonly string[]): DiskToStore[] {
+  const disks = [
+    ...images.map((path, i) => ({ name: `vd${String.fromCharCode(0x61 + i)}`, path })),
+    ...named.map((text) => parseNamedFile('--disk', text)),
+  ];
+  if (disks.length === 0) throw new ImgstoreError('USAGE', "no image is named: run 'imgstore commit IMAGE'");
+  if (images.length > 26) throw new ImgstoreError('USAGE', `${images.length} images: name them with --disk`);
+  return disks;
+}
+
+function commitJson({ disks, ...result }: CommitResult) {
+  return {
+    ...result,
+    disks: disks.map(({ name, virtualSize, clusters, newClusters, readBytes, map }) => ({
+      name,
+      virtualSize,
+      clusters,
+      newClusters,
+      readBytes,
+      map: map.id,
+    })),
+  };
+}
+
+function commitText(result: CommitResult): string {
+  if (result.unchanged) return `${result.branch}: unchanged, still ${shortId(result.commit)}\n`;
+  const disks = result.disks.map(
+    ({ name, virtualSize, clusters, newClusters, readBytes }) =>
+      `  ${name}: ${formatBytes(virtualSize)}, ${clusters} clusters with data, ${newClusters} new, ${formatBytes(readBytes)} read\n`,
+  );
+  const cost = `  ${result.newObjects} objects, ${formatBytes(result.storedBytes)} stored in ${formatSeconds(result.seconds)}\n`;
+  return `[${result.branch} ${shortId(result.commit)}]\n${disks.join('')}${cost}`;
+}

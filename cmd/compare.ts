@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import type { ImageFormat } from '../qcow2/index.ts';
+import { compare } from '../store/index.ts';
+import { collect } from './arguments.ts';
+import { Context } from './context.ts';
+import { ExitCode } from './exit-code.ts';
+import { formatArgument } from './image-format.ts';
+
+interface CompareOptions {
+  readonly disk?: string;
+  readonly format?: ImageFormat;
+  readonly allowBacking?: readonly string[];
+  readonly forceShare?: boolean;
+}
+
+/** `imgstore compare` */
+export function define(command: Command): void {
+  command
+    .argument('<a>', 'a version')
+    .argument('<b>', 'a version or an image file')
+    .option('--disk <name>', 'which disk, of a version with several')
+    .option('--format <format>', "the image's format, instead of looking", formatArgument)
+    .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
+    .option('--force-share', 'read an image although a running QEMU writes to it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  imgstore compare web web.qcow2 && echo "nothing has changed"\n\nExit codes: 0 the same, 1 different, 2 or more trouble',
+    )
+    .action(async (revision: string, other: string, options: CompareOptions, command: Command) => {
+      const context = new Context(command);
+      const result = await context.withStore(async (store) => {
+        return context.monitored('compare', (monitor) =>
+          compare(store, { ...options, revision, other }, monitor),
+        );
+      });
+      const { identical, disk, offset, reason } = result;
+      context.result({ identical, disk: disk ?? null, offset: offset ?? null, reason: reason ?? null }, () =>
+        identical ? 'identical\n' : `different: ${disk === undefined ? '' : `${disk}: `}${reason}\n`,
+      );
+      if (!identical) process.exitCode = ExitCode.failed;
+    });
+}

@@ -1,0 +1,65 @@
+import type { Command } from 'commander';
+import type { Monitor, Store } from '../store/index.ts';
+import { startProgress } from './progress.ts';
+import { interruption } from './signals.ts';
+
+/** Options that every verb has. */
+interface GlobalOptions {
+  readonly store?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+  readonly progress: boolean;
+}
+
+/** What a verb works with: where the store is, and how to print. */
+export class Context {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly #options: GlobalOptions;
+
+  constructor(command: Command) {
+    this.#options = command.optsWithGlobals<GlobalOptions>();
+    this.json = this.#options.json ?? false;
+    this.quiet = this.#options.quiet ?? false;
+  }
+
+  /** Opens the store for the time of `work`. @throws ImgstoreError `NO_STORE`. */
+  async withStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
+    // Loaded here, so that help and usage errors do not wait for it.
+    const { Store } = await import('../store/index.ts');
+    const named = this.#options.store ?? process.env.IMGSTORE_DIR;
+    const store = named ? await Store.open(named) : await Store.find('.');
+    try {
+      return await work(store);
+    } finally {
+      store.close();
+    }
+  }
+
+  /** Runs `work` with a progress bar, where one belongs, and a signal that Ctrl-C sets. */
+  async monitored<T>(label: string, work: (monitor: Monitor) => Promise<T>): Promise<T> {
+    const shown = this.#options.progress && !this.quiet && !this.json && process.stderr.isTTY;
+    const bar = shown ? startProgress(label) : undefined;
+    try {
+      return await work({
+        signal: interruption,
+        onProgress: bar?.update,
+        onNotice: (text) => this.notice(text),
+      });
+    } finally {
+      bar?.stop();
+    }
+  }
+
+  /** Prints the result: `text` for people, `data` for programs. */
+  result(data: unknown, text: () => string): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(data)}\n`);
+    else if (!this.quiet) process.stdout.write(text());
+  }
+
+  /** Says something that is not the result. */
+  notice(text: string): void {
+    if (!this.quiet) process.stderr.write(`${text}\n`);
+  }
+}

@@ -1,0 +1,69 @@
+import Table from 'cli-table3';
+import { isoDate, type Person } from '../store/index.ts';
+
+const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** A size for people: `4 KiB`, `601.3 MiB`. */
+export function formatBytes(bytes: number): string {
+  let unit = 0;
+  let value = bytes;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  const digits = unit === 0 || Number.isInteger(value) ? 0 : 1;
+  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** A time for people: `0.3 s`, `2 min 05 s`. */
+export function formatSeconds(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${`${Math.floor(seconds % 60)}`.padStart(2, '0')} s`;
+}
+
+/** A share of something: `41.2%`. */
+export function formatRatio(part: number, whole: number): string {
+  return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)}%`;
+}
+
+/** The start of an id, as people read and type it. */
+export function shortId(id: string): string {
+  return id.slice(0, 12);
+}
+
+/** A person for JSON. */
+export function personJson(person: Person) {
+  return { name: person.name, email: person.email, date: isoDate(person) };
+}
+
+/** Columns without lines, as `git branch -v` prints them; numbers to the right. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+): string {
+  const table = new Table({
+    head: [...head],
+    chars: Object.fromEntries(
+      [
+        'top',
+        'top-mid',
+        'top-left',
+        'top-right',
+        'bottom',
+        'bottom-mid',
+        'bottom-left',
+        'bottom-right',
+        'left',
+        'left-mid',
+        'mid',
+        'mid-mid',
+        'right',
+        'right-mid',
+        'middle',
+      ].map((part) => [part, part === 'middle' ? '  ' : '']),
+    ),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    colAligns: head.map((_, i) => (right.includes(i) ? 'right' : 'left')),
+  });
+  table.push(...rows.map((row) => [...row]));
+  const lines = table.toString().split('\n');
+  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+}

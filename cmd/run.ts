@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { ExitCode, exitCodeOf } from './exit-code.ts';
+import { reportError } from './report-error.ts';
+import { stopOnSignals } from './signals.ts';
+import { VERBS } from './verbs.ts';
+
+/**
+ * Runs one command line to its end and returns the exit code. Results go to stdout, everything else to stderr.
+ * @param argv without `node` and the script
+ */
+export async function runCommandLine(argv: readonly string[]): Promise<number> {
+  const program = createProgram();
+  const stop = stopOnSignals();
+  // A reader that has seen enough (`imgstore cat … | head`) is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(ExitCode.done);
+    throw error;
+  });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return Number(process.exitCode ?? ExitCode.done);
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.done;
+    const verb = program.args[0] ?? argv[0];
+    const options = {
+      json: argv.includes('--json'),
+      verbose: argv.includes('-v') || argv.includes('--verbose'),
+    };
+    reportError(error, options);
+    return exitCodeOf(error, verb === 'compare' || (verb === 'diff' && argv.includes('--exit-code')));
+  } finally {
+    stop();
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('imgstore')
+    .description('git for disks: keeps every version of your VM images, each cluster once')
+    .version(packageVersion(), '--version', 'print the version')
+    .option('-C <dir>', 'run as if started in this folder', changeFolder)
+    .option('--store <dir>', "the store, instead of the nearest '.imgstore' above (also: IMGSTORE_DIR)")
+    .option('--json', 'print one JSON document on stdout')
+    .option('-q, --quiet', 'print errors only')
+    .option('-v, --verbose', 'print more, and the origin of unexpected errors')
+    .option('--no-progress', 'no progress bar')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [verb]', 'print help for a verb')
+    .showSuggestionAfterError()
+    .exitOverride()
+    // Messages of the parser are printed in one place with all others; help is not an error.
+    .configureOutput({ writeErr: () => {}, outputError: () => {} });
+  for (const { name, description } of VERBS) program.command(name).description(description);
+  program.hook('preSubcommand', async (_program, command) => {
+    const verb = VERBS.find(({ name }) => name === command.name());
+    (await verb?.load())?.define(command);
+  });
+  program.action(() => {
+    process.stdout.write(program.helpInformation());
+    process.exitCode = ExitCode.usage;
+  });
+  return program;
+}
+
+function changeFolder(folder: string): string {
+  try {
+    process.chdir(folder);
+  } catch {
+    throw new CommanderError(ExitCode.usage, 'imgstore.folder', `error: -C ${folder}: no such folder`);
+  }
+  return folder;
+}
+
+/** From package.json, which lies one folder above `cmd/` in the sources and two above in a build. */
+function packageVersion(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string })
+        .version;
+    } catch {
+      // the other place
+    }
+  }
+  return 'unknown';
+}

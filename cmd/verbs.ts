@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+
+/** A verb: what the list of verbs says of it, and where the rest is. */
+export interface Verb {
+  readonly name: string;
+  readonly description: string;
+  /** Loads the verb's file, which adds arguments, options and the action. */
+  readonly load: () => Promise<{ readonly define: (command: Command) => void }>;
+}
+
+/** All verbs in the order of help. Only the one that is run is loaded: a store's code takes longer to load than most verbs to run. */
+export const VERBS: readonly Verb[] = [
+  {
+    name: 'init',
+    description: 'make a store: .imgstore in this folder or another',
+    load: () => import('./init.ts'),
+  },
+  {
+    name: 'commit',
+    description: 'store a version of an image: a qcow2 or raw file, or a block device',
+    load: () => import('./commit.ts'),
+  },
+  {
+    name: 'log',
+    description: 'list versions, newest first; of all images when none is named',
+    load: () => import('./log.ts'),
+  },
+  { name: 'show', description: 'tell all about one version', load: () => import('./show.ts') },
+  { name: 'images', description: 'list the images in the store', load: () => import('./images.ts') },
+  { name: 'tag', description: 'list tags, or make or remove one', load: () => import('./tag.ts') },
+  {
+    name: 'branch',
+    description: 'list branches, or make, rename or remove one',
+    load: () => import('./branch.ts'),
+  },
+  { name: 'checkout', description: 'write a version as an image file', load: () => import('./checkout.ts') },
+  { name: 'cat', description: "write a version's bytes to stdout", load: () => import('./cat.ts') },
+  {
+    name: 'diff',
+    description: 'list the ranges in which two versions differ',
+    load: () => import('./diff.ts'),
+  },
+  {
+    name: 'compare',
+    description: 'tell whether a version holds the same bytes as another or as an image',
+    load: () => import('./compare.ts'),
+  },
+  { name: 'map', description: 'list where a version has data', load: () => import('./map.ts') },
+  {
+    name: 'stats',
+    description: 'tell what the store holds, and at what cost',
+    load: () => import('./stats.ts'),
+  },
+  {
+    name: 'info',
+    description: 'tell what an image file is; needs no store',
+    load: () => import('./info.ts'),
+  },
+];
