@@ -14,6 +14,7 @@ export type { Hash, HashCodec } from './codec/hash.ts';
 export { nobleHash } from './codec/hash-noble.ts';
 export { nodeHash } from './codec/hash-node.ts';
 export { type Codecs, codecs, nativeCodecs, portableCodecs, selectCodecs } from './codec/select.ts';
+export { storedLength, storeInZlib } from './codec/stored.ts';
 export { type Commit, encodeCommit, parseCommit, subject } from './commit.ts';
 export type { HeaderLine } from './headers.ts';
 export { ID_BYTES, ID_DIGITS, idFromBytes, idToBytes, isId, NULL_ID, type ObjectId } from './id.ts';

@@ -9,8 +9,8 @@ import { encodeIdx } from './idx/encode.ts';
 import { Idx } from './idx/idx.ts';
 import { encodeRev } from './rev.ts';
 
-/** Entries are gathered into writes of about this size. */
-const WRITE_BYTES = 4 * 1024 * 1024;
+/** Entries are gathered into writes of this size. */
+const WRITE_BYTES = 1024 * 1024;
 
 /** Permission bits: packs never change. */
 const PACK_MODE = 0o444;
@@ -33,8 +33,8 @@ export class PackWriter {
   readonly #folder: string;
   readonly #file: PendingFile;
   readonly #table = new EntryTable();
-  #buffered: Uint8Array[] = [];
-  #bufferedBytes = 0;
+  readonly #buffer = Buffer.allocUnsafe(WRITE_BYTES);
+  #buffered = 0;
   #end = 0;
 
   private constructor(folder: string, file: PendingFile) {
@@ -59,7 +59,7 @@ export class PackWriter {
     return this.#end;
   }
 
-  /** Adds an object. The caller sees to it that no id comes twice. */
+  /** Adds an object; its bytes are copied. The caller sees to it that no id comes twice. */
   async add(object: PackableObject): Promise<void> {
     const head = encodeEntryHead(object.type, object.size);
     this.#table.add(idToBytes(object.id), crc32(object.deflated, crc32(head)), this.#end);
@@ -95,24 +95,27 @@ export class PackWriter {
     await this.#file.discard();
   }
 
+  /** Copies into one buffer that is written whenever it is full. */
   async #append(bytes: Uint8Array): Promise<void> {
-    this.#buffered.push(bytes);
-    this.#bufferedBytes += bytes.length;
-    this.#end += bytes.length;
-    if (this.#bufferedBytes >= WRITE_BYTES) await this.#flush();
+    for (let done = 0; done < bytes.length; ) {
+      const part = bytes.subarray(done, done + WRITE_BYTES - this.#buffered);
+      this.#buffer.set(part, this.#buffered);
+      this.#buffered += part.length;
+      this.#end += part.length;
+      done += part.length;
+      if (this.#buffered === WRITE_BYTES) await this.#flush();
+    }
   }
 
   async #flush(): Promise<void> {
-    const bytes = Buffer.concat(this.#buffered, this.#bufferedBytes);
-    const at = this.#end - bytes.length;
-    this.#buffered = [];
-    this.#bufferedBytes = 0;
-    await this.#file.write(at, bytes);
+    const length = this.#buffered;
+    this.#buffered = 0;
+    await this.#file.write(this.#end - length, this.#buffer.subarray(0, length));
   }
 
   async #checksum(): Promise<Uint8Array> {
     const hash = codecs().hash.create();
-    const chunk = Buffer.allocUnsafe(WRITE_BYTES);
+    const chunk = this.#buffer;
     for (let at = 0; at < this.#end; ) {
       const read = await this.#file.read(at, chunk.subarray(0, Math.min(chunk.length, this.#end - at)));
       hash.update(chunk.subarray(0, read));

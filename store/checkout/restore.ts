@@ -7,7 +7,7 @@ import type { ClusterWorkers } from '../workers/pool.ts';
 import { locateStored } from '../workers/stored-stream.ts';
 
 /** Bytes of clusters that one job writes. */
-const JOB_BYTES = 4 * 1024 * 1024;
+const JOB_BYTES = 2 * 1024 * 1024;
 
 /** A stored cluster and where it goes in the output file. */
 export interface PlacedCluster {

@@ -1,5 +1,12 @@
 import type { BlockSource } from '../../block/index.ts';
-import { clusterCount, MapEditor, type MapRoot, mapLevels, type ObjectId } from '../../objects/index.ts';
+import {
+  clusterCount,
+  MapEditor,
+  type MapRoot,
+  mapLevels,
+  type ObjectId,
+  storedLength,
+} from '../../objects/index.ts';
 import type { PackableObject } from '../../pack/index.ts';
 import { type BatchPlan, newBatchBuffer, planBatches, type ReadBatch, readBatch } from '../batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
@@ -32,11 +39,25 @@ export interface IngestOptions {
   readonly expectedBytes: number;
 }
 
+/** What a batch is read into, and what it is deflated into; used again for later batches. */
+interface BatchBuffers {
+  readonly input: SharedArrayBuffer;
+  readonly output: SharedArrayBuffer;
+}
+
+function newBuffers(clusterSize: number): BatchBuffers {
+  const input = newBatchBuffer(clusterSize);
+  const clusters = Math.ceil(input.byteLength / clusterSize);
+  return { input, output: new SharedArrayBuffer(clusters * storedLength(clusterSize)) };
+}
+
 /** A batch whose new clusters are deflated. */
 interface StoredBatch extends ReadBatch {
   /** For each cluster; undefined for zeros. */
   readonly ids: readonly (ObjectId | undefined)[];
   readonly fresh: readonly PackableObject[];
+  /** What the streams of `fresh` lie in: they must be taken before it is used again. */
+  readonly output: SharedArrayBuffer;
 }
 
 /**
@@ -47,11 +68,11 @@ export async function ingestDisk(source: BlockSource, options: IngestOptions): P
   const { clusterSize, database, transaction, workers, monitor, expectedBytes } = options;
   const levels = mapLevels(clusterCount(source.size, clusterSize));
   const editor = new MapEditor(database.readTree, (data) => transaction.put('tree', data), levels);
-  const buffers: SharedArrayBuffer[] = [];
+  const buffers: BatchBuffers[] = [];
   const total = { clusters: 0, newClusters: 0, readBytes: 0 };
 
   const store = (plan: BatchPlan) =>
-    storeBatch(source, plan, buffers.pop() ?? newBatchBuffer(clusterSize), options);
+    storeBatch(source, plan, buffers.pop() ?? newBuffers(clusterSize), options);
   for await (const batch of orderedMap(planBatches(source, clusterSize), 2 * workers.threads + 1, store)) {
     throwIfStopped(monitor);
     for (const object of batch.fresh) await transaction.add(object);
@@ -63,7 +84,7 @@ export async function ingestDisk(source: BlockSource, options: IngestOptions): P
     }
     total.newClusters += batch.fresh.length;
     total.readBytes += batch.length;
-    buffers.push(batch.buffer);
+    buffers.push({ input: batch.buffer, output: batch.output });
     monitor.onProgress?.({ done: total.readBytes, total: Math.max(total.readBytes, expectedBytes) });
   }
   return { map: { id: await editor.finish(), levels }, ...total };
@@ -72,20 +93,21 @@ export async function ingestDisk(source: BlockSource, options: IngestOptions): P
 async function storeBatch(
   source: BlockSource,
   plan: BatchPlan,
-  buffer: SharedArrayBuffer,
+  { input, output }: BatchBuffers,
   { clusterSize, compression, transaction, workers }: IngestOptions,
 ): Promise<StoredBatch> {
-  const batch = await readBatch(source, plan, clusterSize, buffer);
+  const batch = await readBatch(source, plan, clusterSize, input);
   const ids = await workers.digest(batch);
   // Claimed at once and in one go, so that two batches with the same cluster do not both store it.
   const picks = ids.flatMap((id, i) => (id !== undefined && transaction.claim(id) ? [i] : []));
-  if (picks.length === 0) return { ...batch, ids, fresh: [] };
-  const { bytes, ends } = await workers.deflate({ ...batch, picks, level: compression });
+  if (picks.length === 0) return { ...batch, ids, fresh: [], output };
+  const ends = await workers.deflate({ ...batch, picks, level: compression, output });
+  const streams = new Uint8Array(output);
   const fresh = picks.map((pick, i) => ({
     id: ids[pick]!,
     type: 'blob' as const,
     size: Math.min(clusterSize, batch.length - pick * clusterSize),
-    deflated: bytes.subarray(ends[i - 1] ?? 0, ends[i]),
+    deflated: streams.subarray(ends[i - 1] ?? 0, ends[i]),
   }));
-  return { ...batch, ids, fresh };
+  return { ...batch, ids, fresh, output };
 }

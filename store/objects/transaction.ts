@@ -70,11 +70,11 @@ export class ObjectTransaction {
     return true;
   }
 
-  /** Adds a claimed object. */
+  /** Adds a claimed object; its bytes are copied, so the caller may use their memory again. */
   async add(object: PackableObject): Promise<void> {
     this.#newObjects++;
     if (this.#writer === undefined && this.#finished.length === 0) {
-      this.#waiting.push(object);
+      this.#waiting.push({ ...object, deflated: Buffer.from(object.deflated) });
       this.#waitingBytes += object.deflated.length;
       if (this.#waiting.length < this.#options.unpackLimit && this.#waitingBytes < MOST_WAITING_BYTES) return;
       this.#writer = await PackWriter.create(this.#database.packs.folder);

@@ -1,7 +1,7 @@
-import { writeSync } from 'node:fs';
+import { writevSync } from 'node:fs';
 import { isZero } from '../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
-import { codecs, type ObjectId, objectId, verifyObject } from '../../objects/index.ts';
+import { codecs, type ObjectId, objectId, storeInZlib, verifyObject } from '../../objects/index.ts';
 import { readStored, type StoredStream } from './stored-stream.ts';
 
 /** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
@@ -17,37 +17,33 @@ export function digest(batch: ClusterBatch): (ObjectId | undefined)[] {
   return clusters(batch).map((cluster) => (isZero(cluster) ? undefined : objectId('blob', cluster)));
 }
 
-/** Which clusters of a batch to deflate. */
+/** Which clusters of a batch to deflate, and where to put the streams. */
 export interface DeflateJob extends ClusterBatch {
   /** Places in the batch. */
   readonly picks: readonly number[];
   /** zlib level. */
   readonly level: number;
+  /** Room for {@link storedLength} of every pick. */
+  readonly output: SharedArrayBuffer;
 }
 
-/** zlib streams one behind the other; stream i ends at `ends[i]`. */
-export interface Deflated {
-  readonly bytes: Uint8Array;
-  readonly ends: readonly number[];
-}
-
-/** Deflates clusters. One that does not become smaller is stored as it is, which inflates faster. */
-export function deflate({ picks, level, ...batch }: DeflateJob): Deflated {
+/**
+ * Deflates clusters into the output, one stream behind the other, and returns where each ends. One that does not become smaller is stored as
+ * it is, which inflates faster.
+ */
+export function deflate({ picks, level, output, ...batch }: DeflateJob): number[] {
   const { deflate: codec } = codecs();
   const all = clusters(batch);
-  const streams = picks.map((pick) => {
-    const cluster = all[pick]!;
-    const stream = codec.deflate(cluster, level);
-    return stream.length < cluster.length ? stream : codec.deflate(cluster, 0);
-  });
+  const streams = new Uint8Array(output);
   let end = 0;
-  const ends = streams.map((stream) => (end += stream.length));
-  // Shared memory goes back to the main thread without a copy.
-  const bytes = new Uint8Array(new SharedArrayBuffer(end));
-  streams.forEach((stream, i) => {
-    bytes.set(stream, ends[i]! - stream.length);
+  return picks.map((pick) => {
+    const cluster = all[pick]!;
+    const deflated = codec.deflate(cluster, level);
+    const stream = deflated.length < cluster.length ? deflated : storeInZlib(cluster, deflated);
+    streams.set(stream, end);
+    end += stream.length;
+    return end;
   });
-  return { bytes, ends };
 }
 
 /** A stored cluster and where it goes in a file. */
@@ -72,7 +68,7 @@ export function restore({ fd, items }: RestoreJob): void {
   let runStart = 0;
   let runEnd = 0;
   const flush = () => {
-    if (run.length > 0) writeAll(fd, Buffer.concat(run, runEnd - runStart), runStart);
+    writeAll(fd, run, runStart);
     run = [];
   };
   for (const { id, stored, length, to } of items) {
@@ -85,7 +81,7 @@ export function restore({ fd, items }: RestoreJob): void {
         { id },
       );
     }
-    if (run.length === 0 || to !== runEnd) {
+    if (to !== runEnd || run.length === MOST_PIECES) {
       flush();
       runStart = to;
     }
@@ -95,10 +91,20 @@ export function restore({ fd, items }: RestoreJob): void {
   flush();
 }
 
-function writeAll(fd: number, bytes: Uint8Array, at: number): void {
+/** Linux takes at most this many pieces in one writev(2) (IOV_MAX). */
+const MOST_PIECES = 1024;
+
+function writeAll(fd: number, pieces: readonly Uint8Array[], at: number): void {
+  let left = [...pieces];
+  let offset = at;
   try {
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(fd, bytes, done, bytes.length - done, at + done);
+    while (left.length > 0) {
+      let written = writevSync(fd, left, offset);
+      offset += written;
+      // A short write ends within a piece: what is left of it goes first.
+      while (left.length > 0 && written >= left[0]!.length) written -= left.shift()!.length;
+      if (written > 0) left = [left[0]!.subarray(written), ...left.slice(1)];
+    }
   } catch (error) {
     throw fromSystem(error, 'the output file');
   }

@@ -39,7 +39,7 @@ export class ClusterWorkers {
     return this.#run('digest', batch, jobs.digest);
   }
 
-  deflate(job: jobs.DeflateJob): Promise<jobs.Deflated> {
+  deflate(job: jobs.DeflateJob): Promise<number[]> {
     return this.#run('deflate', job, jobs.deflate);
   }
 

@@ -1,0 +1,161 @@
+import { constants, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from '../../../objects/index.ts';
+import { damage } from '../damage.ts';
+import { mixed, noise } from '../noise.ts';
+
+const CLUSTER = 65_536;
+
+const SAMPLES: readonly (readonly [string, Buffer])[] = [
+  ['nothing', Buffer.alloc(0)],
+  ['one byte', Buffer.of(7)],
+  ['63 bytes', noise(63, 1)],
+  ['64 bytes', noise(64, 1)],
+  ['a cluster of zeros', Buffer.alloc(CLUSTER)],
+  ['a cluster of noise', noise(CLUSTER, 2)],
+  ['a mixed cluster', mixed(CLUSTER, 3)],
+  ['2 MiB of noise', noise(2 ** 21, 4)],
+];
+
+/**
+ * Declares the tests that every {@link DeflateCodec} must pass.
+ * @param peers implementations whose streams it must read, and which must read its own
+ */
+export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCodec[]): void {
+  const same = (found: Uint8Array, expected: Uint8Array) => Buffer.compare(found, expected) === 0;
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 500 }),
+    fc.tuple(fc.nat(5000), fc.nat(20)).map(([length, seed]) => mixed(length, seed)),
+  );
+  const level = fc.integer({ min: 0, max: 9 });
+
+  describe(`${codec.name} conforms to DeflateCodec`, () => {
+    describe.each(SAMPLES)('%s', (_, data) => {
+      test.each([0, 1, 6, 9])(`${codec.name} brings it back from level %i`, (at) => {
+        expect(same(codec.inflate(codec.deflate(data, at), data.length), data)).toBe(true);
+      });
+
+      test(`${codec.name}.inflate throws DAMAGED when the size is wrong`, () => {
+        const stream = codec.deflate(data, 6);
+        for (const size of [data.length + 1, data.length - 1, 2 * data.length + 100, 0]) {
+          if (size >= 0 && size !== data.length) damage(() => codec.inflate(stream, size));
+        }
+      });
+
+      test(`${codec.name}.inflate throws DAMAGED when the stream is cut short`, () => {
+        const stream = codec.deflate(data, 6);
+        for (const left of [0, 1, 2, 3, stream.length >> 1, stream.length - 4, stream.length - 1]) {
+          damage(() => codec.inflate(stream.subarray(0, left), data.length));
+        }
+      });
+
+      test(`${codec.name}.inflate throws DAMAGED when the checksum is wrong`, () => {
+        const stream = Buffer.from(codec.deflate(data, 6));
+        stream[stream.length - 1]! ^= 1;
+        damage(() => codec.inflate(stream, data.length));
+      });
+
+      test(`${codec.name}.inflatePrefix gives the first bytes`, () => {
+        const stream = codec.deflate(data, 6);
+        const start = codec.inflatePrefix(stream);
+        expect(start.length).toBeLessThanOrEqual(mostInflated(PREFIX_STREAM_BYTES));
+        expect(start.length).toBeGreaterThanOrEqual(Math.min(data.length, 64));
+        expect(same(start, data.subarray(0, start.length))).toBe(true);
+      });
+    });
+
+    for (const peer of peers) {
+      test(`${codec.name}.inflate reads what ${peer.name} wrote, and the other way round`, () => {
+        fc.assert(
+          fc.property(bytes, level, (data, at) => {
+            expect(same(codec.inflate(peer.deflate(data, at), data.length), data)).toBe(true);
+            expect(same(peer.inflate(codec.deflate(data, at), data.length), data)).toBe(true);
+          }),
+        );
+      });
+    }
+
+    test(`${codec.name}.inflate ignores bytes behind the stream`, () => {
+      fc.assert(
+        fc.property(bytes, level, fc.uint8Array({ maxLength: 100 }), (data, at, behind) => {
+          const stream = Buffer.concat([codec.deflate(data, at), behind]);
+          expect(same(codec.inflate(stream, data.length), data)).toBe(true);
+        }),
+      );
+    });
+
+    test(`${codec.name}.inflate ignores a second stream behind the first`, () => {
+      const stream = codec.deflate(Buffer.from('first'), 6);
+      expect(same(codec.inflate(Buffer.concat([stream, stream]), 5), Buffer.from('first'))).toBe(true);
+      damage(() => codec.inflate(Buffer.concat([stream, stream]), 10));
+    });
+
+    test(`${codec.name}.inflate takes a view into a larger buffer`, () => {
+      const stream = codec.deflate(Buffer.from('abc'), 6);
+      const around = Buffer.concat([noise(3, 1), stream, noise(3, 2)]);
+      expect(same(codec.inflate(around.subarray(3), 3), Buffer.from('abc'))).toBe(true);
+    });
+
+    test(`${codec.name}.inflate reads streams of any strategy and window`, () => {
+      const data = mixed(20_000, 5);
+      for (const strategy of [constants.Z_FIXED, constants.Z_HUFFMAN_ONLY, constants.Z_RLE]) {
+        for (const windowBits of [9, 15]) {
+          const stream = deflateSync(data, { strategy, windowBits });
+          expect(same(codec.inflate(stream, data.length), data)).toBe(true);
+        }
+      }
+    });
+
+    test(`${codec.name}.inflate gives the data or DAMAGED when a byte of the stream is changed`, () => {
+      const data = mixed(3000, 1);
+      const stream = Buffer.from(codec.deflate(data, 6));
+      fc.assert(
+        fc.property(fc.nat(stream.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+          const hostile = Buffer.from(stream);
+          hostile[at]! ^= flip;
+          try {
+            expect(same(codec.inflate(hostile, data.length), data)).toBe(true);
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'DAMAGED' });
+          }
+        }),
+      );
+    });
+
+    test.each([
+      ['garbage', noise(1000, 9)],
+      ['zeros', Buffer.alloc(1000)],
+      ['nothing', Buffer.alloc(0)],
+      ['a gzip stream', gzipSync('abc')],
+      ['a stream without a frame', deflateRawSync('abc')],
+      ['a stream that wants a dictionary', deflateSync('abc', { dictionary: Buffer.from('abc') })],
+    ])(`${codec.name} throws DAMAGED for %s`, (_, stream) => {
+      for (const size of [0, 3, 1000]) damage(() => codec.inflate(stream, size));
+      damage(() => codec.inflatePrefix(stream));
+    });
+
+    test(`${codec.name}.inflate names the size and the reason when it fails`, () => {
+      const { message, data } = damage(() => codec.inflate(codec.deflate(Buffer.from('abc'), 6), 2));
+      expect(message).toMatch(/^deflated data is not valid: .+ \(2 bytes were to come\)$/);
+      expect(data).toMatchObject({ size: 2 });
+    });
+
+    test(`${codec.name}.inflatePrefix gives a bounded start when the stream expands without end`, () => {
+      const bomb = deflateSync(Buffer.alloc(2 ** 24), { level: 9 });
+      expect(codec.inflatePrefix(bomb).length).toBeLessThanOrEqual(mostInflated(PREFIX_STREAM_BYTES));
+    });
+
+    test(`${codec.name}.inflate stops at the size when the stream expands without end`, () => {
+      const bomb = deflateSync(Buffer.alloc(2 ** 26), { level: 9 });
+      damage(() => codec.inflate(bomb, 1000));
+    });
+
+    test(`${codec.name}.inflatePrefix looks at no more than PREFIX_STREAM_BYTES`, () => {
+      const stream = Buffer.from(codec.deflate(noise(1000, 1), 0));
+      const start = codec.inflatePrefix(stream);
+      stream.fill(0xff, PREFIX_STREAM_BYTES);
+      expect(same(codec.inflatePrefix(stream), start)).toBe(true);
+    });
+  });
+}
