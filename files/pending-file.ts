@@ -87,6 +87,11 @@ export class PendingFile {
     }
   }
 
+  /** When it was written last: nanoseconds since 1970. */
+  async mtimeNs(): Promise<bigint> {
+    return (await this.#handle.stat({ bigint: true })).mtimeNs;
+  }
+
   /** Makes what was written last through a power failure. */
   async sync(): Promise<void> {
     try {

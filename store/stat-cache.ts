@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Level } from 'level';
 import { type FileIdentity, sameIdentity } from '../block/index.ts';
@@ -22,7 +23,8 @@ interface Entry extends KnownFile {
  * A file changed in the same tick of the clock as the look at it would keep its times: git calls that racily clean. Linux stamps files with
  * a clock of 4 to 10 ms.
  */
-const TICK_NS = 20_000_000n;
+export const CLOCK_TICK_MS = 20;
+const TICK_NS = BigInt(CLOCK_TICK_MS) * 1_000_000n;
 /** Some file systems keep whole or even seconds only. */
 const COARSE_TICK_NS = 2_000_000_000n;
 
@@ -67,8 +69,9 @@ export class StatCache {
       try {
         await database.open();
         return await work(database);
-      } catch {
-        // Locked by another process, damaged, or the store is read-only: this is a cache, so go on without it.
+      } catch (error) {
+        // A cache is never worth a failure: without it, or with an empty one, all goes on, only slower.
+        if (!causedBy(error, 'LEVEL_LOCKED')) return this.#giveUp(error);
         await sleep(PAUSE_MS);
       } finally {
         await database.close().catch(() => {});
@@ -76,18 +79,29 @@ export class StatCache {
     }
     return undefined;
   }
+
+  /** Removes a database that is damaged, so that the next one to come makes a new one. */
+  async #giveUp(error: unknown): Promise<undefined> {
+    if (causedBy(error, 'LEVEL_CORRUPTION'))
+      await rm(this.#folder, { recursive: true, force: true }).catch(() => {});
+    return undefined;
+  }
+}
+
+function causedBy(error: unknown, code: string): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if ('code' in at && at.code === code) return true;
+  return false;
 }
 
 function key(files: readonly FileIdentity[]): string {
   return `file:${files[0]!.path}`;
 }
 
-/** Whether a later change of the file is sure to show in its times. */
-function isSettled(file: FileIdentity, lookedNs: bigint): boolean {
-  return [file.mtimeNs, file.ctimeNs].map(BigInt).every((time) => {
-    const tick = time % 1_000_000_000n === 0n ? COARSE_TICK_NS : TICK_NS;
-    return time + tick <= lookedNs;
-  });
+/** Whether a later write is sure to show in the file's times. */
+function isSettled({ mtimeNs }: FileIdentity, lookedNs: bigint): boolean {
+  const time = BigInt(mtimeNs);
+  const tick = time % 1_000_000_000n === 0n ? COARSE_TICK_NS : TICK_NS;
+  return time + tick <= lookedNs;
 }
 
 function parseEntry(text: string): Entry | undefined {

@@ -1,8 +1,11 @@
 import { constants, deflateSync, inflateSync } from 'node:zlib';
 import { type DeflateCodec, damagedStream, PREFIX_STREAM_BYTES } from './deflate.ts';
 
-/** Node's smallest `chunkSize`. */
-const LEAST_CHUNK = 64;
+/** Also Node's smallest `chunkSize`. */
+const SPARE_BYTES = 64;
+
+/** zlib's largest: clusters deflate 15% faster than at its default of 8, to 0.2% more. */
+const MEMORY_LEVEL = 9;
 
 /** zlib in C: deflates 127 MB/s a core at level 1, inflates 577 MB/s. */
 export const nodeDeflate: DeflateCodec = {
@@ -11,19 +14,18 @@ export const nodeDeflate: DeflateCodec = {
   deflate(data, level) {
     // One output buffer that any result fits into, instead of many of Node's default of 16 KiB joined at the end: less to copy and to
     // collect. The bound is zlib's for stored blocks (deflateBound), rounded up.
-    return deflateSync(data, {
-      level,
-      chunkSize: Math.max(LEAST_CHUNK, data.length + Math.ceil(data.length / 1000) + 64),
-    });
+    const chunkSize = data.length + Math.ceil(data.length / 1000) + SPARE_BYTES;
+    return deflateSync(data, { level, chunkSize, memLevel: MEMORY_LEVEL });
   },
 
   inflate(stream, size) {
     let data: Uint8Array;
     try {
-      // One output buffer of the exact size: half again as fast as growing by Node's default of 16 KiB.
+      // One output buffer with a little to spare: half again as fast as growing by Node's default of 16 KiB, and a tenth faster than
+      // one of the exact size, behind which Node allocates a second to see whether more comes.
       data = inflateSync(stream, {
         maxOutputLength: Math.max(size, 1),
-        chunkSize: Math.max(size, LEAST_CHUNK),
+        chunkSize: size + SPARE_BYTES,
       });
     } catch (error) {
       throw damagedStream((error as Error).message, size, error);

@@ -1,15 +1,13 @@
 import { existsSync } from 'node:fs';
-import { chmod } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { fromSystem, ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
 import { type ObjectId, parseCommit } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
-import { ClusterCounter } from '../version/count.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
 import { changesAgainstVersion } from './changes.ts';
-import { rememberOutput } from './remember.ts';
-import { type CheckoutJob, writeFlat, writeOverlay } from './write-file.ts';
+import { type CheckoutJob, countClusters } from './job.ts';
+import { writeFlat, writeOverlay } from './write-file.ts';
 
 /** Files in a chain that we write, the top not counted; what lies further back is flattened into the lowest. QEMU opens every file of a chain. */
 const MOST_BASES = 64;
@@ -35,7 +33,8 @@ export async function checkoutBase(job: CheckoutJob): Promise<BaseFile | undefin
   let below: BaseFile | undefined;
   for (const ancestor of ancestors(job).reverse()) {
     const path = join(dirname(resolve(job.path)), baseName(ancestor));
-    const baseJob = { ...job, ...ancestor, path, force: false };
+    const clusters = await countClusters(job.store, ancestor.disk);
+    const baseJob = { ...job, ...ancestor, clusters, path, force: false, readOnly: true };
     if (existsSync(path)) await refuseOther(baseJob);
     else await writeBase(baseJob, below);
     below = { path, disk: ancestor.disk };
@@ -44,21 +43,12 @@ export async function checkoutBase(job: CheckoutJob): Promise<BaseFile | undefin
 }
 
 async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise<void> {
-  const clusters = await new ClusterCounter(job.store.objects.readTree).count(job.disk.map);
-  const dataBytes = clusters * job.disk.clusterSize;
-  if (below === undefined) await writeFlat(job, 'qcow2', dataBytes);
-  else
-    await writeOverlay(
-      job,
-      changesAgainstVersion(job, below.disk),
-      { file: basename(below.path), format: 'qcow2' },
-      dataBytes,
-    );
-  // A write to a backing file breaks every overlay on it.
-  await chmod(job.path, 0o444).catch((error: unknown) => {
-    throw fromSystem(error, job.path);
-  });
-  await rememberOutput(job.store, job.path, { commit: job.commit, disk: job.disk.name, clusters });
+  if (below === undefined) {
+    await writeFlat(job, 'qcow2');
+  } else {
+    const backing = { file: basename(below.path), format: 'qcow2' } as const;
+    await writeOverlay(job, changesAgainstVersion(job, below.disk), backing);
+  }
 }
 
 /** First parents that have the same disk in clusters of the same size, newest first. */

@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { describeImage, type ImageFormat } from '../../qcow2/index.ts';
@@ -5,13 +6,12 @@ import type { Monitor } from '../progress.ts';
 import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
-import { ClusterCounter } from '../version/count.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { checkoutBase } from './base-file.ts';
 import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
-import { rememberOutput } from './remember.ts';
-import { type CheckoutJob, writeFlat, writeOverlay } from './write-file.ts';
+import { type CheckoutJob, countClusters } from './job.ts';
+import { writeFlat, writeOverlay } from './write-file.ts';
 
 /** What the new file stands on: nothing, one file for each earlier version, or a file that is there. */
 export type Backing = 'none' | 'chain' | { readonly file: string };
@@ -63,16 +63,15 @@ export async function checkoutVersion(
     request.output ??
     (await defaultOutput(store, request.revision, version.disks.length > 1 ? disk.name : undefined, format));
 
-  const clusters = await new ClusterCounter(store.objects.readTree).count(disk.map);
-  const dataBytes = clusters * disk.clusterSize;
-  const workers = new ClusterWorkers(dataBytes);
+  const clusters = await countClusters(store, disk);
+  const workers = new ClusterWorkers(clusters * disk.clusterSize);
   try {
-    const job: CheckoutJob = { store, commit, disk, path, force: request.force ?? false, workers, monitor };
+    const force = request.force ?? false;
+    const job = { store, commit, disk, clusters, path, force, readOnly: false, workers, monitor };
     const written =
       format === 'raw'
-        ? { writtenBytes: await writeFlat(job, 'raw', dataBytes), backing: null }
-        : await writeLayer(job, backing, dataBytes);
-    await rememberOutput(store, path, { commit, disk: disk.name, clusters });
+        ? { writtenBytes: await writeFlat(job, 'raw'), backing: null }
+        : await writeLayer(job, backing);
     return {
       file: path,
       format,
@@ -88,31 +87,30 @@ export async function checkoutVersion(
 async function writeLayer(
   job: CheckoutJob,
   backing: Backing,
-  dataBytes: number,
 ): Promise<{ readonly writtenBytes: number; readonly backing: string | null }> {
-  if (backing === 'none') return { writtenBytes: await writeFlat(job, 'qcow2', dataBytes), backing: null };
+  if (backing === 'none') return { writtenBytes: await writeFlat(job, 'qcow2'), backing: null };
   if (backing === 'chain') {
     const base = await checkoutBase(job);
-    if (base === undefined) return { writtenBytes: await writeFlat(job, 'qcow2', dataBytes), backing: null };
-    const writtenBytes = await writeOverlay(
-      job,
-      changesAgainstVersion(job, base.disk),
-      { file: basename(base.path), format: 'qcow2' },
-      dataBytes,
-    );
-    return { writtenBytes, backing: basename(base.path) };
+    if (base === undefined) return { writtenBytes: await writeFlat(job, 'qcow2'), backing: null };
+    const file = basename(base.path);
+    const changes = changesAgainstVersion(job, base.disk);
+    return { writtenBytes: await writeOverlay(job, changes, { file, format: 'qcow2' }), backing: file };
   }
   const { format } = await describeImage(backing.file);
-  const name = relative(dirname(resolve(job.path)), resolve(backing.file));
-  if (resolve(backing.file) === resolve(job.path))
-    throw new ImgstoreError('USAGE', `${job.path}: cannot be its own backing file`, { path: job.path });
-  const writtenBytes = await writeOverlay(
-    job,
-    changesAgainstFile(job, backing.file),
-    { file: name, format },
-    dataBytes,
-  );
-  return { writtenBytes, backing: name };
+  const file = await nameFrom(job.path, backing.file);
+  const changes = changesAgainstFile(job, backing.file);
+  return { writtenBytes: await writeOverlay(job, changes, { file, format }), backing: file };
+}
+
+/** The name by which an overlay's header calls its backing file: from the overlay's folder, so that both can move together. */
+async function nameFrom(overlay: string, backing: string): Promise<string> {
+  const [folder, file] = await Promise.all([realpath(dirname(resolve(overlay))), realpath(backing)]);
+  if (join(folder, basename(overlay)) === file) {
+    throw new ImgstoreError('USAGE', `${overlay}: cannot be its own backing file`, { path: overlay });
+  }
+  const name = relative(folder, file);
+  // QEMU takes what stands before a colon for a protocol, unless a slash comes first.
+  return /^[^/]*:/.test(name) ? `./${name}` : name;
 }
 
 function formatFromName(output: string | undefined): ImageFormat {

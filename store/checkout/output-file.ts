@@ -1,37 +1,56 @@
 import { lstat, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { PendingFile } from '../../files/index.ts';
+import { CLOCK_TICK_MS } from '../stat-cache.ts';
+
+export interface OutputOptions {
+  /** Replaces a file that is in the way. */
+  readonly force: boolean;
+  readonly readOnly: boolean;
+}
+
+/** A file that was written. */
+export interface WrittenFile<T> {
+  /** What the writing function returned. */
+  readonly result: T;
+  /** When it was written last: nanoseconds since 1970. A later write by anybody changes it. */
+  readonly mtimeNs: bigint;
+}
 
 /**
  * Writes a new file by `write` under a temporary name beside its place and renames it at the end, so that there is never a part of one.
  * It is not fsynced: its bytes are in the store.
- * @throws ImgstoreError `EXISTS` unless `force`, `IO`, and what `write` throws; the temporary file is then gone
+ * @throws ImgstoreError `EXISTS` unless forced, `IO`, and what `write` throws; the temporary file is then gone
  */
 export async function writeOutputFile<T>(
   path: string,
-  force: boolean,
+  { force, readOnly }: OutputOptions,
   write: (file: PendingFile) => Promise<T>,
-): Promise<T> {
+): Promise<WrittenFile<T>> {
   await refuseExisting(path, force);
-  const file = await createBeside(path);
+  const file = await createBeside(path, readOnly ? 0o444 : 0o666);
   try {
     const result = await write(file);
+    const mtimeNs = await file.mtimeNs();
+    // While it has no name nobody else can write to it: past this tick of the clock, every other write shows in its times.
+    await sleep(CLOCK_TICK_MS);
     await refuseExisting(path, force);
     await file.rename(path);
-    return result;
+    return { result, mtimeNs };
   } catch (error) {
     await file.discard();
     throw error;
   }
 }
 
-async function createBeside(path: string): Promise<PendingFile> {
+async function createBeside(path: string, mode: number): Promise<PendingFile> {
   const folder = dirname(resolve(path));
   try {
     if (!(await stat(folder)).isDirectory())
       throw new ImgstoreError('IO', `${folder}: is no folder`, { path: folder });
-    return await PendingFile.create('checkout', folder, { prefix: `.${basename(path)}.tmp_` });
+    return await PendingFile.create('checkout', folder, { prefix: `.${basename(path)}.tmp_`, mode });
   } catch (error) {
     throw fromSystem(error, folder);
   }

@@ -1,17 +1,20 @@
 import { isImgstoreError } from '../../errors/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
-import type { KnownFile } from '../stat-cache.ts';
-import type { Store } from '../store.ts';
+import type { CheckoutJob } from './job.ts';
 
 /**
- * Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent. The file was
- * written a moment ago: its times are told to be settled only because nobody else has had it yet, so the clock is waited for.
+ * Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent.
+ * @param mtimeNs of the file before it got its name: another one now means that somebody has written to it
  */
-export async function rememberOutput(store: Store, path: string, known: KnownFile): Promise<void> {
+export async function rememberOutput(
+  { store, commit, disk, clusters, path }: CheckoutJob,
+  mtimeNs: bigint,
+): Promise<void> {
   try {
     const file = await openDisk(path, {});
     try {
-      if (file.files !== undefined) await store.statCache.put(file.files, file.lookedNs, known);
+      if (file.files?.[0]?.mtimeNs !== String(mtimeNs)) return;
+      await store.statCache.put(file.files, file.lookedNs, { commit, disk: disk.name, clusters });
     } finally {
       await file.source.close();
     }

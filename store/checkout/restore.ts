@@ -1,10 +1,11 @@
+import type { PendingFile } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
-import { type Monitor, throwIfStopped } from '../progress.ts';
+import { throwIfStopped } from '../progress.ts';
 import type { RestoreItem } from '../workers/jobs.ts';
-import type { ClusterWorkers } from '../workers/pool.ts';
 import { locateStored } from '../workers/stored-stream.ts';
+import type { CheckoutJob } from './job.ts';
 
 /** Bytes of clusters that one job writes. */
 const JOB_BYTES = 2 * 1024 * 1024;
@@ -19,27 +20,25 @@ export interface PlacedCluster {
 }
 
 /**
- * Writes stored clusters to a file: workers read, inflate, check and write on their own, each at its offset, so no data passes through this thread. Returns the
- * number of bytes written.
+ * Writes stored clusters to a file: workers read, inflate, check and write on their own, each at its offset, so no data passes through this
+ * thread. Returns the number of bytes written.
  * @throws ImgstoreError `DAMAGED`, `IO`
  */
 export async function restoreClusters(
+  { store, disk, workers, monitor, clusters: expected }: CheckoutJob,
+  file: PendingFile,
   clusters: AsyncIterable<PlacedCluster>,
-  output: { readonly fd: number },
-  totalBytes: number,
-  database: ObjectDatabase,
-  workers: ClusterWorkers,
-  monitor: Monitor,
 ): Promise<number> {
+  const total = expected * disk.clusterSize;
   let written = 0;
   const restore = async ({ items, bytes }: RestoreBatch) => {
-    await workers.restore({ fd: output.fd, items });
+    await workers.restore({ fd: file.fd, items });
     return bytes;
   };
-  for await (const bytes of orderedMap(gather(clusters, database), 2 * workers.threads + 1, restore)) {
+  for await (const bytes of orderedMap(gather(clusters, store.objects), 2 * workers.threads + 1, restore)) {
     throwIfStopped(monitor);
     written += bytes;
-    monitor.onProgress?.({ done: written, total: totalBytes });
+    monitor.onProgress?.({ done: written, total });
   }
   return written;
 }

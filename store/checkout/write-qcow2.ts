@@ -1,11 +1,9 @@
 import type { PendingFile } from '../../files/index.ts';
 import { clusterCount, type ObjectId } from '../../objects/index.ts';
 import { Qcow2Writer } from '../../qcow2/index.ts';
-import type { ObjectDatabase } from '../objects/database.ts';
-import type { Monitor } from '../progress.ts';
 import { clusterLength } from '../version/disk-source.ts';
 import type { VersionDisk } from '../version/version.ts';
-import type { ClusterWorkers } from '../workers/pool.ts';
+import type { CheckoutJob } from './job.ts';
 import { type PlacedCluster, restoreClusters } from './restore.ts';
 
 /** A cluster of a new image: a stored one, or zeros that hide what the backing file has. */
@@ -26,25 +24,14 @@ export interface BackingFile {
  * Returns the bytes of data written.
  */
 export async function writeQcow2(
+  job: CheckoutJob,
   file: PendingFile,
-  disk: VersionDisk,
   clusters: AsyncIterable<ImageCluster>,
-  backing: BackingFile | undefined,
-  dataBytes: number,
-  database: ObjectDatabase,
-  workers: ClusterWorkers,
-  monitor: Monitor,
+  backing?: BackingFile,
 ): Promise<number> {
-  const { virtualSize, clusterSize } = disk;
+  const { virtualSize, clusterSize } = job.disk;
   const writer = new Qcow2Writer(file, { virtualSize, clusterSize, backing });
-  const written = await restoreClusters(
-    place(writer, disk, clusters),
-    file,
-    dataBytes,
-    database,
-    workers,
-    monitor,
-  );
+  const written = await restoreClusters(job, file, place(writer, job.disk, clusters));
   await writer.finish();
   return written;
 }
