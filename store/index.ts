@@ -21,13 +21,8 @@ export type { StoredDisk } from './commit/store-disk.ts';
 export { type CompareRequest, type Comparison, compare } from './compare/compare.ts';
 export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
-export {
-  type ListedImage,
-  type LoggedVersion,
-  type LogStart,
-  listImages,
-  logVersions,
-} from './history/list.ts';
+export { type ListedImage, listImages } from './history/images.ts';
+export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts';
 export { type InitOptions, initStore } from './init.ts';
 export type { Monitor, Progress } from './progress.ts';
 export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } from './refs/edit.ts';

@@ -14,7 +14,7 @@ import {
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
-import { adoptHead } from '../refs/edit.ts';
+import { moveHead } from '../refs/edit.ts';
 import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
@@ -107,6 +107,7 @@ export async function commitVersion(
     const made = existing ?? (await writeVersion(store, request, open, parent, content, transaction));
     if (existing === undefined) await transaction.publish();
     if (made.commit !== tip) await moveBranch(store, ref, tip, made);
+    await moveHead(store, ref);
     for (const [i, disk] of disks.entries()) await remember(store, open[i]!, made.commit, disk);
     return {
       commit: made.commit,
@@ -235,7 +236,6 @@ function defaultMessage({ disks }: CommitRequest): string {
   return `Store ${disks.map(({ path }) => basename(path)).join(', ')}`;
 }
 
-/** Moves the branch; the first one that a store gets becomes what `HEAD` means. */
 async function moveBranch(
   store: Store,
   ref: string,
@@ -245,7 +245,6 @@ async function moveBranch(
   const person = currentPerson('committer', store.config);
   const message = `commit${made.parents.length === 0 ? ' (initial)' : ''}: ${made.subject}`;
   await store.refs.update({ name: ref, before: tip ?? NULL_ID, after: made.commit, person, message });
-  await adoptHead(store, ref);
 }
 
 async function remember(

@@ -1,4 +1,4 @@
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { encodeTag, NULL_ID, type ObjectId } from '../../objects/index.ts';
 import { currentPerson } from '../person.ts';
 import { resolveCommit } from '../revision/resolve.ts';
@@ -62,7 +62,7 @@ export async function createBranch(
   const after = await resolveCommit(store, revision);
   const person = currentPerson('committer', store.config);
   await store.refs.update({ name: ref, before, after, person, message: `branch: Created from ${revision}` });
-  await adoptHead(store, ref);
+  if ((await store.refs.resolve('HEAD')) === undefined) await moveHead(store, ref);
   return after;
 }
 
@@ -92,9 +92,17 @@ export async function renameBranch(store: Store, from: string, to: string): Prom
   return id;
 }
 
-/** `HEAD` names a branch that exists, once there is one. */
-export async function adoptHead(store: Store, ref: string): Promise<void> {
-  if ((await store.refs.resolve('HEAD')) === undefined) await store.refs.setSymbolic('HEAD', ref);
+/**
+ * Makes `HEAD` mean the image that was committed last, as in git it means the branch that commits go to. Another process that moves it at the
+ * same time wins: the version is stored either way.
+ */
+export async function moveHead(store: Store, ref: string): Promise<void> {
+  if ((await store.refs.symbolicTarget('HEAD')) === ref) return;
+  try {
+    await store.refs.setSymbolic('HEAD', ref);
+  } catch (error) {
+    if (!isImgstoreError(error, 'BUSY')) throw error;
+  }
 }
 
 async function refuseTaken(
