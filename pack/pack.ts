@@ -47,6 +47,7 @@ export class Pack {
   readonly #file: FileBytes;
   readonly #idxFile: FileBytes;
   readonly #bases = new BaseCache();
+  readonly #head = Buffer.alloc(MOST_ENTRY_HEAD_BYTES);
 
   /**
    * Opens `<stem>.pack` and `<stem>.idx`.
@@ -188,10 +189,10 @@ export class Pack {
     const end = this.#file.size - PACK_TRAILER_BYTES;
     if (offset < PACK_HEADER_BYTES || offset >= end)
       throw damaged(`its place ${offset} is outside of the pack`);
-    return {
-      ...parseEntryHead(this.#file.bytes(offset, Math.min(MOST_ENTRY_HEAD_BYTES, end - offset))),
-      offset,
-    };
+    // Read past the page cache: entries of clusters lie a page apart, and all but these bytes of each page would be read in vain.
+    const head = this.#head.subarray(0, Math.min(MOST_ENTRY_HEAD_BYTES, end - offset));
+    this.#file.readInto(head, offset);
+    return { ...parseEntryHead(head), offset };
   }
 
   #inflate(entry: Entry): Uint8Array {
