@@ -9,6 +9,7 @@
  */
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
 export { MemorySource } from './memory.ts';
+export { usedByQemu } from './qemu-locks.ts';
 export { deviceNumber, RawFile } from './raw-file.ts';
 export { ResizedSource } from './resized.ts';
 export { parseSize } from './size.ts';

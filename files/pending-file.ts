@@ -73,8 +73,12 @@ export class PendingFile {
 
   /** Reads back what was written. Returns the number of bytes read, less than asked for only at the end. */
   async read(offset: number, into: Uint8Array): Promise<number> {
-    const { bytesRead } = await this.#handle.read(into, 0, into.length, offset);
-    return bytesRead;
+    try {
+      const { bytesRead } = await this.#handle.read(into, 0, into.length, offset);
+      return bytesRead;
+    } catch (error) {
+      throw fromSystem(error, this.path);
+    }
   }
 
   /** Sets the length; what was never written reads as zeros and takes no room. */
@@ -139,9 +143,9 @@ export class PendingFile {
  * @param kind names the point, as in {@link PendingFile}
  */
 export async function syncFolder(kind: FileKind, path: string): Promise<void> {
-  passPoint(`${kind}.fsync-folder`, path);
   let handle: FileHandle | undefined;
   try {
+    passPoint(`${kind}.fsync-folder`, path);
     handle = await open(path, constants.O_RDONLY);
     await handle.sync();
   } catch (error) {

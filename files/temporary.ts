@@ -28,4 +28,5 @@ export function removeUnfinished(): void {
     }
   }
   unfinished.clear();
+  process.removeListener('exit', removeUnfinished);
 }

@@ -30,12 +30,24 @@ export function parsePerson(line: string): Person {
     throw new ImgstoreError('DAMAGED', `'${line}' is not a name, e-mail and date`, { line });
   const [, name, email, seconds, sign, hours, minutes] = match as unknown as readonly string[];
   const zone = Number(hours) * 60 + Number(minutes);
-  return { name: name!, email: email!, seconds: Number(seconds), zoneMinutes: sign === '-' ? -zone : zone };
+  return {
+    name: name!,
+    email: email!,
+    seconds: Number(seconds),
+    zoneMinutes: sign === '-' && zone > 0 ? -zone : zone,
+  };
 }
 
-/** The date as ISO 8601 in the person's own zone: `2026-11-21T09:26:10+01:00`. */
+/** The most seconds on either side of 1970 that a Date can tell, less a week for any zone. */
+const MOST_SECONDS = 8_640_000_000_000 - 7 * 86_400;
+
+/**
+ * The date as ISO 8601 in the person's own zone: `2026-11-21T09:26:10+01:00`. Seconds beyond what a Date can tell give
+ * 1970, as git shows them.
+ */
 export function isoDate(person: Person): string {
-  const local = new Date((person.seconds + person.zoneMinutes * 60) * 1000).toISOString().slice(0, 19);
+  const seconds = Math.abs(person.seconds) > MOST_SECONDS ? 0 : person.seconds;
+  const local = new Date((seconds + person.zoneMinutes * 60) * 1000).toISOString().replace('.000Z', '');
   const minutes = Math.abs(person.zoneMinutes);
   const pad = (n: number) => `${n}`.padStart(2, '0');
   return `${local}${person.zoneMinutes < 0 ? '-' : '+'}${pad(Math.floor(minutes / 60))}:${pad(minutes % 60)}`;

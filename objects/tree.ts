@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { ImgstoreError } from '../errors/index.ts';
 import { ID_BYTES, idFromBytes, type ObjectId } from './id.ts';
 
@@ -13,6 +14,8 @@ export interface TreeEntry {
 }
 
 const SPACE = 0x20;
+/** What stands in a string for bytes that are not UTF-8. */
+const REPLACEMENT = '\ufffd';
 
 /** `<mode> <name>\0<32 bytes of id>` for each entry; the entries must be in {@link compareEntries} order. */
 export function encodeTree(entries: readonly TreeEntry[]): Buffer {
@@ -28,7 +31,8 @@ export function encodeTree(entries: readonly TreeEntry[]): Buffer {
 
 /**
  * Parses a tree object's data.
- * @throws ImgstoreError `DAMAGED` when it is cut short, or a mode or a name is not valid, or the order is wrong.
+ * @throws ImgstoreError `DAMAGED` when it is cut short, a mode or a name is not valid or comes twice, or the order is wrong;
+ *   `UNSUPPORTED` for a name that is not UTF-8, which git allows
  */
 export function parseTree(data: Uint8Array): TreeEntry[] {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
@@ -43,6 +47,8 @@ export function parseTree(data: Uint8Array): TreeEntry[] {
     if (!/^[1-7][0-7]{4,5}$/.test(mode)) throw damagedTree(`mode '${mode}' at byte ${at}`);
     if (name === '' || name === '.' || name === '..' || name.includes('/'))
       throw damagedTree(`name '${name}' at byte ${at}`);
+    if (name.includes(REPLACEMENT) && !isUtf8(bytes.subarray(space + 1, end)))
+      throw new ImgstoreError('UNSUPPORTED', `a tree has a name that is not UTF-8: '${name}'`, { name });
     const entry = { mode, name, id: idFromBytes(bytes, end + 1) };
     const last = entries.at(-1);
     if (last !== undefined && compareEntries(last, entry) >= 0)
@@ -50,7 +56,16 @@ export function parseTree(data: Uint8Array): TreeEntry[] {
     entries.push(entry);
     at = end + 1 + ID_BYTES;
   }
+  requireUnique(entries);
   return entries;
+}
+
+/** The order keeps two of one kind from having one name, but a file and a folder may stand apart. */
+function requireUnique(entries: readonly TreeEntry[]): void {
+  const folders = new Set(entries.filter(isFolder).map((entry) => entry.name));
+  if (folders.size === 0 || folders.size === entries.length) return;
+  const twice = entries.find((entry) => !isFolder(entry) && folders.has(entry.name));
+  if (twice !== undefined) throw damagedTree(`'${twice.name}' is both a file and a folder`);
 }
 
 /** True when the entry is another tree. */

@@ -79,7 +79,8 @@ export class PackFolder {
 
   /** The ids that begin with some hex digits; one that is in two packs comes twice. */
   *idsWithPrefix(prefix: string): Generator<ObjectId> {
-    for (const pack of this.packs()) yield* pack.idx.idsWithPrefix(prefix);
+    // A copy: a look-up between two ids changes the order.
+    for (const pack of [...this.packs()]) yield* pack.idx.idsWithPrefix(prefix);
   }
 
   close(): void {

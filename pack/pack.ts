@@ -7,6 +7,7 @@ import {
   mostInflated,
   type ObjectHeader,
   type ObjectType,
+  PREFIX_STREAM_BYTES,
   verifyObject,
 } from '../objects/index.ts';
 import { BaseCache } from './base-cache.ts';
@@ -18,9 +19,6 @@ import { Idx } from './idx/idx.ts';
 
 /** git's own limit (`MAX_DEPTH` of pack-objects). */
 const MOST_DEPTH = 4095;
-
-/** The start of a delta's stream that gives its two sizes: 2 × 10 bytes inflate from fewer than these. */
-const DELTA_START_BYTES = 128;
 
 /** Where a whole object's zlib stream lies in a pack, for a reader in another thread. */
 export interface PackedStream {
@@ -203,19 +201,19 @@ export class Pack {
   }
 
   /**
-   * Bytes from `start` that surely hold a zlib stream of `size` bytes: deflate's worst case is stored blocks, 5 bytes for each 16 KiB
-   * (zlib's `deflateBound`, rounded up), and a stream never reaches past the pack.
+   * Bytes from `start` that surely hold a zlib stream of `size` bytes: the worst that an encoder does is to spend 9 bits on each byte
+   * (the fixed codes of RFC 1951), and a stream never reaches past the pack.
    */
   #streamBound(start: number, size: number): number {
     const room = this.#file.size - PACK_TRAILER_BYTES - start;
     if (room <= 0 || size > Math.min(mostInflated(room), MOST_OBJECT_BYTES))
       throw damaged(`it says that it holds ${size} bytes`);
-    return Math.min(room, size + Math.ceil(size / 1000) + 64);
+    return Math.min(room, size + Math.ceil(size / 8) + 64);
   }
 
   #deltaResultSize(entry: Entry): number {
     const start = entry.offset + entry.length;
-    const length = Math.min(DELTA_START_BYTES, this.#file.size - PACK_TRAILER_BYTES - start);
+    const length = Math.min(PREFIX_STREAM_BYTES, this.#file.size - PACK_TRAILER_BYTES - start);
     return deltaSizes(codecs().deflate.inflatePrefix(this.#file.bytes(start, length))).result;
   }
 

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { ImgstoreError } from '../errors/index.ts';
 import { type FileKind, PendingFile, syncFolder } from '../files/index.ts';
 import { codecs, idToBytes, type ObjectId, type ObjectType } from '../objects/index.ts';
 import { FileBytes } from './bytes.ts';
@@ -118,6 +119,10 @@ export class PackWriter {
     const chunk = this.#buffer;
     for (let at = 0; at < this.#end; ) {
       const read = await this.#file.read(at, chunk.subarray(0, Math.min(chunk.length, this.#end - at)));
+      if (read === 0)
+        throw new ImgstoreError('IO', `${this.#file.path}: became shorter while it was written`, {
+          path: this.#file.path,
+        });
       hash.update(chunk.subarray(0, read));
       at += read;
     }

@@ -35,6 +35,8 @@ export const nodeDeflate: DeflateCodec = {
   },
 
   inflatePrefix(stream) {
+    // Node takes no input for the start of a stream.
+    if (stream.length === 0) throw damagedStream('unexpected end of file');
     try {
       return inflateSync(stream.subarray(0, PREFIX_STREAM_BYTES), { finishFlush: constants.Z_SYNC_FLUSH });
     } catch (error) {

@@ -22,10 +22,11 @@ export interface DeflateCodec {
 }
 
 /**
- * How much of a stream {@link DeflateCodec.inflatePrefix} looks at. Deflate expands at most 1032 times, so the answer is at
- * most 132 KB whatever the stream says.
+ * How much of a stream {@link DeflateCodec.inflatePrefix} looks at. A dynamic block says nothing before its tables are complete: up to
+ * 316 code lengths of 7 bits and what encodes them, 290 bytes (RFC 1951 section 3.2.7); the headers wanted take 45 more. Deflate expands at most 1032
+ * times, so the answer is at most 528 KB whatever the stream says.
  */
-export const PREFIX_STREAM_BYTES = 128;
+export const PREFIX_STREAM_BYTES = 512;
 
 /** The most that `length` bytes of a zlib stream can hold: no size beyond it is worth allocating. */
 export function mostInflated(length: number): number {

@@ -7,6 +7,9 @@ import type { ReadTree } from './walk.ts';
 /** Stores a tree object and returns its id. */
 export type WriteTree = (data: Uint8Array) => Promise<ObjectId>;
 
+/** The id of a tree without entries, as every git of SHA-256 knows it. */
+const EMPTY_TREE: ObjectId = '6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321';
+
 /** A node that is open for changes, on the path to the cluster that was set last. */
 interface OpenNode {
   readonly level: number;
@@ -64,7 +67,7 @@ export class MapEditor {
 
   /** Writes what is still open and returns the root: the id of an empty tree when nothing is left. */
   async finish(): Promise<ObjectId> {
-    if (this.#path.length === 0) await this.#open(this.#levels, 0, await this.#fitBase());
+    if (this.#path.length === 0) await this.#openRoot();
     while (this.#path.length > 1) await this.#close();
     const root = this.#path.pop()!;
     return root.changed || root.was === undefined ? this.#write(encodeNode(root.node, root.level)) : root.was;
@@ -72,7 +75,7 @@ export class MapEditor {
 
   /** Opens the path down to the leaf of `cluster`, closing what lies beside it. */
   async #enter(cluster: number): Promise<void> {
-    if (this.#path.length === 0) await this.#open(this.#levels, 0, await this.#fitBase());
+    if (this.#path.length === 0) await this.#openRoot();
     for (let top = this.#path.at(-1)!; !covers(top, cluster); top = this.#path.at(-1)!) await this.#close();
     for (let top = this.#path.at(-1)!; top.level > 1; top = this.#path.at(-1)!) {
       const slot = slotOf(top, cluster);
@@ -98,17 +101,16 @@ export class MapEditor {
     above.changed = true;
   }
 
-  /** The base's root brought to the height of the new map. */
-  async #fitBase(): Promise<ObjectId | undefined> {
+  /** Opens the base's root, or what takes its place in a map of another height. */
+  async #openRoot(): Promise<void> {
     let { id, levels } = this.#base;
     for (; levels > this.#levels && id !== undefined; levels--)
       id = parseNode(await this.#read(id), levels)[0];
-    for (; levels < this.#levels && id !== undefined; levels++) {
-      const node = emptyNode();
-      node[0] = id;
-      id = await this.#write(encodeNode(node, levels + 1));
-    }
-    return id;
+    if (levels >= this.#levels) return this.#open(this.#levels, 0, id);
+    for (let level = this.#levels; level > levels; level--)
+      this.#path.push({ level, first: 0, node: emptyNode(), was: undefined, changed: true });
+    // Only a root may be an empty tree: below it, zeros are no entry.
+    this.#path.at(-1)!.node[0] = id === EMPTY_TREE ? undefined : id;
   }
 }
 

@@ -30,7 +30,8 @@ export function deltaSizes(delta: Uint8Array): {
 export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
   const sizes = deltaSizes(delta);
   if (sizes.base !== base.length) throw damaged(`is for a base of ${sizes.base} bytes, not ${base.length}`);
-  if (sizes.result > Math.min(mostFromDelta(delta.length), MOST_OBJECT_BYTES))
+  // Each byte of a delta makes one byte, or the whole base at most: a larger result is a lie.
+  if (sizes.result > Math.min(delta.length * Math.max(base.length, 1), MOST_OBJECT_BYTES))
     throw damaged(`of ${delta.length} bytes says that it makes ${sizes.result}`);
   const result = Buffer.allocUnsafe(sizes.result);
   let to = 0;
@@ -62,11 +63,6 @@ export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
   }
   if (to !== result.length) throw damaged(`makes ${to} bytes, not ${result.length}`);
   return result;
-}
-
-/** A copy of 2^24 − 1 bytes takes 4 at least: a larger result than that allows is a lie. */
-function mostFromDelta(length: number): number {
-  return length * (2 ** 24 / 4);
 }
 
 function readSize(delta: Uint8Array, start: number): { readonly size: number; readonly at: number } {

@@ -52,7 +52,7 @@ export class GitRepository {
       maxBuffer: 2 ** 28,
     });
     if (error !== undefined) throw error;
-    if (status !== 0) throw new Error(`git ${args.join(' ')}: ${stderr}`);
+    if (status !== 0) throw new Error(`git ${args.join(' ')}: ${stderr.toString()}`);
     return stdout;
   }
 

@@ -10,7 +10,7 @@ export function noise(length: number, seed: number): Buffer {
 export function mixed(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length);
   for (let at = 0, i = seed; at < length; at += 777, i++) {
-    if (i % 3 === 0) bytes.fill(`line ${i} of a log\n`, at, at + 777);
+    if (i % 3 === 0) bytes.fill(`line ${i} of a log\n`, at, Math.min(at + 777, length));
     if (i % 3 === 1) noise(777, i).copy(bytes, at);
   }
   return bytes;

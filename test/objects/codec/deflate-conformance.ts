@@ -151,6 +151,25 @@ export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCode
       damage(() => codec.inflate(bomb, 1000));
     });
 
+    test(`${codec.name}.inflatePrefix gets past the tables of a first block, however long they are`, () => {
+      for (let seed = 0; seed < 30; seed++) {
+        // The code of a byte is the longer the rarer it is; scattered, so that neighbours have nothing in common.
+        const random = noise(120_000, seed);
+        const data = Buffer.alloc(60_000).map((_, i) => {
+          const rarity = Math.min(
+            11,
+            Math.clz32(random[i]! | 1) - 24 + (random[i]! < 4 ? random[i + 60_000]! % 4 : 0),
+          );
+          return ((rarity + 12 * (random[i + 60_000]! % 21)) * 167) % 256;
+        });
+        for (const at of [1, 6, 9]) {
+          const start = codec.inflatePrefix(codec.deflate(data, at));
+          expect(start.length).toBeGreaterThanOrEqual(24);
+          expect(same(start, data.subarray(0, start.length))).toBe(true);
+        }
+      }
+    });
+
     test(`${codec.name}.inflatePrefix looks at no more than PREFIX_STREAM_BYTES`, () => {
       const stream = Buffer.from(codec.deflate(noise(1000, 1), 0));
       const start = codec.inflatePrefix(stream);

@@ -1,0 +1,167 @@
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { PendingFile, syncFolder, writeWholeFile } from '../../files/index.ts';
+import { temporaryFolder } from '../block/temporary-folder.ts';
+import { failAtEach, recordPoints } from './fault.ts';
+import { filesBelow } from './names.ts';
+
+const bytes = (text: string) => Buffer.from(text);
+
+test('PendingFile shows nothing under the name before it is renamed, and all after', async () => {
+  const folder = await temporaryFolder();
+  const file = await PendingFile.create('test', folder);
+  expect(dirname(file.path)).toBe(folder);
+  await file.write(0, bytes('hello'));
+  await file.write(5, bytes(' world'));
+  await file.sync();
+  expect(filesBelow(folder)).toEqual([file.path.slice(folder.length + 1)]);
+  await file.rename(join(folder, 'name'));
+  expect(filesBelow(folder)).toEqual(['name']);
+  expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('hello world');
+});
+
+test('PendingFile.rename replaces the file that has the name', async () => {
+  const folder = await temporaryFolder();
+  writeFileSync(join(folder, 'name'), 'old and longer');
+  const file = await PendingFile.create('test', folder);
+  await file.write(0, bytes('new'));
+  expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('old and longer');
+  await file.rename(join(folder, 'name'));
+  expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('new');
+});
+
+test('PendingFile gives each file a name of its own, with prefix and kind', async () => {
+  const folder = await temporaryFolder();
+  const files = await Promise.all(
+    Array.from({ length: 20 }, () => PendingFile.create('loose', folder, { prefix: 'tmp_obj_' })),
+  );
+  expect(filesBelow(folder)).toHaveLength(20);
+  for (const name of filesBelow(folder)) expect(name).toMatch(/^tmp_obj_loose_[0-9a-f]{12}$/);
+  for (const file of files) await file.discard();
+  expect(filesBelow(folder)).toEqual([]);
+});
+
+test('PendingFile makes the file with the permission bits that were asked for', async () => {
+  const folder = await temporaryFolder();
+  const [open, closed] = [
+    await PendingFile.create('test', folder),
+    await PendingFile.create('test', folder, { mode: 0o400 }),
+  ];
+  expect(statSync(open.path).mode & 0o777).toBe(0o666 & ~process.umask());
+  expect(statSync(closed.path).mode & 0o777).toBe(0o400);
+  // Also where nobody may write, the one who made it may.
+  await closed.write(0, bytes('x'));
+  await open.discard();
+  await closed.discard();
+});
+
+test('PendingFile.read gives back what was written', async () => {
+  const file = await PendingFile.create('test', await temporaryFolder());
+  await file.write(0, bytes('0123456789'));
+  const into = Buffer.alloc(4);
+  expect(await file.read(3, into)).toBe(4);
+  expect(into.toString()).toBe('3456');
+  expect(await file.read(8, into)).toBe(2);
+  expect(await file.read(100, into)).toBe(0);
+  await file.discard();
+});
+
+test('PendingFile.truncate makes what was never written zeros', async () => {
+  const file = await PendingFile.create('test', await temporaryFolder());
+  await file.truncate(2 ** 30);
+  await file.write(100, bytes('x'));
+  expect(statSync(file.path).size).toBe(2 ** 30);
+  expect(statSync(file.path).blocks * 512).toBeLessThan(2 ** 20);
+  const into = Buffer.alloc(3, 1);
+  await file.read(99, into);
+  expect(into).toEqual(Buffer.of(0, 'x'.charCodeAt(0), 0));
+  await file.truncate(1);
+  expect(statSync(file.path).size).toBe(1);
+  await file.discard();
+});
+
+test('PendingFile.discard does nothing after a rename, or when it is called again', async () => {
+  const folder = await temporaryFolder();
+  const file = await PendingFile.create('test', folder);
+  await file.rename(join(folder, 'name'));
+  await file.discard();
+  await file.discard();
+  expect(filesBelow(folder)).toEqual(['name']);
+});
+
+test('PendingFile.discard does nothing when the file is gone', async () => {
+  const file = await PendingFile.create('test', await temporaryFolder());
+  rmSync(file.path);
+  await file.discard();
+});
+
+test('PendingFile.create throws NOT_FOUND naming the path when there is no folder', async () => {
+  const folder = join(await temporaryFolder(), 'missing');
+  await expect(PendingFile.create('test', folder)).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+    message: expect.stringContaining(folder),
+  });
+});
+
+test('PendingFile.rename throws IO naming the path when a folder has the name', async () => {
+  const folder = await temporaryFolder();
+  mkdirSync(join(folder, 'name'));
+  const file = await PendingFile.create('test', folder);
+  await expect(file.rename(join(folder, 'name'))).rejects.toMatchObject({
+    code: 'IO',
+    data: { path: join(folder, 'name') },
+  });
+  await file.discard();
+  expect(filesBelow(folder)).toEqual([]);
+});
+
+test('PendingFile throws IO when it is used after it was renamed', async () => {
+  const folder = await temporaryFolder();
+  const file = await PendingFile.create('test', folder);
+  await file.rename(join(folder, 'name'));
+  await expect(file.write(0, bytes('x'))).rejects.toMatchObject({ code: 'IO' });
+  await expect(file.read(0, Buffer.alloc(1))).rejects.toMatchObject({ code: 'IO' });
+  await expect(file.sync()).rejects.toMatchObject({ code: 'IO' });
+  await expect(file.truncate(0)).rejects.toMatchObject({ code: 'IO' });
+});
+
+test('syncFolder throws NOT_FOUND naming the folder when there is none', async () => {
+  const folder = join(await temporaryFolder(), 'missing');
+  await expect(syncFolder('test', folder)).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+    data: { path: folder },
+  });
+});
+
+test('writeWholeFile writes, fsyncs, renames and fsyncs the folder, in this order', async () => {
+  const folder = await temporaryFolder();
+  const passed = recordPoints();
+  await writeWholeFile('config', join(folder, 'name'), bytes('text'));
+  expect(passed.map(({ point }) => point)).toEqual([
+    'config.create',
+    'config.write',
+    'config.fsync',
+    'config.rename',
+    'config.fsync-folder',
+  ]);
+  expect(passed.slice(-2).map(({ path }) => path)).toEqual([join(folder, 'name'), folder]);
+  expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('text');
+});
+
+test('writeWholeFile leaves the old file or the new and no temporary one when the disk is full at any point', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, 'name');
+  writeFileSync(path, 'old');
+  const failed = await failAtEach(
+    () => writeWholeFile('config', path, bytes('new')),
+    (error, point) => {
+      expect(error, point).toMatchObject({ code: 'IO', message: expect.stringContaining('no space left') });
+      expect(filesBelow(folder)).toEqual(['name']);
+      expect(readFileSync(path, 'utf8')).toBe(point === 'config.fsync-folder' ? 'new' : 'old');
+      writeFileSync(path, 'old');
+    },
+  );
+  expect(failed).toHaveLength(5);
+  expect(readFileSync(path, 'utf8')).toBe('new');
+});

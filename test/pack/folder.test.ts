@@ -1,0 +1,144 @@
+import { mkdirSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
+import { expect, onTestFinished, test } from 'vitest';
+import { PackFolder } from '../../pack/index.ts';
+import { temporaryFolder } from '../block/temporary-folder.ts';
+import { mixed } from '../objects/noise.ts';
+import { type SampleObject, sampleObject, writePack } from './pack-objects.ts';
+
+const blobs = (from: number, count: number): SampleObject[] =>
+  Array.from({ length: count }, (_, i) => sampleObject('blob', mixed(500, from + i)));
+
+async function open(): Promise<PackFolder> {
+  const packs = new PackFolder(await temporaryFolder());
+  onTestFinished(() => packs.close());
+  return packs;
+}
+
+test('PackFolder finds objects of all its packs', async () => {
+  const packs = await open();
+  const sets = [blobs(0, 5), blobs(100, 5), blobs(200, 5)];
+  for (const set of sets) await writePack(packs.folder, set);
+  for (const { id, size, data } of sets.flat()) {
+    expect(packs.has(id)).toBe(true);
+    expect(packs.header(id)).toEqual({ type: 'blob', size });
+    expect(Buffer.compare(packs.read(id)!.data, data)).toBe(0);
+  }
+  expect(packs.packs()).toHaveLength(3);
+});
+
+test('PackFolder gives undefined when there is no such object or no such folder', async () => {
+  const packs = new PackFolder(join(await temporaryFolder(), 'missing'));
+  const { id } = sampleObject('blob', mixed(1, 1));
+  expect(packs.packs()).toEqual([]);
+  expect(packs.has(id)).toBe(false);
+  expect([packs.find(id), packs.read(id), packs.header(id), packs.wholeStream(id)]).toEqual(
+    Array(4).fill(undefined),
+  );
+  expect([...packs.idsWithPrefix('')]).toEqual([]);
+});
+
+test('PackFolder.refresh sees new packs and keeps those that are open', async () => {
+  const packs = await open();
+  const [first, second] = [blobs(0, 3), blobs(100, 3)];
+  await writePack(packs.folder, first);
+  expect(packs.refresh()).toBe(true);
+  const [pack] = packs.packs();
+  expect(packs.refresh()).toBe(false);
+  await writePack(packs.folder, second);
+  expect(packs.has(second[0]!.id)).toBe(false);
+  expect(packs.refresh()).toBe(true);
+  expect(packs.has(second[0]!.id)).toBe(true);
+  expect(packs.packs()).toContain(pack);
+});
+
+test('PackFolder forgets packs that were removed, but one in use stays readable', async () => {
+  const packs = await open();
+  const first = blobs(0, 300);
+  const stem = await writePack(packs.folder, first);
+  await writePack(packs.folder, blobs(1000, 3));
+  const place = packs.find(first[0]!.id)!;
+  const stream = packs.wholeStream(first[1]!.id)!;
+  for (const ending of ['idx', 'pack', 'rev']) rmSync(`${stem}.${ending}`);
+  expect(packs.refresh()).toBe(false);
+  expect(packs.packs()).toHaveLength(1);
+  expect(packs.has(first[0]!.id)).toBe(false);
+  for (const { id, data } of first)
+    expect(Buffer.compare(place.pack.read(place.pack.idx.find(id)!).data, data)).toBe(0);
+  const bytes = Buffer.alloc(stream.length);
+  readSync(stream.fd, bytes, 0, bytes.length, stream.offset);
+  expect(inflateSync(bytes).equals(first[1]!.data)).toBe(true);
+});
+
+test('PackFolder.wholeStream says where the bytes of an object lie', async () => {
+  const packs = await open();
+  const objects = blobs(0, 3);
+  await writePack(packs.folder, objects);
+  for (const { id, data, size } of objects) {
+    const stream = packs.wholeStream(id)!;
+    expect(stream).toMatchObject({ type: 'blob', size });
+    const bytes = Buffer.alloc(stream.length);
+    expect(readSync(stream.fd, bytes, 0, bytes.length, stream.offset)).toBe(stream.length);
+    expect(inflateSync(bytes).equals(data)).toBe(true);
+  }
+});
+
+test('PackFolder ignores what is no pack', async () => {
+  const packs = await open();
+  await writePack(packs.folder, blobs(0, 2));
+  for (const name of [
+    'tmp_idx_abc',
+    'pack-xyz.idx',
+    'multi-pack-index',
+    'pack-12.pack',
+    'pack-12.keep',
+    'x.idx',
+  ])
+    writeFileSync(join(packs.folder, name), 'x');
+  mkdirSync(join(packs.folder, 'folder'));
+  expect(packs.packs()).toHaveLength(1);
+});
+
+test('PackFolder passes over an index whose pack is gone', async () => {
+  const packs = await open();
+  const stem = await writePack(packs.folder, blobs(0, 2));
+  await writePack(packs.folder, blobs(10, 2));
+  rmSync(`${stem}.pack`);
+  expect(packs.packs()).toHaveLength(1);
+});
+
+test('PackFolder throws DAMAGED naming the file when an index is damaged', async () => {
+  const packs = await open();
+  writeFileSync(join(packs.folder, 'pack-12.idx'), 'x');
+  expect(() => packs.packs()).toThrow(/pack-12\.idx: cut short/);
+});
+
+test('PackFolder.idsWithPrefix gives the ids of all packs that begin so', async () => {
+  const packs = await open();
+  const objects = [...blobs(0, 40), ...blobs(100, 40)];
+  await writePack(packs.folder, objects.slice(0, 40));
+  await writePack(packs.folder, objects.slice(40));
+  for (const prefix of ['', ...objects.slice(0, 10).map(({ id }) => id.slice(0, 1)), objects[0]!.id]) {
+    const expected = objects.map(({ id }) => id).filter((id) => id.startsWith(prefix));
+    expect([...packs.idsWithPrefix(prefix)].sort()).toEqual(expected.sort());
+  }
+});
+
+test('PackFolder.idsWithPrefix leaves nothing out when objects are looked up meanwhile', async () => {
+  const packs = await open();
+  const sets = [blobs(0, 3), blobs(100, 3), blobs(200, 3)];
+  for (const set of sets) await writePack(packs.folder, set);
+  const found: string[] = [];
+  for (const id of packs.idsWithPrefix('')) {
+    found.push(id);
+    // The look-up moves its pack to the front.
+    for (const set of sets) packs.has(set[0]!.id);
+  }
+  expect(found.sort()).toEqual(
+    sets
+      .flat()
+      .map(({ id }) => id)
+      .sort(),
+  );
+});
