@@ -73,7 +73,12 @@ function commitJson({ disks, ...result }: CommitResult) {
 }
 
 function commitText(result: CommitResult): string {
-  if (result.unchanged) return `${result.branch}: unchanged, still ${shortId(result.commit)}\n`;
+  if (result.unchanged) {
+    const id = shortId(result.commit);
+    return result.newBranch
+      ? `${result.branch}: new branch at ${id}, which holds the same bytes\n`
+      : `${result.branch}: unchanged, still ${id}\n`;
+  }
   const disks = result.disks.map(
     ({ name, virtualSize, clusters, newClusters, readBytes }) =>
       `  ${name}: ${formatBytes(virtualSize)}, ${clusters} clusters with data, ${newClusters} new, ${formatBytes(readBytes)} read\n`,

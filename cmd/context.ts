@@ -54,7 +54,7 @@ export class Context {
 
   /** Prints the result: `text` for people, `data` for programs. */
   result(data: unknown, text: () => string): void {
-    if (this.json) process.stdout.write(`${JSON.stringify(data)}\n`);
+    if (this.json) process.stdout.write(`${JSON.stringify(data, nullForUndefined)}\n`);
     else if (!this.quiet) process.stdout.write(text());
   }
 
@@ -62,4 +62,9 @@ export class Context {
   notice(text: string): void {
     if (!this.quiet) process.stderr.write(`${text}\n`);
   }
+}
+
+/** A key that has no value is there all the same, so that scripts need not ask for it. */
+function nullForUndefined(_key: string, value: unknown): unknown {
+  return value === undefined ? null : value;
 }

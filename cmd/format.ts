@@ -7,15 +7,17 @@ const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 export function formatBytes(bytes: number): string {
   let unit = 0;
   let value = bytes;
-  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
-  const digits = unit === 0 || Number.isInteger(value) ? 0 : 1;
-  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+  // What would be rounded up to 1024.0 belongs to the next unit.
+  for (; value >= (unit === 0 ? 1024 : 1023.95) && unit < UNITS.length - 1; unit++) value /= 1024;
+  const text = value.toFixed(unit === 0 ? 0 : 1).replace(/\.0$/, '');
+  return `${text} ${UNITS[unit]}`;
 }
 
 /** A time for people: `0.3 s`, `2 min 05 s`. */
 export function formatSeconds(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  return `${Math.floor(seconds / 60)} min ${`${Math.floor(seconds % 60)}`.padStart(2, '0')} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${`${whole % 60}`.padStart(2, '0')} s`;
 }
 
 /** A share of something: `41.2%`. */

@@ -22,7 +22,7 @@ export function startProgress(label: string): ProgressBar {
       const rate = value / Math.max(seconds, 0.001);
       const left = rate > 0 ? formatSeconds((total - value) / rate) : '?';
       const line = cliProgress.Format.BarFormat(progress, { ...options, barsize: 30 });
-      const name = process.env.NO_COLOR ? label : styleText('bold', label);
+      const name = styleText('bold', label, { stream: process.stderr });
       return `${name} ${line} ${formatBytes(value)} of ${formatBytes(total)}, ${formatBytes(rate)}/s, ${left} left`;
     },
     barCompleteChar: '=',

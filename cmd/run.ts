@@ -22,6 +22,11 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? ExitCode.done);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.done;
+    if (error instanceof CommanderError && error.code === 'commander.help') {
+      // No verb was given.
+      process.stdout.write(program.helpInformation());
+      return ExitCode.usage;
+    }
     const verb = program.args[0] ?? argv[0];
     const options = {
       json: argv.includes('--json'),
@@ -47,6 +52,7 @@ function createProgram(): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [verb]', 'print help for a verb')
     .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     // Messages of the parser are printed in one place with all others; help is not an error.
     .configureOutput({ writeErr: () => {}, outputError: () => {} });
@@ -54,10 +60,6 @@ function createProgram(): Command {
   program.hook('preSubcommand', async (_program, command) => {
     const verb = VERBS.find(({ name }) => name === command.name());
     (await verb?.load())?.define(command);
-  });
-  program.action(() => {
-    process.stdout.write(program.helpInformation());
-    process.exitCode = ExitCode.usage;
   });
   return program;
 }

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { ImgstoreError } from '../errors/index.ts';
 import {
   codecs,
@@ -74,9 +75,10 @@ export class Pack {
     return this.#file.name;
   }
 
-  /** Bytes of pack and index. */
+  /** Bytes of pack, index and, where there is one, reverse index. */
   get fileBytes(): number {
-    return this.#file.size + this.#idxFile.size;
+    const rev = statSync(`${this.stem}.rev`, { throwIfNoEntry: false })?.size ?? 0;
+    return this.#file.size + this.#idxFile.size + rev;
   }
 
   /** The object at a position of the index, deltas resolved. @throws ImgstoreError `DAMAGED` naming pack and offset. */

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { fromSystem, ImgstoreError } from '../errors/index.ts';
-import { passPoint, syncFolder } from '../files/index.ts';
+import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
+import { passPoint, syncFolder, writeWholeFile } from '../files/index.ts';
 import { DEFAULT_CLUSTER_SIZE, STORE_FOLDER, STORE_VERSION, Store } from './store.ts';
 import { isClusterSize } from './version/image-json.ts';
 
@@ -30,23 +30,29 @@ export async function initStore(folder: string, options: InitOptions = {}): Prom
     });
   }
   const path = join(resolve(folder), STORE_FOLDER);
-  if (existsSync(path)) throw new ImgstoreError('EXISTS', `${path}: a store is here already`, { path });
+  if (existsSync(path)) throw exists(path);
   const unfinished = `${path}.tmp-${process.pid}`;
   try {
     for (const each of FOLDERS) await mkdir(join(unfinished, each), { recursive: true });
-    passPoint('init.write', unfinished);
-    await writeFile(join(unfinished, 'HEAD'), `ref: ${UNBORN_BRANCH}\n`);
-    await writeFile(join(unfinished, 'config'), configText(clusterSize));
-    await writeFile(join(unfinished, 'description'), 'Versions of disk images, kept by imgstore.\n');
+    await writeWholeFile('init', join(unfinished, 'HEAD'), Buffer.from(`ref: ${UNBORN_BRANCH}\n`));
+    await writeWholeFile('init', join(unfinished, 'config'), Buffer.from(configText(clusterSize)));
+    const description = 'Versions of disk images, kept by imgstore.\n';
+    await writeWholeFile('init', join(unfinished, 'description'), Buffer.from(description));
     for (const each of ['', ...FOLDERS]) await syncFolder('init', join(unfinished, each));
     passPoint('init.rename', path);
     await rename(unfinished, path);
     await syncFolder('init', resolve(folder));
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true }).catch(() => {});
+    // Another process was faster: its store is complete.
+    if (['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw exists(path);
     throw fromSystem(error, path);
   }
   return Store.open(path);
+}
+
+function exists(path: string): ImgstoreError {
+  return new ImgstoreError('EXISTS', `${path}: a store is here already`, { path });
 }
 
 function configText(clusterSize: number): string {

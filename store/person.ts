@@ -37,21 +37,26 @@ function now(): Moment {
   return { seconds: Math.floor(date.getTime() / 1000), zoneMinutes: -date.getTimezoneOffset() };
 }
 
-/** git's internal format (`1700000000 +0100`, also with `@`), or ISO 8601 and RFC 2822 with or without a zone. */
+/** A date of ISO 8601, RFC 2822 or `git log`, with a time. `Date.parse` alone takes almost anything for a date. */
+const DATE_PATTERN =
+  /^(?:\d{4}-\d{2}-\d{2}[T ]|(?:[a-z]{3},? +)?(?:\d{1,2} +[a-z]{3}|[a-z]{3} +\d{1,2}) +).*\d{1,2}:\d{2}/i;
+
+/** git's internal format (`1700000000 +0100`, also with `@`), or ISO 8601 and RFC 2822; without a zone the time is local. */
 function parseDate(text: string): Moment {
-  const internal = /^@?([0-9]+)(?:\s+([+-][0-9]{4}))?$/.exec(text.trim());
-  if (internal !== null)
-    return { seconds: Number(internal[1]), zoneMinutes: zoneMinutes(internal[2] ?? '+0000') };
-  const milliseconds = Date.parse(text);
-  if (Number.isNaN(milliseconds))
+  const date = text.trim();
+  const internal = /^@?([0-9]+)(?:\s+([+-][0-9]{4}))?$/.exec(date);
+  const milliseconds =
+    internal !== null ? Number(internal[1]) * 1000 : DATE_PATTERN.test(date) ? Date.parse(date) : Number.NaN;
+  const local = -new Date(milliseconds).getTimezoneOffset();
+  if (Number.isNaN(local))
     throw new ImgstoreError('USAGE', `date '${text}' is not valid: write 2026-11-21T12:00:00+0100`, {
       date: text,
     });
-  const zone = /([+-][0-9]{2}):?([0-9]{2})$/.exec(text.trim());
-  const local = /Z$/i.test(text.trim()) ? 0 : -new Date(milliseconds).getTimezoneOffset();
+  const zone = /([+-][0-9]{2}):?([0-9]{2})(?: \([A-Z]+\))?$/i.exec(date);
+  const universal = /(?:Z|GMT|UTC)$/i.test(date);
   return {
     seconds: Math.floor(milliseconds / 1000),
-    zoneMinutes: zone === null ? local : zoneMinutes(zone[1]! + zone[2]!),
+    zoneMinutes: zone !== null ? zoneMinutes(zone[1]! + zone[2]!) : universal ? 0 : local,
   };
 }
 

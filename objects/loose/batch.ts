@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fromSystem } from '../../errors/index.ts';
+import { fromSystem, isImgstoreError } from '../../errors/index.ts';
 import { PendingFile, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../id.ts';
 import type { LooseObjects } from './folder.ts';
@@ -28,11 +28,7 @@ export class LooseBatch {
   async write(objects: readonly { readonly id: ObjectId; readonly file: Uint8Array }[]): Promise<void> {
     await inParallel(objects, async ({ id, file: bytes }) => {
       const path = this.#loose.path(id);
-      const folder = dirname(path);
-      await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-        throw fromSystem(error, folder);
-      });
-      const file = await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
+      const file = await createInFolder(dirname(path));
       this.#files.push({ path, file });
       await file.write(0, bytes);
       await file.sync();
@@ -49,13 +45,34 @@ export class LooseBatch {
       folders.add(dirname(path));
     }
     this.#files.length = 0;
-    await inParallel([...folders, this.#loose.folder], (folder) => syncFolder('loose', folder));
+    await inParallel([...folders, this.#loose.folder], syncIfThere);
   }
 
   /** Removes what was not published. Never throws. */
   async discard(): Promise<void> {
     for (const { file } of this.#files) await file.discard();
     this.#files.length = 0;
+  }
+}
+
+/** git removes fan-out folders that it has emptied: one may go between being made and being used. */
+async function createInFolder(folder: string, tries = 3): Promise<PendingFile> {
+  try {
+    await mkdir(folder, { recursive: true });
+    return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
+  } catch (error) {
+    const failure = fromSystem(error, folder);
+    if (tries > 1 && isImgstoreError(failure, 'NOT_FOUND')) return createInFolder(folder, tries - 1);
+    throw failure;
+  }
+}
+
+/** A folder that is gone was emptied by a repack, which has made the objects durable elsewhere. */
+async function syncIfThere(folder: string): Promise<void> {
+  try {
+    await syncFolder('loose', folder);
+  } catch (error) {
+    if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
   }
 }
 

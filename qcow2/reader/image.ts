@@ -61,6 +61,7 @@ export class Qcow2Image implements BlockSource {
       geometry: geometryOf(header.clusterBits, header.extendedL2),
       version: header.version,
       externalData: header.dataFile !== undefined,
+      fileSize: host.size,
       image: parts.name,
     };
     this.#map = new ClusterMap(

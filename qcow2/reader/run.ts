@@ -26,6 +26,8 @@ export interface TableRules {
   readonly version: 2 | 3;
   /** Data lies in an external data file, at the guest's own offsets. */
   readonly externalData: boolean;
+  /** Bytes of the image's own file. */
+  readonly fileSize: number;
   /** The image's name, for errors. */
   readonly image: string;
 }
@@ -62,6 +64,7 @@ function standardRun(rules: TableRules, table: Buffer, guest: number, end: numbe
   // A zero cluster may keep a place in the file for later; QEMU wants even that to be right.
   const placed = kind === 'data' || (kind === 'zero' && entryOffset(high, low) !== 0);
   const first = placed ? hostOffset(rules, high, low, guest - within) : 0;
+  if (kind === 'data') refuseCutOff(rules, first, guest - within);
   let next = first;
   while (reached < end) {
     at += l2EntryBytes;
@@ -70,7 +73,7 @@ function standardRun(rules: TableRules, table: Buffer, guest: number, end: numbe
     if (standardKind(nextHigh, nextLow, rules.externalData) !== kind) break;
     if (placed) {
       next += clusterSize;
-      if (entryOffset(nextHigh, nextLow) !== next) break;
+      if (entryOffset(nextHigh, nextLow) !== next || (kind === 'data' && isCutOff(rules, next))) break;
     } else if (kind === 'zero' && entryOffset(nextHigh, nextLow) !== 0) break;
     reached = Math.min(reached + clusterSize, end);
   }
@@ -92,6 +95,7 @@ function extendedRun(rules: TableRules, table: Buffer, guest: number, end: numbe
       return compressedRun(rules, high, low, clusterBits, guest, Math.min(cluster + clusterSize, end));
     }
     const base = kind === 'data' ? hostOffset(rules, high, low, cluster) : 0;
+    if (kind === 'data') refuseCutOff(rules, base, cluster);
     const zeros = table.readUInt32BE(at + 8);
     const allocated = table.readUInt32BE(at + 12);
     for (let index = Math.floor((reached - cluster) / unit); index < SUBCLUSTERS && reached < end; index++) {
@@ -140,6 +144,23 @@ function hostOffset(rules: TableRules, high: number, low: number, guest: number)
     throw fault(rules, guest, `offset ${offset}, which is not its place in the external data file`);
   }
   return offset;
+}
+
+/**
+ * QEMU reads a data cluster behind the end of the file as zeros, but never leaves one there: it writes each before an entry
+ * leads to it. So the file was not copied whole, and zeros in place of what is missing would pass for the disk. The last cluster may be shorter.
+ */
+function refuseCutOff(rules: TableRules, offset: number, guest: number): void {
+  if (!isCutOff(rules, offset)) return;
+  throw badImage(
+    rules.image,
+    `is cut off: the data for guest offset ${guest} would be at ${offset} of a file of ${rules.fileSize} bytes`,
+    { guestOffset: guest, offset },
+  );
+}
+
+function isCutOff(rules: TableRules, offset: number): boolean {
+  return !rules.externalData && offset >= rules.fileSize;
 }
 
 function fault(rules: TableRules, guest: number, what: string): Error {

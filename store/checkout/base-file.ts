@@ -4,7 +4,7 @@ import { ImgstoreError } from '../../errors/index.ts';
 import { type ObjectId, parseCommit } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
-import { readVersion, type VersionDisk } from '../version/version.ts';
+import { tryReadVersion, type VersionDisk } from '../version/version.ts';
 import { changesAgainstVersion } from './changes.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
@@ -56,9 +56,10 @@ function ancestors({ store, commit, disk }: CheckoutJob): Ancestor[] {
   const found: Ancestor[] = [];
   let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
   while (at !== undefined && found.length < MOST_BASES) {
-    const version = readVersion(store.objects, at);
-    const same = version.disks.find((each) => each.name === disk.name);
-    if (same === undefined || same.clusterSize !== disk.clusterSize) break;
+    // What imgstore did not make, or what is damaged, ends the chain: the oldest file of it is whole.
+    const version = tryReadVersion(store.objects, at);
+    const same = version?.disks.find((each) => each.name === disk.name);
+    if (version === undefined || same === undefined || same.clusterSize !== disk.clusterSize) break;
     found.push({ commit: at, disk: same });
     at = version.commit.parents[0];
   }

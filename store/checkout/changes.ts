@@ -1,10 +1,14 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { diffMaps } from '../../objects/index.ts';
+import { clusterCount, diffMaps, type ObjectId } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
+import { allClusters } from '../version/disk-source.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
 import type { CheckoutJob } from './job.ts';
 import type { ImageCluster } from './write-qcow2.ts';
+
+/** Bytes that a qcow2 disk's size is a multiple of. */
+const SECTOR = 512;
 
 /** The clusters that an overlay on another version's disk needs. @throws ImgstoreError `UNSUPPORTED` when their clusters differ in size. */
 export async function* changesAgainstVersion(
@@ -36,6 +40,7 @@ export async function* changesAgainstFile(job: CheckoutJob, path: string): Async
       if (base?.clusterSize === job.disk.clusterSize) return yield* changesAgainstVersion(job, base);
     }
     const monitor = { signal: job.monitor.signal };
+    let last = -1;
     for await (const { cluster, stored } of diffAgainstSource(
       job.store.objects,
       job.disk,
@@ -44,9 +49,25 @@ export async function* changesAgainstFile(job: CheckoutJob, path: string): Async
       monitor,
     )) {
       yield { cluster, id: stored };
+      last = cluster;
     }
+    const end = endThatShows(job.disk, file.source.size);
+    if (end !== undefined && end !== last) yield { cluster: end, id: await storedAt(job, end) };
     await file.refuseChanged();
   } finally {
     await file.source.close();
   }
+}
+
+/**
+ * The last cluster, when a longer backing file would show behind the disk's end: an overlay has whole sectors.
+ */
+function endThatShows({ virtualSize, clusterSize }: VersionDisk, backingSize: number): number | undefined {
+  const shows = virtualSize % SECTOR !== 0 && backingSize > virtualSize;
+  return shows ? clusterCount(virtualSize, clusterSize) - 1 : undefined;
+}
+
+async function storedAt({ store, disk }: CheckoutJob, cluster: number): Promise<ObjectId | undefined> {
+  for await (const { id } of allClusters(store.objects, disk, cluster, cluster + 1)) return id;
+  return undefined;
 }

@@ -1,6 +1,7 @@
 import { lstat, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { usedByQemu } from '../../block/index.ts';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { PendingFile } from '../../files/index.ts';
 import { CLOCK_TICK_MS } from '../stat-cache.ts';
@@ -22,7 +23,7 @@ export interface WrittenFile<T> {
 /**
  * Writes a new file by `write` under a temporary name beside its place and renames it at the end, so that there is never a part of one.
  * It is not fsynced: its bytes are in the store.
- * @throws ImgstoreError `EXISTS` unless forced, `IO`, and what `write` throws; the temporary file is then gone
+ * @throws ImgstoreError `EXISTS` unless forced, `IN_USE` when a QEMU has the file open, `IO`, and what `write` throws; the temporary file is then gone
  */
 export async function writeOutputFile<T>(
   path: string,
@@ -45,12 +46,18 @@ export async function writeOutputFile<T>(
   }
 }
 
+/** Characters of the name that go into the temporary one, which must not be longer than a name can be. */
+const MOST_PREFIX = 50;
+
 async function createBeside(path: string, mode: number): Promise<PendingFile> {
   const folder = dirname(resolve(path));
   try {
     if (!(await stat(folder)).isDirectory())
       throw new ImgstoreError('IO', `${folder}: is no folder`, { path: folder });
-    return await PendingFile.create('checkout', folder, { prefix: `.${basename(path)}.tmp_`, mode });
+    return await PendingFile.create('checkout', folder, {
+      prefix: `.${basename(path).slice(0, MOST_PREFIX)}.tmp_`,
+      mode,
+    });
   } catch (error) {
     throw fromSystem(error, folder);
   }
@@ -62,12 +69,19 @@ async function refuseExisting(path: string, force: boolean): Promise<void> {
     if (stats.isDirectory()) throw new ImgstoreError('EXISTS', `${path}: is a folder: name a file`, { path });
     if (!stats.isFile() && !stats.isSymbolicLink())
       throw new ImgstoreError('EXISTS', `${path}: is not a regular file`, { path });
-    if (!force)
+    if (!force) {
       throw new ImgstoreError(
         'EXISTS',
         `${path}: exists already: choose another name, or pass --force to replace it`,
         { path },
       );
+    }
+    // The machine would go on with the file that has no name any more, and all that it writes would be lost.
+    if ((await usedByQemu(path)) !== undefined) {
+      throw new ImgstoreError('IN_USE', `${path}: a running QEMU has it open: stop the machine first`, {
+        path,
+      });
+    }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw fromSystem(error, path);
   }

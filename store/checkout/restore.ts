@@ -25,14 +25,14 @@ export interface PlacedCluster {
  * @throws ImgstoreError `DAMAGED`, `IO`
  */
 export async function restoreClusters(
-  { store, disk, workers, monitor, clusters: expected }: CheckoutJob,
+  { store, disk, path, workers, monitor, clusters: expected }: CheckoutJob,
   file: PendingFile,
   clusters: AsyncIterable<PlacedCluster>,
 ): Promise<number> {
   const total = expected * disk.clusterSize;
   let written = 0;
   const restore = async ({ items, bytes }: RestoreBatch) => {
-    await workers.restore({ fd: file.fd, items });
+    await workers.restore({ fd: file.fd, path, items });
     return bytes;
   };
   for await (const bytes of orderedMap(gather(clusters, store.objects), 2 * workers.threads + 1, restore)) {

@@ -19,7 +19,7 @@ import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/nam
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { encodeImageRecord, IMAGE_VERSION, isEntryName } from '../version/image-json.ts';
-import { DISKS_FOLDER, FILES_FOLDER, IMAGE_FILE, readVersion } from '../version/version.ts';
+import { DISKS_FOLDER, FILES_FOLDER, IMAGE_FILE, tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
@@ -51,6 +51,8 @@ export interface CommitResult {
   /** Short name. */
   readonly branch: string;
   readonly parents: readonly ObjectId[];
+  /** True when this was the branch's first version. */
+  readonly newBranch: boolean;
   readonly disks: readonly StoredDisk[];
   readonly newObjects: number;
   /** Bytes that the new objects take on disk. */
@@ -93,6 +95,7 @@ export async function commitVersion(
   let workers: ClusterWorkers | undefined;
   try {
     for (const { path } of request.disks) open.push(await openDisk(path, request));
+    for (const notice of open.flatMap((disk) => disk.notices)) monitor.onNotice?.(notice);
     const parent = tip ?? (await forkPoint(store, request, open));
     workers = new ClusterWorkers(open.reduce((sum, disk) => sum + disk.expectedBytes, 0));
     const disks: StoredDisk[] = [];
@@ -117,6 +120,7 @@ export async function commitVersion(
       disks,
       newObjects: existing === undefined ? transaction.newObjects : 0,
       storedBytes: existing === undefined ? transaction.storedBytes : 0,
+      newBranch: tip === undefined,
       unchanged: existing !== undefined,
       seconds: (performance.now() - started) / 1000,
     };
@@ -169,7 +173,7 @@ async function forkPoint(
 
 /**
  * The version that holds this content already: the branch's last one; for a new branch any, as its first version is then the one it
- * was copied from.
+ * was copied from. Disks of zeros are copies of nothing.
  */
 async function findExisting(
   store: Store,
@@ -177,11 +181,11 @@ async function findExisting(
   parent: ObjectId | undefined,
   content: Content,
 ): Promise<MadeCommit | undefined> {
-  const last = parent === undefined ? undefined : readVersion(store.objects, parent);
+  const last = parent === undefined ? undefined : tryReadVersion(store.objects, parent);
   const same =
     last !== undefined && hasContent(last, content)
       ? last
-      : tip === undefined
+      : tip === undefined && content.disks.some((disk) => disk.clusters > 0)
         ? await findSameContent(store, content)
         : undefined;
   if (same === undefined) return undefined;

@@ -20,6 +20,8 @@ export interface OpenDisk {
   readonly path: string;
   readonly source: BlockSource;
   readonly facts: SourceFacts;
+  /** What the user should know: what of the image is not stored. */
+  readonly notices: readonly string[];
   /** About how many bytes there are to read, for progress: what the files take on disk, at most the disk's size. */
   readonly expectedBytes: number;
   /** The image and every file below it, top first. Undefined when one has no state to compare (a block device). */
@@ -41,6 +43,7 @@ export async function openDisk(path: string, options: OpenDiskOptions): Promise<
       path,
       source: image.source,
       facts: sourceFacts(image),
+      notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0),
       expectedBytes: Math.min(image.source.size, await allocatedBytes(image.files)),
       files: image.files.some((file) => file.isDevice) ? undefined : before,
       lookedNs,
@@ -94,4 +97,10 @@ function allowedFolders(path: string, { allowBacking }: OpenDiskOptions): readon
   return allowBacking === undefined || allowBacking.length === 0
     ? undefined
     : [dirname(path), ...allowBacking];
+}
+
+function noticesOf(path: string, snapshots: number): readonly string[] {
+  return snapshots === 0
+    ? []
+    : [`${path}: only the present state is stored, not its ${snapshots} internal snapshots`];
 }

@@ -1,4 +1,5 @@
-import type { TreeEntry } from '../../objects/index.ts';
+import { isImgstoreError } from '../../errors/index.ts';
+import type { ObjectId, TreeEntry } from '../../objects/index.ts';
 import { walkCommits } from '../history/walk.ts';
 import { isVersionRef } from '../refs/name.ts';
 import type { Store } from '../store.ts';
@@ -27,15 +28,24 @@ export function hasContent(version: Version, content: Content): boolean {
   );
 }
 
-/** The newest version of any branch or tag that holds this content. Commits that imgstore did not make are passed over. */
+/** The newest version of any branch or tag that holds this content. Commits that imgstore did not make, and refs that
+ * lead nowhere, are passed over: they must not keep a new image out. */
 export async function findSameContent(store: Store, content: Content): Promise<Version | undefined> {
   const refs = (await store.refs.list()).filter((ref) => isVersionRef(ref.name));
-  const tips = refs
-    .map((ref) => store.objects.peel(ref.id))
-    .filter((id) => store.objects.header(id).type === 'commit');
+  const tips = refs.flatMap((ref) => tryPeelToCommit(store, ref.id) ?? []);
   for (const { id } of walkCommits(store.objects, tips)) {
     const version = tryReadVersion(store.objects, id);
     if (version !== undefined && hasContent(version, content)) return version;
   }
   return undefined;
+}
+
+function tryPeelToCommit(store: Store, id: ObjectId): ObjectId | undefined {
+  try {
+    const peeled = store.objects.peel(id);
+    return store.objects.header(peeled).type === 'commit' ? peeled : undefined;
+  } catch (error) {
+    if (isImgstoreError(error)) return undefined;
+    throw error;
+  }
 }

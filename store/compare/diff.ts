@@ -1,10 +1,10 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { diffMaps } from '../../objects/index.ts';
+import { diffMaps, type MapChange } from '../../objects/index.ts';
 import type { Store } from '../store.ts';
-import { clusterLength } from '../version/disk-source.ts';
 import { readVersion, type Version, type VersionDisk } from '../version/version.ts';
 
-/** A range of a disk that differs between two versions. `added`: zeros before; `removed`: zeros afterwards. */
+/** A range of a disk that differs between two versions. `added`: zeros before, or not
+ * there; `removed`: zeros afterwards, or no longer there. */
 export interface RangeChange {
   readonly disk: string;
   /** Bytes. */
@@ -15,8 +15,8 @@ export interface RangeChange {
 }
 
 /**
- * The ranges that differ between two versions, in whole clusters, disk by disk in the order of the newer version, neighbours of one kind joined. Costs what differs,
- * not what the disks hold.
+ * The ranges that differ between two versions, in whole clusters, disk by disk in the order of the newer version, neighbours
+ * of one kind joined. Costs what differs, not what the disks hold.
  * @throws ImgstoreError `UNSUPPORTED` when the versions have clusters of different sizes
  */
 export async function* diffVersions(
@@ -41,10 +41,7 @@ function requireSameClusters(before: Version, after: Version): void {
 }
 
 /** A disk that a version does not have counts as one without bytes. */
-function findOrEmpty(
-  version: Version,
-  name: string,
-): Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'> {
+function findOrEmpty(version: Version, name: string): DiskShape {
   const { clusterSize } = version.record;
   return (
     version.disks.find((disk) => disk.name === name) ?? {
@@ -55,17 +52,24 @@ function findOrEmpty(
   );
 }
 
+type DiskShape = Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>;
+
+/** What both disks have is compared by their maps; what only the longer one has is one range, whatever it holds. */
 async function* diffDisks(
   store: Store,
   disk: string,
-  before: Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>,
-  after: Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>,
+  before: DiskShape,
+  after: DiskShape,
 ): AsyncGenerator<RangeChange> {
+  const common = Math.min(before.virtualSize, after.virtualSize);
   let open: RangeChange | undefined;
   for await (const change of diffMaps(store.objects.readTree, before.map, after.map)) {
     const kind = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'changed';
     const offset = change.cluster * after.clusterSize;
-    const length = clusterLength(kind === 'removed' ? before : after, change.cluster);
+    if (offset >= common) break;
+    const length = Math.min(after.clusterSize, common - offset);
+    // A cluster that was or became the last, shorter one has another id even where its bytes are the same.
+    if (length < after.clusterSize && sameStart(store, change, length)) break;
     if (open !== undefined && open.kind === kind && open.offset + open.length === offset) {
       open = { ...open, length: open.length + length };
     } else {
@@ -74,4 +78,16 @@ async function* diffDisks(
     }
   }
   if (open !== undefined) yield open;
+  if (after.virtualSize > common)
+    yield { disk, offset: common, length: after.virtualSize - common, kind: 'added' };
+  if (before.virtualSize > common)
+    yield { disk, offset: common, length: before.virtualSize - common, kind: 'removed' };
+}
+
+/** Whether the first bytes of a cluster are as before. */
+function sameStart(store: Store, { before, after }: MapChange, length: number): boolean {
+  const [a, b] = [before, after].map((id) =>
+    id === undefined ? Buffer.alloc(length) : store.objects.readAs('blob', id).subarray(0, length),
+  );
+  return Buffer.compare(a!, b!) === 0;
 }

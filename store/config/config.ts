@@ -45,7 +45,7 @@ export async function loadConfig(
   const files = [
     environment.GIT_CONFIG_NOSYSTEM ? [] : ['/etc/gitconfig'],
     global === undefined
-      ? [join(environment.XDG_CONFIG_HOME ?? join(home, '.config'), 'git/config'), join(home, '.gitconfig')]
+      ? [join(environment.XDG_CONFIG_HOME || join(home, '.config'), 'git/config'), join(home, '.gitconfig')]
       : [global],
     [storeConfig],
   ].flat();

@@ -6,8 +6,6 @@ export interface ConfigEntry {
   readonly value: string;
 }
 
-const SECTION_PATTERN = /^\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]/;
-const NAME_PATTERN = /^([A-Za-z][A-Za-z0-9-]*)\s*(=?)/;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', b: '\b', '"': '"', '\\': '\\' };
 
 /**
@@ -16,68 +14,109 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', b: '\b', '
  * @throws ImgstoreError `BAD_STORE` naming file and line.
  */
 export function parseConfig(text: string, path: string): ConfigEntry[] {
-  const entries: ConfigEntry[] = [];
-  const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
-  let section: string | undefined;
-  for (let number = 0; number < lines.length; number++) {
-    let line = (lines[number] ?? '').trim();
-    const wrong = () =>
-      new ImgstoreError('BAD_STORE', `${path}:${number + 1}: '${line}' is not a line of a git config`, {
+  const reader = new ConfigReader(text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n'));
+  try {
+    return reader.read();
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const { number, line } = reader.place();
+    throw new ImgstoreError(
+      'BAD_STORE',
+      `${path}:${number}: '${line.trim()}' is not a line of a git config`,
+      {
         path,
-      });
-    const header = SECTION_PATTERN.exec(line);
-    if (header !== null) {
-      const subsection = header[2]?.replace(/\\(.)/g, '$1');
-      section = header[1]!.toLowerCase() + (subsection === undefined ? '' : `.${subsection}`);
-      line = line.slice(header[0].length).trim();
-    }
-    if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
-    const name = NAME_PATTERN.exec(line);
-    if (name === null || section === undefined) throw wrong();
-    const key = `${section}.${name[1]!.toLowerCase()}`;
-    let rest = line.slice(name[0].length);
-    if (name[2] === '') {
-      if (rest !== '' && !/^[#;]/.test(rest)) throw wrong();
-      entries.push({ key, value: 'true' });
-      continue;
-    }
-    while (endsInBackslash(rest) && number + 1 < lines.length)
-      rest = `${rest.slice(0, -1)}${lines[++number]}`;
-    const value = parseValue(rest);
-    if (value === undefined) throw wrong();
-    entries.push({ key, value });
+        line: number,
+      },
+    );
   }
-  return entries;
 }
 
-function endsInBackslash(text: string): boolean {
-  return (/\\*$/.exec(text)?.[0].length ?? 0) % 2 === 1;
-}
+/** Goes through the text character by character as git does (config.c, git_parse_source). */
+class ConfigReader {
+  readonly #text: string;
+  #at = 0;
 
-/** Takes quotes and comments off and escapes apart; undefined when a quote stays open or an escape is unknown. */
-function parseValue(text: string): string | undefined {
-  let value = '';
-  let quoted = false;
-  // Spaces count only when something follows them, as git drops those at the end unless they are in quotes.
-  let spaces = '';
-  for (let i = 0; i < text.length; i++) {
-    const char = text[i]!;
-    if (!quoted && (char === '#' || char === ';')) break;
-    if (!quoted && /\s/.test(char)) {
-      spaces += value === '' ? '' : char;
-      continue;
-    }
-    value += spaces;
-    spaces = '';
-    if (char === '"') {
-      quoted = !quoted;
-    } else if (char === '\\') {
-      const escaped = ESCAPES[text[++i] ?? ''];
-      if (escaped === undefined) return undefined;
-      value += escaped;
-    } else {
-      value += char;
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  read(): ConfigEntry[] {
+    const entries: ConfigEntry[] = [];
+    let section: string | undefined;
+    for (;;) {
+      this.#skip(/[ \t\r\n]*/y);
+      if (this.#at >= this.#text.length) return entries;
+      if (this.#skip(/[#;].*/y) !== undefined) continue;
+      if (this.#skip(/\[/y) !== undefined) {
+        section = this.#section();
+        continue;
+      }
+      const name = this.#skip(/[A-Za-z][A-Za-z0-9-]*/y);
+      if (name === undefined || section === undefined) throw new SyntaxError();
+      const key = `${section}.${name.toLowerCase()}`;
+      this.#skip(/[ \t]*/y);
+      if (this.#skip(/=/y) !== undefined) entries.push({ key, value: this.#value() });
+      else if (this.#skip(/\n|$/y) !== undefined) entries.push({ key, value: 'true' });
+      else throw new SyntaxError();
     }
   }
-  return quoted ? undefined : value;
+
+  /** The line that reading stopped in. */
+  place(): { readonly number: number; readonly line: string } {
+    const lines = this.#text.slice(0, this.#at).split('\n');
+    return { number: lines.length, line: this.#text.split('\n')[lines.length - 1] ?? '' };
+  }
+
+  /** What stands behind `[`, up to and with `]`. */
+  #section(): string {
+    const name = this.#skip(/[A-Za-z0-9.-]+/y)?.toLowerCase();
+    if (name === undefined) throw new SyntaxError();
+    if (this.#skip(/\]/y) !== undefined) return name;
+    const subsection = this.#skip(/[ \t\r]+"(?:[^"\\\n]|\\.)*"\]/y);
+    if (subsection === undefined) throw new SyntaxError();
+    return `${name}.${subsection.trimStart().slice(1, -2).replace(/\\(.)/g, '$1')}`;
+  }
+
+  /** What stands behind `=`: quotes and comments off, escapes apart. */
+  #value(): string {
+    let value = '';
+    let quoted = false;
+    // Spaces count only between two other characters, as git drops those at both ends unless they are in quotes.
+    let spaces = '';
+    for (;;) {
+      const char = this.#text[this.#at];
+      if (char === undefined || char === '\n') {
+        if (quoted) throw new SyntaxError();
+        return value;
+      }
+      if (!quoted && this.#skip(/[#;].*/y) !== undefined) continue;
+      this.#at++;
+      if (!quoted && /[ \t\r]/.test(char)) {
+        spaces += value === '' ? '' : char;
+        continue;
+      }
+      value += spaces;
+      spaces = '';
+      if (char === '"') quoted = !quoted;
+      else if (char === '\\') value += this.#escape();
+      else value += char;
+    }
+  }
+
+  /** What a backslash makes of the character behind it; nothing of the end of a line. */
+  #escape(): string {
+    const char = this.#text[this.#at];
+    const meant = char === undefined || char === '\n' ? '' : ESCAPES[char];
+    if (meant === undefined) throw new SyntaxError();
+    this.#at++;
+    return meant;
+  }
+
+  /** Takes what a sticky pattern finds just here. */
+  #skip(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text)?.[0];
+    this.#at += found?.length ?? 0;
+    return found;
+  }
 }

@@ -73,8 +73,12 @@ export class ObjectDatabase {
    * commits, only those: what people abbreviate is versions (git's "committish" hint).
    */
   withPrefix(prefix: string): ObjectId[] {
-    if (isId(prefix)) return this.packs.has(prefix) || this.loose.has(prefix) ? [prefix] : [];
-    const ids = [...new Set([...this.packs.idsWithPrefix(prefix), ...this.loose.idsWithPrefix(prefix)])];
+    const find = () => {
+      if (isId(prefix)) return this.has(prefix) ? [prefix] : [];
+      return [...new Set([...this.packs.idsWithPrefix(prefix), ...this.loose.idsWithPrefix(prefix)])];
+    };
+    const known = find();
+    const ids = known.length === 0 && this.packs.refresh() ? find() : known;
     if (ids.length < 2) return ids;
     const commits = ids.filter((id) => ['commit', 'tag'].includes(this.header(id).type));
     return commits.length > 0 ? commits : ids;

@@ -50,12 +50,22 @@ export function fullRefName(kind: typeof BRANCHES | typeof TAGS, name: string): 
  */
 export function branchFromFile(path: string): string {
   const stem = basename(path).replace(/(?<=.)\.[^.]*$/, '');
-  const name = stem
+  const name = shorten(stem)
     .split(new RegExp(`(?:${FORBIDDEN_PATTERN.source})+`))
     .join('-')
     .replace(/^[.-]+|[.-]+$/g, '')
     .replace(/\.lock$/, '-lock');
-  return name === '' || name === '@' ? 'disk' : name;
+  return ['', '@', 'HEAD'].includes(name) ? 'disk' : name;
+}
+
+/** As many whole characters as a part of a ref name can have. */
+function shorten(text: string): string {
+  let name = '';
+  for (const char of text) {
+    if (Buffer.byteLength(name + char) > MOST_PART_BYTES) break;
+    name += char;
+  }
+  return name;
 }
 
 /** The short form that people use: without `refs/heads/`, `refs/tags/` or `refs/remotes/`. */

@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
 import { LockFile, passPoint, syncFolder } from '../../files/index.ts';
 import { isId, NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
-import { refNameFault, shortRefName } from './name.ts';
+import { refNameFault, shortRefName, TAGS } from './name.ts';
 import { encodePackedRefs, type PackedRef, parsePackedRefs } from './packed.ts';
-import { Reflogs } from './reflog.ts';
+import { type ReflogEntry, Reflogs } from './reflog.ts';
 
 /** A ref and the object it names. */
 export interface Ref {
@@ -70,11 +70,13 @@ export class Refs {
 
   /** All refs whose names begin with `prefix` (`refs/heads/`), by name. @throws ImgstoreError `DAMAGED`. */
   async list(prefix = 'refs/'): Promise<Ref[]> {
-    const found = new Map((await this.#packed()).map(({ name, id }) => [name, id]));
+    const found = new Map<string, ObjectId>();
     for (const name of await this.#looseNames(prefix.slice(0, prefix.lastIndexOf('/')))) {
       const id = await this.resolve(name);
       if (id !== undefined) found.set(name, id);
     }
+    // Files first: a ref that another process packs meanwhile is then seen twice, and never not at all.
+    for (const { name, id } of await this.#packed()) if (!found.has(name)) found.set(name, id);
     return [...found]
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, id]) => ({ name, id }))
@@ -87,7 +89,12 @@ export class Refs {
    * is in the way of another (`a` and `a/b`), `BAD_NAME`.
    */
   async update(update: RefUpdate): Promise<void> {
-    const { name, before, after } = update;
+    await this.#move(update, []);
+  }
+
+  /** @param history lines that go into the log before that of this move */
+  async #move(update: RefUpdate, history: readonly ReflogEntry[]): Promise<void> {
+    const { name, before, after, person, message } = update;
     const fault = refNameFault(name);
     if (fault !== undefined)
       throw new ImgstoreError('BAD_NAME', `'${name}' cannot be a ref: it ${fault}`, { name });
@@ -104,7 +111,10 @@ export class Refs {
         await this.logs.remove(name);
       } else {
         // The log comes first: a log line for a move that did not happen does no harm, a move without one could not be undone.
-        await this.logs.append(name, { before: now, after, person: update.person, message: update.message });
+        if (now === NULL_ID) await this.#clearFolders(name);
+        const line = { before: history.at(-1)?.after ?? now, after, person, message };
+        // As git does: tags have no log, and `git gc` takes a tag object in one for damage.
+        if (!name.startsWith(TAGS)) await this.logs.write(name, [...history, line]);
         await lock.commit(Buffer.from(`${after}\n`));
       }
     } finally {
@@ -132,8 +142,7 @@ export class Refs {
     const inTheWay = to.startsWith(`${from}/`) || from.startsWith(`${to}/`);
     const history = await this.logs.read(from);
     if (inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
-    await this.logs.write(to, history);
-    await this.update({ name: to, before: NULL_ID, after: id, person, message });
+    await this.#move({ name: to, before: NULL_ID, after: id, person, message }, history);
     if (!inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
   }
 
@@ -149,11 +158,16 @@ export class Refs {
     }
   }
 
+  /** Removes what refs of longer names have left where a new ref's file and log will be: folders with nothing in them. */
+  async #clearFolders(name: string): Promise<void> {
+    for (const root of [this.#folder, join(this.#folder, 'logs')]) await removeEmptyTree(join(root, name));
+  }
+
   /** The content of a ref: an id, or `ref: …`. */
   async #read(name: string): Promise<string | undefined> {
     const path = join(this.#folder, name);
     try {
-      const content = (await readFile(path, 'latin1')).trim();
+      const content = (await readFile(path, 'utf8')).trim();
       if (content.startsWith(SYMBOLIC) || isId(content)) return content;
       throw new ImgstoreError('DAMAGED', `${path}: holds '${content.slice(0, 80)}', which is no object id`, {
         path,
@@ -229,6 +243,13 @@ async function removeEmptyFolders(root: string, name: string): Promise<void> {
       return;
     }
   }
+}
+
+/** Removes a folder in which there are folders only; one that has a file stays, with all above it. */
+async function removeEmptyTree(folder: string): Promise<void> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  for (const entry of entries) if (entry.isDirectory()) await removeEmptyTree(join(folder, entry.name));
+  await rmdir(folder).catch(() => {});
 }
 
 function moved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {

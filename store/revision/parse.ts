@@ -24,6 +24,7 @@ export function parseRevision(text: string): Revision {
   const wrong = (reason: string) =>
     new ImgstoreError('USAGE', `'${text}' is not a revision: ${reason}`, { revision: text });
   if (text === '') throw wrong('it is empty');
+  if (/^[~^]/.test(text)) throw wrong('it has no name: write HEAD or @ in front');
   const start = text.search(/[~^]|@\{/);
   let rest = start < 0 ? '' : text.slice(start);
   const name = start < 0 ? text : text.slice(0, start);

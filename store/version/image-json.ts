@@ -37,7 +37,8 @@ export function isEntryName(name: string): boolean {
 
 /** True for a power of two from {@link LEAST_CLUSTER_SIZE} to {@link MOST_CLUSTER_SIZE}. */
 export function isClusterSize(size: number): boolean {
-  return size >= LEAST_CLUSTER_SIZE && size <= MOST_CLUSTER_SIZE && (size & (size - 1)) === 0;
+  const inRange = Number.isInteger(size) && size >= LEAST_CLUSTER_SIZE && size <= MOST_CLUSTER_SIZE;
+  return inRange && (size & (size - 1)) === 0;
 }
 
 /** The text of `image.json`: two spaces of indent, a newline at the end, keys in this order. */

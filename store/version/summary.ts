@@ -1,12 +1,10 @@
-import { isImgstoreError } from '../../errors/index.ts';
-import type { Commit, ObjectId } from '../../objects/index.ts';
-import { diffVersions } from '../compare/diff.ts';
+import { type Commit, diffMaps, type ObjectId } from '../../objects/index.ts';
 import { isVersionRef, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from './count.ts';
 import { dataBytes } from './data-bytes.ts';
-import { readVersion, type VersionDisk } from './version.ts';
+import { readVersion, tryReadVersion, type Version, type VersionDisk } from './version.ts';
 
 /** All about one version. */
 export interface VersionSummary {
@@ -17,7 +15,7 @@ export interface VersionSummary {
   /** With the bytes of each that are not zeros. */
   readonly disks: readonly { readonly disk: VersionDisk; readonly dataBytes: number }[];
   readonly files: readonly { readonly name: string; readonly size: number; readonly id: ObjectId }[];
-  /** Bytes in clusters that differ from the first parent; undefined for a first version, or one that cannot be compared. */
+  /** Bytes in clusters that differ from the first parent; undefined for a first version, or when the parent's clusters have another size. */
   readonly changedBytes: number | undefined;
 }
 
@@ -42,23 +40,19 @@ export async function summarizeVersion(store: Store, revision: string): Promise<
       size: store.objects.header(file.id).size,
       id: file.id,
     })),
-    changedBytes: await changedBytes(store, version.commit.parents[0], id),
+    changedBytes: await changedBytes(store, version),
   };
 }
 
-async function changedBytes(
-  store: Store,
-  parent: ObjectId | undefined,
-  id: ObjectId,
-): Promise<number | undefined> {
-  if (parent === undefined) return undefined;
-  try {
-    let bytes = 0;
-    for await (const { length } of diffVersions(store, parent, id)) bytes += length;
-    return bytes;
-  } catch (error) {
-    // A parent with clusters of another size, or one that imgstore did not make.
-    if (isImgstoreError(error)) return undefined;
-    throw error;
+/** Counted by the maps alone; a disk that the parent does not have counts whole. */
+async function changedBytes(store: Store, version: Version): Promise<number | undefined> {
+  const [id] = version.commit.parents;
+  const parent = id === undefined ? undefined : tryReadVersion(store.objects, id);
+  if (parent?.record.clusterSize !== version.record.clusterSize) return undefined;
+  let clusters = 0;
+  for (const { name, map } of version.disks) {
+    const before = parent.disks.find((disk) => disk.name === name)?.map ?? { id: undefined, levels: 1 };
+    for await (const _ of diffMaps(store.objects.readTree, before, map)) clusters++;
   }
+  return clusters * version.record.clusterSize;
 }

@@ -59,16 +59,18 @@ export interface RestoreItem {
 /** Clusters to write to an open file, ascending by `to`. */
 export interface RestoreJob {
   readonly fd: number;
+  /** The file's name, for messages. */
+  readonly path: string;
   readonly items: readonly RestoreItem[];
 }
 
 /** Inflates clusters, checks each against its id, and writes them; neighbours in the file go out in one write. */
-export function restore({ fd, items }: RestoreJob): void {
+export function restore({ fd, path, items }: RestoreJob): void {
   let run: Uint8Array[] = [];
   let runStart = 0;
   let runEnd = 0;
   const flush = () => {
-    writeAll(fd, run, runStart);
+    writeAll({ fd, path }, run, runStart);
     run = [];
   };
   for (const { id, stored, length, to } of items) {
@@ -94,7 +96,11 @@ export function restore({ fd, items }: RestoreJob): void {
 /** Linux takes at most this many pieces in one writev(2) (IOV_MAX). */
 const MOST_PIECES = 1024;
 
-function writeAll(fd: number, pieces: readonly Uint8Array[], at: number): void {
+function writeAll(
+  { fd, path }: Pick<RestoreJob, 'fd' | 'path'>,
+  pieces: readonly Uint8Array[],
+  at: number,
+): void {
   let left = [...pieces];
   let offset = at;
   try {
@@ -106,7 +112,7 @@ function writeAll(fd: number, pieces: readonly Uint8Array[], at: number): void {
       if (written > 0) left = [left[0]!.subarray(written), ...left.slice(1)];
     }
   } catch (error) {
-    throw fromSystem(error, 'the output file');
+    throw fromSystem(error, path);
   }
 }
 

@@ -188,14 +188,22 @@ describe('images that QEMU made', () => {
     await opened.source.close();
   });
 
-  it('read zeros where data clusters lie beyond the end of the file', async () => {
+  it('read zeros where the last data cluster is cut short, and refuse a cluster that is missing whole', async () => {
     const name = file('cut.qcow2');
     await qemuImg('create', '-f', 'qcow2', name, '1M');
     await qemuIo(name, 'write -P 1 0 1M');
-    await copyFile(name, file('cut2.qcow2'));
-    // In the middle of a data cluster, which QEMU puts after its metadata.
-    await truncate(file('cut2.qcow2'), (await readFile(name)).length - 300_123);
-    await compareWithQemu(file('cut2.qcow2'));
+    // QEMU puts data clusters after its metadata.
+    const { length } = await readFile(name);
+    await copyFile(name, file('short.qcow2'));
+    await truncate(file('short.qcow2'), length - 30_123);
+    await compareWithQemu(file('short.qcow2'));
+    await copyFile(name, file('missing.qcow2'));
+    await truncate(file('missing.qcow2'), length - 300_123);
+    const opened = await openImage(file('missing.qcow2'));
+    await expect(extentsOf(opened.source)).rejects.toThrow(
+      /is cut off: the data for guest offset \d+ would be at/,
+    );
+    await opened.source.close();
   });
 
   it('open at once and walk at once when the disk is huge and empty', async () => {

@@ -1,0 +1,297 @@
+import { mkdirSync, readdirSync, renameSync, statSync, symlinkSync } from 'node:fs';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { openImage } from '../../../qcow2/index.ts';
+import { checkoutVersion, commitVersion } from '../../../store/index.ts';
+import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
+import { diskOf, diskPlans, planned } from '../disks.ts';
+import { commitBytes, newStore, SMALL } from '../new-store.ts';
+
+/** A disk as a qcow2 shows it: whole sectors. */
+function sectors(disk: Buffer): Buffer {
+  return Buffer.concat([disk, Buffer.alloc(-disk.length & 511)]);
+}
+
+/** Fails unless QEMU and our own reader both see just these bytes in an image that QEMU finds whole. */
+async function holds(image: string, disk: Buffer): Promise<void> {
+  await qemuCheck(image);
+  expect((await qemuBytes(image)).equals(sectors(disk)), 'as QEMU reads it').toBe(true);
+  const { source } = await openImage(image);
+  const bytes = await readAll(source);
+  await source.close();
+  expect(bytes.equals(sectors(disk)), 'as we read it').toBe(true);
+}
+
+const DISKS: [string, Buffer][] = [
+  ['some data', diskOf([1, 0, 2, 2, 0])],
+  ['zeros', diskOf([0, 0, 0])],
+  ['no bytes', Buffer.alloc(0)],
+  ['one byte', Buffer.of(9)],
+  ['an end within a cluster', diskOf([1, 2, 3], SMALL, 1000)],
+  ['an end within a sector', diskOf([0, 2, 3], SMALL, 1001)],
+  [
+    'more clusters than a table has',
+    Buffer.concat([noise(SMALL, 1), Buffer.alloc(600 * SMALL), noise(700, 2)]),
+  ],
+];
+
+describe.each(DISKS)('a disk of %s', (_, disk) => {
+  test('checkoutVersion writes it as qcow2 that QEMU reads and finds nothing wrong with', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', disk);
+    const image = made.file('out.qcow2');
+    const result = await checkoutVersion(made.store, { revision: 'web', output: image });
+    expect(result).toMatchObject({ file: image, format: 'qcow2', virtualSize: disk.length, backing: null });
+    await holds(image, disk);
+  });
+
+  test('checkoutVersion writes it as raw, sparse', async () => {
+    const made = await newStore();
+    const { disks } = await commitBytes(made, 'web', disk);
+    const image = made.file('out.raw');
+    const result = await checkoutVersion(made.store, { revision: 'web', output: image });
+    expect(result.format).toBe('raw');
+    expect(result.writtenBytes).toBeLessThanOrEqual(disks[0]!.clusters * SMALL);
+    expect((await readFile(image)).equals(disk)).toBe(true);
+    expect(statSync(image).blocks * 512).toBeLessThanOrEqual(disks[0]!.clusters * SMALL);
+  });
+});
+
+test('checkoutVersion brings back every version of a random history, flat, in a chain and on a file', async () => {
+  const version = diskPlans(24, 0, 512, 1000);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(version, { minLength: 2, maxLength: 3 }),
+      fc.boolean(),
+      async (versions, rawBase) => {
+        const made = await newStore(SMALL, { unpackLimit: 8 });
+        const disks = versions.map(planned);
+        for (const disk of disks) await commitBytes(made, 'web', disk, { allowEmpty: true });
+        const at = (i: number) => `web~${disks.length - 1 - i}`;
+        const base = made.file(rawBase ? 'first.raw' : 'first.qcow2');
+        await checkoutVersion(made.store, { revision: at(0), output: base });
+        const whole = { revision: 'web', backing: 'chain' } as const;
+        await checkoutVersion(made.store, { ...whole, output: made.file('chain.qcow2') });
+        await holds(made.file('chain.qcow2'), disks.at(-1)!);
+        for (const [i, disk] of disks.entries()) {
+          const output = made.file(`on${i}.qcow2`);
+          const result = await checkoutVersion(made.store, {
+            revision: at(i),
+            output,
+            backing: { file: base },
+          });
+          expect(result.backing).toBe(rawBase ? 'first.raw' : 'first.qcow2');
+          await holds(output, disk);
+        }
+      },
+    ),
+    { numRuns: 5 },
+  );
+});
+
+test('checkoutVersion writes a large disk on all cores', async () => {
+  const made = await newStore(65536);
+  const disk = noise(17 * 2 ** 20 + 777, 5);
+  await commitBytes(made, 'web', disk);
+  await checkoutVersion(made.store, { revision: 'web', output: made.file('a.raw') });
+  expect((await readFile(made.file('a.raw'))).equals(disk)).toBe(true);
+  await checkoutVersion(made.store, { revision: 'web', output: made.file('a.qcow2') });
+  await holds(made.file('a.qcow2'), disk);
+});
+
+describe('a chain', () => {
+  const DISK = [diskOf([1, 2, 0]), diskOf([1, 3, 0]), diskOf([1, 3, 4])];
+
+  const byName = (a: string, b: string) => (a < b ? -1 : 1);
+
+  async function threeVersions() {
+    const made = await newStore();
+    const ids: string[] = [];
+    for (const disk of DISK) ids.push((await commitBytes(made, 'web', disk)).commit);
+    mkdirSync(made.file('out'));
+    const bases = ids.map((id) => `base-${id.slice(0, 12)}-vda.qcow2`);
+    const chain = (revision: string, name: string) =>
+      checkoutVersion(made.store, { revision, output: made.file(`out/${name}`), backing: 'chain' });
+    return { ...made, bases, chain };
+  }
+
+  test('checkoutVersion makes one read-only file for each earlier version, and only what changed in each', async () => {
+    const { file, bases, chain } = await threeVersions();
+    const result = await chain('web', 'top.qcow2');
+    expect(result).toMatchObject({ backing: bases[1], writtenBytes: SMALL });
+    expect(readdirSync(file('out')).sort(byName)).toEqual(['top.qcow2', ...bases.slice(0, 2)].sort(byName));
+    for (const base of bases.slice(0, 2)) expect(statSync(file(`out/${base}`)).mode & 0o222).toBe(0);
+    await holds(file('out/top.qcow2'), DISK[2]!);
+    await holds(file(`out/${bases[1]}`), DISK[1]!);
+  });
+
+  test('checkoutVersion makes chains that still hold together in another folder', async () => {
+    const { file, chain } = await threeVersions();
+    await chain('web', 'top.qcow2');
+    renameSync(file('out'), file('elsewhere'));
+    await holds(file('elsewhere/top.qcow2'), DISK[2]!);
+  });
+
+  test('checkoutVersion uses the files of earlier versions that are there', async () => {
+    const { file, bases, chain } = await threeVersions();
+    await chain('web', 'top.qcow2');
+    const before = bases.slice(0, 2).map((base) => statSync(file(`out/${base}`)).ino);
+    await chain('web', 'other.qcow2');
+    await chain('web~1', 'middle.qcow2');
+    expect(bases.slice(0, 2).map((base) => statSync(file(`out/${base}`)).ino)).toEqual(before);
+    await holds(file('out/other.qcow2'), DISK[2]!);
+    await holds(file('out/middle.qcow2'), DISK[1]!);
+  });
+
+  test('checkoutVersion throws EXISTS for a file in the place of an earlier version that holds something else', async () => {
+    const { file, bases, chain } = await threeVersions();
+    await chain('web', 'top.qcow2');
+    const base = file(`out/${bases[0]}`);
+    await chmod(base, 0o644);
+    await qemuIo(base, 'write -P 7 0 4k');
+    await expect(chain('web', 'other.qcow2')).rejects.toMatchObject({
+      code: 'EXISTS',
+      message: expect.stringContaining(base),
+    });
+    expect(readdirSync(file('out')).sort(byName)).toEqual(['top.qcow2', ...bases.slice(0, 2)].sort(byName));
+  });
+
+  test('checkoutVersion makes one file of a first version', async () => {
+    const { file, chain } = await threeVersions();
+    expect((await chain('web~2', 'first.qcow2')).backing).toBeNull();
+    expect(readdirSync(file('out'))).toEqual(['first.qcow2']);
+    await holds(file('out/first.qcow2'), DISK[0]!);
+  });
+});
+
+describe('on a file', () => {
+  test('checkoutVersion writes what a file that it does not know lacks, wherever that is', async () => {
+    const made = await newStore();
+    const disk = diskOf([1, 2, 0, 4]);
+    await commitBytes(made, 'web', disk);
+    mkdirSync(made.file('deep/down'), { recursive: true });
+    await writeFile(made.file('other.raw'), diskOf([1, 9, 9, 0, 9]));
+    const output = made.file('deep/down/top.qcow2');
+    const result = await checkoutVersion(made.store, {
+      revision: 'web',
+      output,
+      backing: { file: made.file('other.raw') },
+    });
+    expect(result).toMatchObject({ backing: '../../other.raw', writtenBytes: 2 * SMALL });
+    expect((await qemuBytes(output)).equals(disk)).toBe(true);
+    await qemuCheck(output);
+  });
+
+  test.each(['a:b.raw', 'json:x.raw', 'with space.raw', 'ü.raw'])(
+    'checkoutVersion stands on a file that is named %s',
+    async (name) => {
+      const made = await newStore();
+      await commitBytes(made, 'web', diskOf([1, 2]));
+      await writeFile(made.file(name), diskOf([1, 3]));
+      const output = made.file('top.qcow2');
+      await checkoutVersion(made.store, { revision: 'web', output, backing: { file: made.file(name) } });
+      await holds(output, diskOf([1, 2]));
+    },
+  );
+
+  test('checkoutVersion hides what a longer file has behind an end within a sector', async () => {
+    const made = await newStore();
+    const disk = diskOf([1, 2], SMALL, 100);
+    await commitBytes(made, 'web', disk);
+    await writeFile(made.file('longer.raw'), diskOf([1, 2, 3]));
+    const output = made.file('top.qcow2');
+    await checkoutVersion(made.store, {
+      revision: 'web',
+      output,
+      backing: { file: made.file('longer.raw') },
+    });
+    await holds(output, disk);
+  });
+
+  test('checkoutVersion knows a file that was committed, and writes only the difference', async () => {
+    const made = await newStore();
+    await writeFile(made.file('old.raw'), diskOf([1, 2, 3, 4]));
+    await sleep(60);
+    await commitVersion(made.store, { disks: [{ name: 'vda', path: made.file('old.raw') }], branch: 'web' });
+    const disk = diskOf([1, 5, 3]);
+    await commitBytes(made, 'web', disk);
+    const output = made.file('top.qcow2');
+    const result = await checkoutVersion(made.store, {
+      revision: 'web',
+      output,
+      backing: { file: made.file('old.raw') },
+    });
+    expect(result.writtenBytes).toBe(SMALL);
+    await holds(output, disk);
+  });
+
+  test('checkoutVersion throws for itself, a missing file and a raw output', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([1]));
+    const image = made.file('a.qcow2');
+    await checkoutVersion(made.store, { revision: 'web', output: image });
+    const on = (file: string, output: string) =>
+      checkoutVersion(made.store, { revision: 'web', output, backing: { file }, force: true });
+    await expect(on(image, image)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(on(made.file('none.raw'), made.file('b.qcow2'))).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    await expect(on(image, made.file('b.raw'))).rejects.toMatchObject({ code: 'USAGE' });
+    expect(readdirSync(made.file('.')).sort()).toEqual(['.imgstore', 'a.qcow2', 'web.raw']);
+  });
+});
+
+describe('the output', () => {
+  test('checkoutVersion throws EXISTS for a file that is there and replaces it when forced', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([1]));
+    const output = made.file('out.raw');
+    await writeFile(output, 'mine');
+    await expect(checkoutVersion(made.store, { revision: 'web', output })).rejects.toMatchObject({
+      code: 'EXISTS',
+    });
+    expect(await readFile(output, 'utf8')).toBe('mine');
+    await checkoutVersion(made.store, { revision: 'web', output, force: true });
+    expect((await readFile(output)).equals(diskOf([1]))).toBe(true);
+  });
+
+  test('checkoutVersion throws EXISTS for a folder, even when forced, and IO where no file can be', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([1]));
+    mkdirSync(made.file('folder'));
+    symlinkSync('nowhere', made.file('link.raw'));
+    const out = (name: string, force: boolean) =>
+      checkoutVersion(made.store, { revision: 'web', output: made.file(name), force });
+    await expect(out('folder', true)).rejects.toMatchObject({ code: 'EXISTS' });
+    await expect(out('link.raw', false)).rejects.toMatchObject({ code: 'EXISTS' });
+    await expect(out('none/x.raw', false)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(out('web.raw/x.raw', false)).rejects.toMatchObject({ code: 'IO' });
+  });
+
+  test('checkoutVersion wants to know which disk of several, and writes that one', async () => {
+    const made = await newStore();
+    await writeFile(made.file('a.raw'), diskOf([1]));
+    await writeFile(made.file('b.raw'), diskOf([2, 3]));
+    const disks = ['a', 'b'].map((name) => ({ name, path: made.file(`${name}.raw`) }));
+    await commitVersion(made.store, { disks, branch: 'web' });
+    const request = { revision: 'web', output: made.file('out.raw') };
+    await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(checkoutVersion(made.store, { ...request, disk: 'c' })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    await checkoutVersion(made.store, { ...request, disk: 'b' });
+    expect((await readFile(request.output)).equals(diskOf([2, 3]))).toBe(true);
+  });
+
+  test('checkoutVersion takes the format that is asked for over that of the name', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([1]));
+    const output = made.file('out.img');
+    expect((await checkoutVersion(made.store, { revision: 'web', output, format: 'qcow2' })).format).toBe(
+      'qcow2',
+    );
+    expect(JSON.parse(await qemuImg('info', '--output=json', output)).format).toBe('qcow2');
+  });
+});
