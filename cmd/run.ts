@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ImgstoreError } from '../errors/index.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { reportError } from './report-error.ts';
 import { stopOnSignals } from './signals.ts';
@@ -50,7 +51,7 @@ function createProgram(): Command {
     .option('-v, --verbose', 'print more, and the origin of unexpected errors')
     .option('--no-progress', 'no progress bar')
     .helpOption('-h, --help', 'print help')
-    .helpCommand('help [verb]', 'print help for a verb')
+    .helpCommand(false)
     .showSuggestionAfterError()
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
@@ -61,7 +62,24 @@ function createProgram(): Command {
     const verb = VERBS.find(({ name }) => name === command.name());
     (await verb?.load())?.define(command);
   });
+  addHelp(program);
   return program;
+}
+
+/** `imgstore help VERB`; commander's own would print what is known before the verb's file is loaded. */
+function addHelp(program: Command): void {
+  program
+    .command('help')
+    .description('print help for a verb')
+    .argument('[verb]')
+    .action(async (name: string | undefined) => {
+      if (name === undefined) return program.outputHelp();
+      const verb = VERBS.find((each) => each.name === name);
+      if (verb === undefined) throw new ImgstoreError('USAGE', `no verb '${name}': see 'imgstore help'`);
+      const command = program.commands.find((each) => each.name() === name)!;
+      (await verb.load()).define(command);
+      command.outputHelp();
+    });
 }
 
 function changeFolder(folder: string): string {

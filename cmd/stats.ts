@@ -13,7 +13,12 @@ export function define(command: Command): void {
       await context.withStore(async (store) => {
         const stats = await measureStore(store, revisions);
         context.result(stats, () => {
-          const { objects, logicalBytes, uniqueBytes, storedBytes } = stats;
+          // What is stored is that of the whole store: beside some of its images a ratio would say nothing.
+          const stored =
+            revisions.length === 0
+              ? `stored                ${formatBytes(stats.storedBytes)} (${formatRatio(stats.storedBytes, stats.logicalBytes)})`
+              : `stored by all images  ${formatBytes(stats.storedBytes)}`;
+          const { objects, logicalBytes, uniqueBytes } = stats;
           const rows = stats.images.map((image) => [
             image.name,
             String(image.versions),
@@ -27,7 +32,7 @@ export function define(command: Command): void {
               : `${formatTable(['IMAGE', 'VERSIONS', 'DATA', 'UNIQUE', 'RATIO'], rows, [1, 2, 3, 4])}\n`;
           return `${images}data in all versions  ${formatBytes(logicalBytes)}
 in different clusters ${formatBytes(uniqueBytes)} (${formatRatio(uniqueBytes, logicalBytes)})
-stored                ${formatBytes(storedBytes)} (${formatRatio(storedBytes, logicalBytes)})
+${stored}
 objects               ${objects.blob} blobs, ${objects.tree} trees, ${objects.commit} commits, ${objects.tag} tags; ${stats.loose} loose, ${stats.packs} packs
 `;
         });

@@ -32,6 +32,7 @@ export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type ImageStats, measureStore, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, STORE_FOLDER, STORE_VERSION, Store } from './store.ts';
+export { readAttachment } from './version/attachment.ts';
 export { DiskSource } from './version/disk-source.ts';
 export { summarizeVersion, type VersionSummary } from './version/summary.ts';
 export { findDisk, readVersion, type Version, type VersionDisk } from './version/version.ts';

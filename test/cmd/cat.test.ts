@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { oneLine, PROGRAM, sharedWorkplace } from './imgstore.ts';
 import { CLUSTER, disk, fillSampleStore, writeDisk } from './sample.ts';
@@ -86,4 +87,15 @@ test('cat writes no bytes to a terminal', () => {
   expect(stdout).toMatch(
     /^imgstore: cat writes the bytes of a disk: send them to a file or a pipe\r?\nexit 2\r?\n$/,
   );
+});
+
+test('cat --file writes an attachment, and says which there are when it is not one of them', async () => {
+  await writeDisk(place(), 'small.raw', 1);
+  await writeFile(place().path('domain.xml'), '<domain/>\n');
+  await place().ok('commit', 'small.raw', '-b', 'attached', '--attach', 'domain.xml=domain.xml');
+  expect((await place().run('cat', 'attached', '--file', 'domain.xml')).bytes.toString()).toBe('<domain/>\n');
+  const missing = await place().run('cat', 'attached', '--file', 'nvram');
+  expect(missing.status).toBe(1);
+  expect(oneLine(missing)).toMatch(/has no attachment 'nvram': it has domain\.xml/);
+  expect((await place().run('cat', 'attached', '--file', 'domain.xml', '--disk', 'vda')).status).toBe(2);
 });

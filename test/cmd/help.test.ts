@@ -21,7 +21,11 @@ test('imgstore --help lists every verb when nothing else is asked', async () => 
     expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));
     expect(stdout.replace(/\s+/g, ' ')).toContain(description);
   }
-  expect((await place.run('help', 'commit')).stdout).toMatch(/^Usage: imgstore commit/);
+  expect((await place.run('help', 'commit')).stdout).toBe((await place.run('commit', '--help')).stdout);
+  expect(await place.run('help', 'comit')).toMatchObject({
+    status: 2,
+    stderr: "imgstore: no verb 'comit': see 'imgstore help'\n",
+  });
 });
 
 test('imgstore --version prints the version of the package', async () => {
