@@ -1,8 +1,9 @@
-import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
 import { LockFile, passPoint, syncFolder } from '../../files/index.ts';
 import { isId, NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
+import { removeEmptyFolders, removeEmptyTree } from './empty-folders.ts';
 import { refNameFault, shortRefName, TAGS } from './name.ts';
 import { encodePackedRefs, type PackedRef, parsePackedRefs } from './packed.ts';
 import { type ReflogEntry, Reflogs } from './reflog.ts';
@@ -232,24 +233,6 @@ export class Refs {
       }
     }
   }
-}
-
-/** Folders that a removed ref leaves empty would be in the way of a ref of their name. */
-async function removeEmptyFolders(root: string, name: string): Promise<void> {
-  for (let folder = dirname(name); folder.split('/').length > 2; folder = dirname(folder)) {
-    try {
-      await rmdir(join(root, folder));
-    } catch {
-      return;
-    }
-  }
-}
-
-/** Removes a folder in which there are folders only; one that has a file stays, with all above it. */
-async function removeEmptyTree(folder: string): Promise<void> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  for (const entry of entries) if (entry.isDirectory()) await removeEmptyTree(join(folder, entry.name));
-  await rmdir(folder).catch(() => {});
 }
 
 function moved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {
