@@ -33,6 +33,11 @@ export {
   openImage,
 } from './chain/open.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
+export type { HeaderExtension } from './meta/header-encode.ts';
 export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
-export { type HostRun, Qcow2Writer, type Qcow2WriterOptions } from './writer/writer.ts';
+export type { BitmapOptions } from './writer/bitmap-writer.ts';
+export { compressCluster } from './writer/compress.ts';
+export type { Qcow2WriterOptions } from './writer/options.ts';
+export type { SnapshotOptions } from './writer/snapshot-list.ts';
+export { type HostRun, Qcow2Writer, type SubclusterBits } from './writer/writer.ts';
