@@ -23,7 +23,14 @@
  *
  * @module
  */
-export type { ImageFacts, Qcow2Facts } from './chain/facts.ts';
+export type {
+  BitmapFacts,
+  ImageDetails,
+  ImageFacts,
+  Qcow2Details,
+  Qcow2Facts,
+  SnapshotFacts,
+} from './chain/facts.ts';
 export type { ImageFormat } from './chain/format.ts';
 export {
   describeImage,
@@ -32,9 +39,13 @@ export {
   type OpenOptions,
   openImage,
 } from './chain/open.ts';
+export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
 export type { HeaderExtension } from './meta/header-encode.ts';
 export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
+export type { Snapshot } from './meta/snapshot.ts';
+export type { DirtyRange } from './reader/bitmap-bits.ts';
+export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
 export { compressCluster } from './writer/compress.ts';

@@ -144,5 +144,9 @@ export function snapshotSpace(snapshot: Snapshot, header: Qcow2Header, image: st
   if (vmStateSize > room) {
     throw fault('vm_state_size', vmStateSize, `is more than the ${room} bytes that its L1 table has for it`);
   }
-  return { diskSize: size - (size % SECTOR), vmStateOffset: needed * l2Span, vmStateSize };
+  const vmStateOffset = needed * l2Span;
+  if (vmStateOffset > Number.MAX_SAFE_INTEGER - vmStateSize) {
+    throw fault('disk_size', size, 'puts its VM state above 2^53 - 1');
+  }
+  return { diskSize: size - (size % SECTOR), vmStateOffset, vmStateSize };
 }
