@@ -39,6 +39,8 @@ export {
   type OpenOptions,
   openImage,
 } from './chain/open.ts';
+export { type CheckReport, checkImage, type Verdict } from './check/check.ts';
+export type { Finding, FindingKind } from './check/findings.ts';
 export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
 export type { HeaderExtension } from './meta/header-encode.ts';
