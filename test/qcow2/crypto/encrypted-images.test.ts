@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { stat, truncate, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { describeImage, openImage } from '../../../qcow2/index.ts';
 import { extentsOf, noise, qemuImg, readAll, tempFolder } from '../qemu.ts';
@@ -82,6 +82,18 @@ describe('an encrypted image', () => {
     await createEncrypted(path, 'luks', '1M');
     await encryptedIo(path, 'luks', 'write -c -P 5 0 64k', 'write -P 6 64k 64k');
     await expectAsQemu(path, 'luks');
+  });
+
+  it('is read when it is cut off within its data, or keeps that in another file', async () => {
+    const cut = file('cut.qcow2');
+    await createEncrypted(cut, 'luks', '1M');
+    await encryptedIo(cut, 'luks', 'write -P 5 0 128k');
+    await truncate(cut, (await stat(cut)).size - 70_000);
+    await expectAsQemu(cut, 'luks');
+    const external = file('external.qcow2');
+    await createEncrypted(external, 'luks', '1M', [`data_file=${file('external.data')}`]);
+    await encryptedIo(external, 'luks', 'write -P 5 100k 128k');
+    await expectAsQemu(external, 'luks');
   });
 
   it('is read as of a snapshot', async () => {
