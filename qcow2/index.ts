@@ -50,7 +50,7 @@ export type { DirtyRange } from './reader/bitmap-bits.ts';
 export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
-export { compressCluster } from './writer/compress.ts';
+export { type ClusterCompressor, loadCompressor } from './writer/compress.ts';
 export type { Qcow2WriterOptions } from './writer/options.ts';
 export type { SnapshotOptions } from './writer/snapshot-list.ts';
 export { type HostRun, Qcow2Writer, type SubclusterBits } from './writer/writer.ts';

@@ -1,7 +1,11 @@
 import type { HostSpace } from './host-space.ts';
 
-/** Clusters for streams are taken this many bytes at a time, so that plain clusters between them cut few streams' clusters short. */
-const REGION_BYTES = 1024 * 1024;
+/**
+ * Clusters for streams are taken many at a time, so that plain clusters between them cut few short: a part of what
+ * was taken before, since what is left over at the end is a hole in the file.
+ */
+const REGION_PART = 1 / 16;
+const MOST_REGION_BYTES = 8 * 1024 * 1024;
 const LEAST_REGION_CLUSTERS = 4;
 
 /**
@@ -10,14 +14,14 @@ const LEAST_REGION_CLUSTERS = 4;
  */
 export class StreamSpace {
   readonly #space: HostSpace;
-  readonly #regionClusters: number;
+  /** Clusters of all regions. */
+  #taken = 0;
   /** Host bytes: where the next stream begins, and where the region ends. */
   #next = 0;
   #end = 0;
 
   constructor(space: HostSpace) {
     this.#space = space;
-    this.#regionClusters = Math.max(LEAST_REGION_CLUSTERS, REGION_BYTES / space.clusterSize);
   }
 
   /** The host offset of a stream of `length` bytes, at most a cluster. @throws ImgstoreError `USAGE`. */
@@ -28,9 +32,10 @@ export class StreamSpace {
       start = Math.ceil(start / clusterSize) * clusterSize;
     }
     if (start + length > this.#end) {
-      const region = this.#space.reserve(this.#regionClusters);
-      if (region !== this.#end) start = region;
-      this.#end = region + this.#regionClusters * clusterSize;
+      const region = this.#takeRegion();
+      // Behind the one before, a stream goes on into it.
+      if (region.offset !== this.#end) start = region.offset;
+      this.#end = region.end;
     }
     this.#space.use(start, length);
     this.#next = start + length;
@@ -41,5 +46,14 @@ export class StreamSpace {
   close(): void {
     if (this.#end !== this.#space.end) return;
     this.#space.giveBack(Math.ceil(this.#next / this.#space.clusterSize) * this.#space.clusterSize);
+  }
+
+  #takeRegion(): { readonly offset: number; readonly end: number } {
+    const { clusterSize } = this.#space;
+    const wanted = Math.min(Math.floor(this.#taken * REGION_PART), MOST_REGION_BYTES / clusterSize);
+    const clusters = Math.max(LEAST_REGION_CLUSTERS, wanted);
+    const offset = this.#space.reserve(clusters);
+    this.#taken += clusters;
+    return { offset, end: offset + clusters * clusterSize };
   }
 }

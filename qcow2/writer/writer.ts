@@ -132,7 +132,7 @@ export class Qcow2Writer {
 
   /**
    * Gives a compressed cluster its place, right behind the one before where it can be.
-   * @param length of the stream in bytes, below a cluster (see `compressCluster`).
+   * @param length of the stream in bytes, below a cluster (see `loadCompressor`).
    * @returns the host offset, where the caller writes the stream; no multiple of anything.
    * @throws ImgstoreError `USAGE`.
    */

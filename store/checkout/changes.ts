@@ -3,8 +3,7 @@ import { diffMaps } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
-import type { CheckoutJob } from './job.ts';
-import type { ImageCluster } from './write-qcow2.ts';
+import type { CheckoutJob, ImageCluster } from './job.ts';
 
 /** The clusters that an overlay on another version's disk needs. @throws ImgstoreError `UNSUPPORTED` when their clusters differ in size. */
 export async function* changesAgainstVersion(

@@ -31,7 +31,7 @@ async function served(path: string, name: string): Promise<DirtyRange[]> {
       const extents: { offset: number; length: number; type: number }[] = JSON.parse(stdout);
       return join(extents.filter(({ type }) => type === 1));
     } catch (error) {
-      if (tries === 100 || server.exitCode !== null) throw new Error(`${complaint}${error}`);
+      if (tries === 100 || server.exitCode !== null) throw new Error(complaint, { cause: error });
       await sleep(50);
     }
   }

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import {
   type CompressionType,
-  compressCluster,
+  loadCompressor,
   openImage,
   Qcow2Writer,
   type Qcow2WriterOptions,
@@ -14,10 +14,11 @@ import { Draft, writeImage } from './write-image.ts';
 const file = tempFolder();
 const TYPES: readonly CompressionType[] = ['zlib', 'zstd'];
 
-describe('compressCluster', () => {
-  it.each(TYPES)('leaves what %s does not make shorter', (type) => {
-    expect(compressCluster(noise(4096, 1), type, 6)).toBeUndefined();
-    expect(compressCluster(Buffer.alloc(4096, 1), type, 6)!.length).toBeLessThan(60);
+describe('loadCompressor', () => {
+  it.each(TYPES)('leaves what %s does not make shorter', async (type) => {
+    const compress = await loadCompressor(type);
+    expect(compress(noise(4096, 1), 6)).toBeUndefined();
+    expect(compress(Buffer.alloc(4096, 1), 6)!.length).toBeLessThan(60);
   });
 });
 
@@ -96,7 +97,7 @@ describe('compressed clusters', () => {
     });
     const tiny = file('tiny.qcow2');
     await writeImage(tiny, { virtualSize: 2 ** 27, clusterSize: 65536 }, async (writer, target) => {
-      const stream = compressCluster(Buffer.alloc(65536, 1), 'zlib', 9)!;
+      const stream = (await loadCompressor('zlib'))(Buffer.alloc(65536, 1), 9)!;
       for (let cluster = 0; cluster < 2048; cluster++) {
         await target.write(await writer.placeCompressed(cluster, stream.length), stream);
       }
@@ -118,7 +119,7 @@ describe('compressed clusters', () => {
     };
     const path = file('tera.qcow2');
     await writeImage(path, options, async (writer, target) => {
-      const stream = compressCluster(Buffer.alloc(65536, 3), 'zstd', 3)!;
+      const stream = (await loadCompressor('zstd'))(Buffer.alloc(65536, 3), 3)!;
       for (const at of [1, (900 * 2 ** 30) / 65536, 2 ** 24 - 1]) {
         await target.write(await writer.placeCompressed(at, stream.length), stream);
       }

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { WriteTarget } from '../../../block/index.ts';
-import { compressCluster, Qcow2Writer, type Qcow2WriterOptions } from '../../../qcow2/index.ts';
+import { loadCompressor, Qcow2Writer, type Qcow2WriterOptions } from '../../../qcow2/index.ts';
 import { noise } from '../qemu.ts';
 
 /** Writes an image file; `fill` allocates and writes its clusters. Returns the file's size. */
@@ -75,7 +75,7 @@ export class Draft {
     const bytes = this.range(cluster).fill(seed % 256);
     noise(Math.floor(bytes.length * noisy), seed).copy(bytes);
     const type = this.#options.compressionType ?? 'zlib';
-    const stream = compressCluster(bytes, type, type === 'zlib' ? 6 : 3);
+    const stream = (await loadCompressor(type))(bytes, type === 'zlib' ? 6 : 3);
     const offset =
       stream === undefined
         ? await this.#writer.allocate(cluster)
