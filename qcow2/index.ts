@@ -18,8 +18,8 @@
  * - *persistent bitmap*: which clusters changed since some time, stored in the image;
  * - *corrupt*, *dirty*: marks of a writer that found damage, or did not finish its refcounts; both can be read.
  *
- * `meta/` parses and encodes bytes and touches no file; `reader/` reads one image over its file; `chain/` decides
- * which files belong together and may be opened; `writer/` makes new images.
+ * `meta/` parses and encodes bytes and touches no file; `crypto/` finds keys and decrypts; `reader/` reads one image
+ * over its file; `chain/` decides which files belong together and may be opened; `writer/` makes new images.
  *
  * @module
  */

@@ -29,7 +29,7 @@ export interface OpenOptions {
   readonly snapshot?: string | undefined;
   /** The password of encrypted images: its bytes, or who has it for the file at a path. */
   readonly key?: Uint8Array | ((path: string) => Promise<Uint8Array | undefined>) | undefined;
-  /** Seconds that making keys from passwords may take for the whole chain; 5 if not said. */
+  /** Seconds that making keys from passwords may take for the whole chain; 10 if not said. */
   readonly keySeconds?: number | undefined;
 }
 

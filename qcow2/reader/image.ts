@@ -32,7 +32,7 @@ export interface Qcow2Parts {
   readonly tableCacheBytes?: number | undefined;
   /** The password's bytes, for an encrypted image. */
   readonly key?: Uint8Array | undefined;
-  /** What the key may cost, shared with other images; 5 seconds if not said. */
+  /** What the key may cost, shared with other images; 10 seconds if not said. */
   readonly keyWork?: KeyWork | undefined;
   /** Id or name of an internal snapshot: the disk is then what it was when that was taken. */
   readonly snapshot?: string | undefined;

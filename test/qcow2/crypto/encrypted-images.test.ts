@@ -133,6 +133,10 @@ describe('an encrypted image', () => {
     await addKey(path, 'second');
     const opened = await openImage(path, { key: Buffer.from('second') });
     await opened.source.close();
+    await expect(openImage(path, { key: KEY, keySeconds: 1e-4 })).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('LUKS key slot 0 asks for'),
+    });
     for (const key of ['', 'correct hors', 'correct horse\n', 'Second']) {
       await expect(openImage(path, { key: Buffer.from(key) })).rejects.toMatchObject({
         code: 'USAGE',

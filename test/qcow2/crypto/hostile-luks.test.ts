@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MemorySource } from '../../../block/index.ts';
 import { ImgstoreError } from '../../../errors/index.ts';
+import { KeyWork } from '../../../qcow2/crypto/key-work.ts';
 import { Qcow2Image } from '../../../qcow2/index.ts';
 import { encodeExtension } from '../../../qcow2/meta/extensions.ts';
 import * as layout from '../../../qcow2/meta/layout.ts';
@@ -12,6 +13,8 @@ const CLUSTER = 4096;
 const LUKS_AT = 3 * CLUSTER;
 const EXTENSION_AT = layout.V3_HEADER_BYTES;
 const CRYPTO_HEADER = 0x0537be77;
+/** Keys may take 10 seconds of a machine that does nothing else; tests share theirs. */
+const MOST_MILLISECONDS = 30_000;
 const PLAN: LuksPlan = {
   password: Buffer.from('secret'),
   masterKey: noise(64, 3),
@@ -59,7 +62,7 @@ async function failure(
     expect((error as ImgstoreError).message).toMatch(/^x\.qcow2: [^\n]+$/);
     return error as ImgstoreError;
   } finally {
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(performance.now() - start).toBeLessThan(MOST_MILLISECONDS);
   }
 }
 
@@ -178,17 +181,17 @@ describe('a LUKS header', () => {
     expect(none?.message).toContain('no header extension that says where');
   });
 
-  it('never costs more time than keys may take, however many slots ask for it', async () => {
-    const start = performance.now();
-    const failed = await failure((bytes) => {
-      for (let slot = 0; slot < 8; slot++) {
-        bytes.copy(bytes, slotAt(slot, 0), slotAt(2, 0), slotAt(3, 0));
-        // About a second each.
-        bytes.writeUInt32BE(2_500_000, slotAt(slot, 4));
-      }
-    }, Buffer.from('wrong'));
-    expect(failed?.code).toMatch(/^(UNSUPPORTED|USAGE)$/);
-    expect(performance.now() - start).toBeLessThan(10_000);
+  it('is left when keys have taken their time, however many slots ask for more', async () => {
+    const bytes = Buffer.from(GOOD);
+    for (let slot = 0; slot < 8; slot++) {
+      bytes.copy(bytes, slotAt(slot, 0), slotAt(2, 0), slotAt(3, 0));
+      // Some tenths of a second each.
+      bytes.writeUInt32BE(1_000_000, slotAt(slot, 4));
+    }
+    const parts = { name: 'x.qcow2', key: Buffer.from('wrong'), keyWork: new KeyWork(1) };
+    await expect(Qcow2Image.open(new MemorySource(bytes), parts)).rejects.toThrow(
+      /^x\.qcow2: LUKS key slot [0-7] asks for 1000000 iterations, about .* allow more seconds for keys/,
+    );
   });
 
   it('gives one error or opens when any bytes of it change', async () => {
