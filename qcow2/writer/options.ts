@@ -15,7 +15,7 @@ export interface Qcow2WriterOptions {
   readonly backing?: { readonly file: string; readonly format: 'qcow2' | 'raw' } | undefined;
   /** As qemu-img calls the versions: 0.10 is version 2, 1.1 (when not given) version 3. */
   readonly compat?: '0.10' | '1.1' | undefined;
-  /** Refcounts have 2^order bits, order 0 to 6; 4 when not given. With order 0 nothing can be shared. */
+  /** Refcounts have 2^order bits, order 0 to 6; 4 when not given. What is shared, and a snapshot that QEMU is to apply, needs more. */
   readonly refcountOrder?: number | undefined;
   /** How compressed clusters are stored; zlib when not given. */
   readonly compressionType?: CompressionType | undefined;

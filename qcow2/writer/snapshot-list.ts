@@ -11,7 +11,7 @@ export interface SnapshotOptions {
   /** At most 255 bytes as UTF-8. */
   readonly name: string;
   readonly date: Date;
-  /** Bytes, rounded up to a multiple of 512; that of the active disk when not given. */
+  /** Bytes, rounded up to a multiple of 512; that of the active disk when not given, as it must be in version 2. */
   readonly virtualSize?: number | undefined;
 }
 

@@ -203,7 +203,7 @@ export class Qcow2Writer {
 
   /**
    * What comes from now on is the disk of an internal snapshot, from its first cluster on.
-   * @throws ImgstoreError `USAGE` once the active disk has begun.
+   * @throws ImgstoreError `USAGE` once the active disk has begun, or for a size that the version does not have.
    */
   async beginSnapshot(options: SnapshotOptions): Promise<void> {
     this.#checkOpen();
@@ -211,6 +211,9 @@ export class Qcow2Writer {
       throw usage('snapshots come before the active disk');
     }
     const size = options.virtualSize === undefined ? this.virtualSize : wholeSectors(options.virtualSize);
+    if (this.#plan.version === 2 && size !== this.virtualSize) {
+      throw usage("version 0.10 has snapshots of the active disk's size only: QEMU applies no others");
+    }
     const tables = new DiskTables(this.#target, this.#space, this.#plan, size);
     this.#snapshots.admit(options);
     await this.#endSnapshot();
@@ -226,7 +229,8 @@ export class Qcow2Writer {
   }
 
   /**
-   * Writes a persistent bitmap of the active disk; at any time before the end.
+   * Writes a persistent bitmap of the active disk; at any time before the end. QEMU applies no internal snapshots to
+   * an image while it has bitmaps.
    * @throws ImgstoreError `USAGE` for what QEMU would refuse.
    */
   async addBitmap(options: BitmapOptions): Promise<void> {

@@ -36,19 +36,28 @@ export class Draft {
   readonly #target: WriteTarget;
   readonly #options: Qcow2WriterOptions;
 
-  /** @param below what unallocated clusters read as. */
-  constructor(writer: Qcow2Writer, target: WriteTarget, options: Qcow2WriterOptions, below?: Buffer) {
+  readonly #size: number;
+
+  /** @param below what unallocated clusters read as. @param size of the disk, if it is not the active one. */
+  constructor(
+    writer: Qcow2Writer,
+    target: WriteTarget,
+    options: Qcow2WriterOptions,
+    below?: Buffer,
+    size = writer.virtualSize,
+  ) {
     this.#writer = writer;
     this.#target = target;
     this.#options = options;
-    this.clusters = Math.ceil(writer.virtualSize / writer.clusterSize);
+    this.#size = size;
+    this.clusters = Math.ceil(size / writer.clusterSize);
     this.bytes = Buffer.alloc(this.clusters * writer.clusterSize);
     below?.copy(this.bytes);
   }
 
   /** What a guest sees. */
   get disk(): Buffer {
-    return this.bytes.subarray(0, this.#writer.virtualSize);
+    return this.bytes.subarray(0, this.#size);
   }
 
   range(cluster: number, count = 1): Buffer {
