@@ -1,6 +1,7 @@
 import { type BitmapEntry, bitmapTableBytes, directoryRange, parseBitmapDirectory } from '../meta/bitmap.ts';
 import { bitmapCluster } from '../meta/bitmap-table.ts';
-import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
+import { entryOffset } from '../meta/l2-entry.ts';
+import { SECTOR, TABLE_ENTRY_BYTES } from '../meta/layout.ts';
 import type { WalkParts } from './snapshot-walk.ts';
 
 /**
@@ -34,7 +35,10 @@ async function walkTable(parts: WalkParts, bitmap: BitmapEntry): Promise<void> {
   for await (const piece of tables.pieces(tableOffset, bytes)) {
     for (let at = 0; at < piece.length; at += TABLE_ENTRY_BYTES) {
       const index = first + at / TABLE_ENTRY_BYTES;
-      const place = bitmapCluster(piece.readUInt32BE(at), piece.readUInt32BE(at + 4), geometry.clusterSize);
+      const high = piece.readUInt32BE(at);
+      const low = piece.readUInt32BE(at + 4);
+      const place =
+        bitmapCluster(high, low, geometry.clusterSize) ?? farPlace(high, low, geometry.clusterSize);
       if (place === undefined) {
         // As in QEMU: what the bitmap uses is not known, so leaks cannot be told.
         findings.add(
@@ -48,4 +52,11 @@ async function walkTable(parts: WalkParts, bitmap: BitmapEntry): Promise<void> {
     }
     first += piece.length / TABLE_ENTRY_BYTES;
   }
+}
+
+/** The offset of an entry that is valid but for lying beyond 2^53, and so behind the end of any file. */
+function farPlace(high: number, low: number, clusterSize: number): number | undefined {
+  const offset = entryOffset(high, low);
+  const isPlain = high >>> 24 === 0 && low % SECTOR === 0 && offset % clusterSize === 0;
+  return isPlain && offset > Number.MAX_SAFE_INTEGER - clusterSize ? offset : undefined;
 }

@@ -60,8 +60,17 @@ export class DataFinder {
     this.#extents = host.extents(0, host.size)[Symbol.asyncIterator]();
   }
 
-  /** @param offset in bytes, not below that of the call before. */
-  async hasData(offset: number, length: number): Promise<boolean> {
+  /**
+   * A promise only when the walk must go on.
+   * @param offset in bytes, not below that of the call before.
+   */
+  hasData(offset: number, length: number): boolean | Promise<boolean> {
+    const data = this.#data;
+    if (data !== undefined && data.offset + data.length > offset) return data.offset < offset + length;
+    return this.#done ? false : this.#advance(offset, length);
+  }
+
+  async #advance(offset: number, length: number): Promise<boolean> {
     while (!this.#done && (this.#data === undefined || this.#data.offset + this.#data.length <= offset)) {
       const next = await this.#extents.next();
       if (next.done === true) this.#done = true;

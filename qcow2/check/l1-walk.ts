@@ -52,7 +52,7 @@ export class L1Walk {
     const { clusterSize } = this.#geometry;
     const bytes = entries * TABLE_ENTRY_BYTES;
     this.#references.add(offset, bytes, () => name);
-    for await (const { index, high, low } of l1Entries(this.#tables, offset, bytes)) {
+    await eachL1Entry(this.#tables, offset, bytes, (index, high, low) => {
       const what = () => `entry ${index} of ${name}, ${entryText(high, low)},`;
       const bad = (why: string) => {
         this.#findings.add('corruption', offset + index * TABLE_ENTRY_BYTES, () => `${what()} ${why}`);
@@ -67,7 +67,7 @@ export class L1Walk {
         this.#uses.add(table / clusterSize, 1);
         if (active) this.#activeUses.add(table / clusterSize, 1);
       }
-    }
+    });
   }
 
   /** Checks every L2 table that was noted. */
@@ -89,18 +89,19 @@ export class L1Walk {
   }
 }
 
-/** Entries of an L1 table that are not zero; what lies beyond the file's end is. */
-export async function* l1Entries(
+/** Calls `visit` for entries of an L1 table that are not zero; what lies beyond the file's end is. */
+export async function eachL1Entry(
   tables: HostTables,
   offset: number,
   bytes: number,
-): AsyncIterable<{ index: number; high: number; low: number }> {
+  visit: (index: number, high: number, low: number) => void,
+): Promise<void> {
   let first = 0;
   for await (const piece of tables.pieces(offset, bytes)) {
     for (let at = 0; at < piece.length; at += TABLE_ENTRY_BYTES) {
       const high = piece.readUInt32BE(at);
       const low = piece.readUInt32BE(at + 4);
-      if (high !== 0 || low !== 0) yield { index: first + at / TABLE_ENTRY_BYTES, high, low };
+      if (high !== 0 || low !== 0) visit(first + at / TABLE_ENTRY_BYTES, high, low);
     }
     first += piece.length / TABLE_ENTRY_BYTES;
   }
@@ -115,7 +116,8 @@ async function* l2Tables(
   const finder = tables.dataFinder();
   for (const cluster of counted.clusters()) {
     const offset = cluster * clusterSize;
-    if (!(await finder.hasData(offset, clusterSize))) continue;
+    const found = finder.hasData(offset, clusterSize);
+    if (!(found instanceof Promise ? await found : found)) continue;
     yield { cluster, offset, table: await tables.table(offset, clusterSize) };
   }
 }

@@ -17,6 +17,9 @@ const UNREADABLE = 2;
 /** Reads beyond this fail in QEMU, below it they give zeros; as a double, the largest offset of a file. */
 const MAX_OFFSET = 2 ** 63;
 
+/** A damaged image may refer to clusters all over the place; this is 2 GiB of the largest blocks. */
+const MAX_OUTSIDE_READS = 1024;
+
 /** Checks the refcount table and compares the refcounts in its blocks with the references that were counted. */
 export class RefcountCompare {
   readonly #tables: HostTables;
@@ -27,6 +30,8 @@ export class RefcountCompare {
   readonly #table: Buffer;
   /** By refcount table entry. */
   readonly #states: Uint8Array;
+  #outside: { readonly index: number; readonly block: Buffer } | undefined;
+  #outsideReads = 0;
   /** Number of the last cluster that is counted or referred to. */
   highest = 0;
 
@@ -75,7 +80,7 @@ export class RefcountCompare {
    */
   async compare(counts: ClusterCounts, hostClusters: number): Promise<void> {
     const withData = await this.#blocksWithData();
-    let last: { offset: number; block: Buffer; empty: boolean } | undefined;
+    let last: { offset: number; block: Buffer; empty: boolean; used: number | undefined } | undefined;
     const blocks = Math.min(this.#states.length, Math.ceil(hostClusters / this.#perBlock));
     for (let index = 0; index < blocks; index++) {
       const first = index * this.#perBlock;
@@ -92,12 +97,31 @@ export class RefcountCompare {
       const { offset } = refcountTableEntry(this.#table, index, this.#clusterSize);
       if (offset !== last?.offset && withData.has(offset)) {
         const block = await this.#tables.table(offset, this.#clusterSize);
-        last = { offset, block, empty: isZero(block) };
+        last = { offset, block, empty: isZero(block), used: undefined };
+      } else if (last !== undefined && offset === last.offset && !last.empty) {
+        // Two entries with one block are corrupt, as has been told; a table full of them must not take hours.
+        last.used ??= this.#used(last.block);
+        if (this.#skip(first, end, last.used, counts)) continue;
       }
       if (offset !== last?.offset || last.empty) this.#states[index] = ABSENT;
       else this.#compareBlock(last.block, first, end, counts);
     }
     this.#compareUncounted(counts, hostClusters);
+  }
+
+  /**
+   * The stored refcount of a cluster behind the end of the file, such as one that was cut off. Blocks are read for
+   * {@link MAX_OUTSIDE_READS} of them at most; then it is 0.
+   */
+  async outside(cluster: number): Promise<number> {
+    const index = Math.floor(cluster / this.#perBlock);
+    if (this.#states[index] !== PRESENT) return 0;
+    if (this.#outside?.index !== index) {
+      if (this.#outsideReads++ >= MAX_OUTSIDE_READS) return 0;
+      const { offset } = refcountTableEntry(this.#table, index, this.#clusterSize);
+      this.#outside = { index, block: await this.#tables.table(offset, this.#clusterSize) };
+    }
+    return this.#read(this.#outside.block, cluster % this.#perBlock);
   }
 
   /** Offsets of blocks that do not lie in holes of the file. */
@@ -110,7 +134,9 @@ export class RefcountCompare {
     const found = new Set<number>();
     const finder = this.#tables.dataFinder();
     for (const offset of offsets.sort()) {
-      if (offset !== 0 && (await finder.hasData(offset, this.#clusterSize))) found.add(offset);
+      if (offset === 0 || found.has(offset)) continue;
+      const data = finder.hasData(offset, this.#clusterSize);
+      if (data instanceof Promise ? await data : data) found.add(offset);
     }
     return found;
   }
@@ -129,6 +155,29 @@ export class RefcountCompare {
       }
       from = to;
     }
+  }
+
+  /** Counts a block's clusters as leaks at once, if nothing refers to any of them. @param used refcounts above 0. */
+  #skip(first: number, end: number, used: number, counts: ClusterCounts): boolean {
+    if (end - first < this.#perBlock) return false;
+    const lastPage = Math.floor((end - 1) / PAGE_CLUSTERS);
+    for (let key = Math.floor(first / PAGE_CLUSTERS); key <= lastPage; key++) {
+      if (counts.hasPage(key)) return false;
+    }
+    this.highest = Math.max(this.highest, end - 1);
+    this.#findings.add(
+      'leak',
+      first * this.#clusterSize,
+      () => `${used} of the clusters ${first} to ${end - 1} have refcounts but no references`,
+      used,
+    );
+    return true;
+  }
+
+  #used(block: Buffer): number {
+    let used = 0;
+    for (let i = 0; i < this.#perBlock; i++) if (this.#read(block, i) !== 0) used++;
+    return used;
   }
 
   /** Clusters that are referred to but have no refcount block, or one of zeros. */

@@ -1,10 +1,10 @@
 import { unsupported } from '../meta/fault.ts';
 
 /**
- * Bytes of tables that snapshots and bitmaps may have in all. Real images stay far below: 1000 snapshots of a disk of
- * 16 TiB take 256 MiB. Without a limit, tables that lie upon each other make a small file take hours.
+ * Bytes of tables that snapshots and bitmaps may have in all. This is what 500 snapshots of a disk of 16 TiB
+ * have. Without a limit, tables that lie upon each other make a small file take hours.
  */
-const MAX_TABLE_BYTES = 2 * 1024 * 1024 * 1024;
+const MAX_TABLE_BYTES = 128 * 1024 * 1024;
 
 /** Stops a check that a hostile image would make endless. */
 export class WorkLimit {

@@ -1,5 +1,6 @@
 import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import type { BlockSource, Extent, WriteTarget } from '../../../block/index.ts';
 import { ImgstoreError } from '../../../errors/index.ts';
 import { type CheckReport, checkImage, openImage, Qcow2Writer, type Verdict } from '../../../qcow2/index.ts';
@@ -16,7 +17,20 @@ export async function compareReading(random: Random, folder: string, path: strin
   try {
     const { source } = opened;
     const raw = join(folder, 'as.raw');
-    await qemuDone(folder, 'qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', path, raw]);
+    const { code, stderr } = await qemu(folder, 'qemu-img', [
+      'convert',
+      '-f',
+      'qcow2',
+      '-O',
+      'raw',
+      path,
+      raw,
+    ]);
+    if (code !== 0) {
+      // A writer that was killed can leave what neither can read.
+      await expect(readWhole(source), stderr).rejects.toMatchObject({ code: 'BAD_IMAGE' });
+      return;
+    }
     const expected = await readFile(raw);
     await rm(raw);
     if (source.size !== expected.length) throw new Error(`size ${source.size} is not ${expected.length}`);
@@ -34,6 +48,13 @@ export async function compareReading(random: Random, folder: string, path: strin
     await compareCopy(source, folder, path, random.pick(sizes));
   } finally {
     await opened.source.close();
+  }
+}
+
+async function readWhole(source: BlockSource): Promise<void> {
+  const bytes = Buffer.alloc(65536);
+  for (let at = 0; at < source.size; at += bytes.length) {
+    await source.read(at, bytes.subarray(0, Math.min(bytes.length, source.size - at)));
   }
 }
 
