@@ -19,7 +19,8 @@
  * - *corrupt*, *dirty*: marks of a writer that found damage, or did not finish its refcounts; both can be read.
  *
  * `meta/` parses and encodes bytes and touches no file; `crypto/` finds keys and decrypts; `reader/` reads one image
- * over its file; `chain/` decides which files belong together and may be opened; `writer/` makes new images.
+ * over its file; `chain/` decides which files belong together and may be opened; `writer/` makes new images;
+ * `check/` tells what is wrong with one.
  *
  * @module
  */
