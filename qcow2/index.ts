@@ -35,6 +35,8 @@ export type {
 export type { ImageFormat } from './chain/format.ts';
 export {
   describeImage,
+  type Encryption,
+  type ImageKey,
   type Layer,
   type OpenedImage,
   type OpenOptions,

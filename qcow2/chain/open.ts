@@ -19,6 +19,14 @@ const MAX_CHAIN_L1_BYTES = 512 * 1024 * 1024;
 /** Shared out among the images of a chain; one image takes what it takes by itself at most. */
 const CHAIN_CACHE_BYTES = 64 * 1024 * 1024;
 
+/** The password of encrypted images: its bytes, or who has it for the file at a path. */
+export type ImageKey =
+  | Uint8Array
+  | ((path: string, encryption: Encryption) => Promise<Uint8Array | undefined>);
+
+/** How an image is encrypted. The old `aes` cannot tell a wrong key. */
+export type Encryption = 'aes' | 'luks';
+
 /** How to open an image. */
 export interface OpenOptions {
   /** The format of the file named, when the user says it; content and name decide otherwise. */
@@ -27,8 +35,8 @@ export interface OpenOptions {
   readonly allow?: readonly string[] | undefined;
   /** Id or name of an internal snapshot of the file named, to read its disk as it was then. */
   readonly snapshot?: string | undefined;
-  /** The password of encrypted images: its bytes, or who has it for the file at a path. */
-  readonly key?: Uint8Array | ((path: string) => Promise<Uint8Array | undefined>) | undefined;
+  /** The password of encrypted images. */
+  readonly key?: ImageKey | undefined;
   /** Seconds that making keys from passwords may take for the whole chain; 10 if not said. */
   readonly keySeconds?: number | undefined;
 }
@@ -72,7 +80,7 @@ interface OpenLayer extends Layer {
  *
  * A relative name in an image starts at that image's folder. Names that lead outside of the allowed folders and
  * names of protocols are refused; loops too.
- * @throws ImgstoreError `NOT_FOUND`, `IO`, `BAD_IMAGE`, `UNSUPPORTED`, `FORBIDDEN` or `USAGE` (a wrong key); each
+ * @throws ImgstoreError `NOT_FOUND`, `IO`, `BAD_IMAGE`, `UNSUPPORTED`, `FORBIDDEN`, `WRONG_KEY` or `USAGE`; each
  * message starts with the path of the file that it is about. Nothing stays open.
  */
 export async function openImage(path: string, options: OpenOptions = {}): Promise<OpenedImage> {
@@ -204,7 +212,7 @@ async function keyFor(
   key: OpenOptions['key'],
 ): Promise<Uint8Array | undefined> {
   if (header?.encryption === undefined) return undefined;
-  const found = typeof key === 'function' ? await key(path) : key;
+  const found = typeof key === 'function' ? await key(path, header.encryption) : key;
   if (found === undefined) throw keyMissing(header.encryption, path);
   return found;
 }

@@ -21,7 +21,7 @@ export interface LuksParts {
 
 /**
  * The master key that `password` opens, by the first key slot that it fits.
- * @throws ImgstoreError `USAGE` when it fits none, `UNSUPPORTED` when finding out takes too long.
+ * @throws ImgstoreError `WRONG_KEY` when it fits none, `UNSUPPORTED` when finding out takes too long.
  */
 export async function findMasterKey(password: Uint8Array, parts: LuksParts): Promise<Buffer> {
   const { header, image } = parts;
@@ -43,7 +43,7 @@ export async function findMasterKey(password: Uint8Array, parts: LuksParts): Pro
     if (key !== undefined) return key;
   }
   throw new ImgstoreError(
-    'USAGE',
+    'WRONG_KEY',
     `${image}: the key opens none of its ${header.slots.length} LUKS key slots`,
     {
       path: image,

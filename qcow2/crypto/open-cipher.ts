@@ -15,7 +15,7 @@ const LEGACY_KEY_BYTES = 16;
 /**
  * The cipher of an encrypted image; undefined for one that is not encrypted.
  * @param key the password's bytes. @param image the file's name, for errors.
- * @throws ImgstoreError `UNSUPPORTED` without a key and for ciphers that imgstore does not have, `USAGE` for a wrong
+ * @throws ImgstoreError `UNSUPPORTED` without a key and for ciphers that imgstore does not have, `WRONG_KEY` for a wrong
  * key, `BAD_IMAGE`. The old encryption cannot tell a wrong key: its disk then reads as noise.
  */
 export async function openCipher(
@@ -50,10 +50,14 @@ export async function openCipher(
 /** The error for an encrypted image without a key, to be thrown. */
 export function keyMissing(encryption: 'aes' | 'luks', image: string): Error {
   const kind = encryption === 'luks' ? 'LUKS' : 'AES';
-  return unsupported(image, `is encrypted with ${kind}: it can be read only with its key`, {
-    field: 'crypt_method',
-    value: encryption,
-  });
+  return unsupported(
+    image,
+    `is encrypted with ${kind}: it can be read only with its key, which commit and compare take by --key-file FILE`,
+    {
+      field: 'crypt_method',
+      value: encryption,
+    },
+  );
 }
 
 /** Where the LUKS header and its key material lie, in bytes. */

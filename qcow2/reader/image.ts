@@ -109,7 +109,7 @@ export class Qcow2Image implements BlockSource {
    * Checks the header, opens the key and loads the L1 table. On failure nothing is closed.
    * @param host the image's file.
    * @throws ImgstoreError `BAD_IMAGE`; `UNSUPPORTED` for unknown features, without a key for an encrypted image, and
-   * for a key that takes too long; `USAGE` for a wrong key; `NOT_FOUND` for a snapshot that is not there.
+   * for a key that takes too long; `WRONG_KEY` for a wrong key; `NOT_FOUND` for a snapshot that is not there.
    */
   static async open(host: BlockSource, parts: Qcow2Parts): Promise<Qcow2Image> {
     const header = await readHeader(host, parts.name);

@@ -86,7 +86,7 @@ describe('a LUKS header', () => {
           const wrong = Buffer.concat([password, Buffer.from('x')]);
           await expect(
             Qcow2Image.open(new MemorySource(bytes), { name: 'x', key: wrong }),
-          ).rejects.toMatchObject({ code: 'USAGE' });
+          ).rejects.toMatchObject({ code: 'WRONG_KEY' });
         },
       ),
       { numRuns: 40 },
@@ -107,7 +107,7 @@ describe('a LUKS header', () => {
     [
       'another digest',
       (b: Buffer) => b.writeUInt8(b[LUKS_AT + 112]! ^ 1, LUKS_AT + 112),
-      'USAGE',
+      'WRONG_KEY',
       'opens none',
     ],
     ['no digest iterations', (b: Buffer) => b.writeUInt32BE(0, LUKS_AT + 164), 'BAD_IMAGE', 'mk_digest_iter'],

@@ -128,7 +128,7 @@ async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
     return await work();
   } catch (error) {
     if (!(error instanceof ImgstoreError)) throw error;
-    if (!['BAD_IMAGE', 'UNSUPPORTED', 'USAGE', 'NOT_FOUND'].includes(error.code)) throw error;
+    if (!['BAD_IMAGE', 'UNSUPPORTED', 'WRONG_KEY', 'NOT_FOUND'].includes(error.code)) throw error;
     if (!error.message.startsWith(`${NAME}: `) || error.message.includes('\n')) throw error;
     return undefined;
   }
