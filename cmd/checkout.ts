@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import type { ImageFormat } from '../qcow2/index.ts';
+import { type Command, Option } from 'commander';
+import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import { type Backing, checkoutVersion } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
@@ -10,6 +10,7 @@ interface CheckoutOptions {
   readonly disk?: string;
   readonly format?: ImageFormat;
   readonly backing?: string;
+  readonly compress?: CompressionType;
   readonly force?: boolean;
 }
 
@@ -25,10 +26,16 @@ export function define(command: Command): void {
       "none, chain (a file for each earlier version), or a file: './none' is a file",
       'none',
     )
+    .addOption(
+      new Option(
+        '--compress <type>',
+        'compress clusters: smaller, slower to write; zstd needs QEMU 5.1',
+      ).choices(['zlib', 'zstd']),
+    )
     .option('-f, --force', 'replace a file that is in the way')
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain',
+      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd',
     )
     .action(async (revision: string, options: CheckoutOptions, command: Command) => {
       const context = new Context(command);

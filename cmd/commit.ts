@@ -5,6 +5,7 @@ import { collect, parseNamedFile } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { formatArgument } from './image-format.ts';
+import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface CommitOptions {
   readonly message?: string;
@@ -16,6 +17,7 @@ interface CommitOptions {
   readonly allowEmpty?: boolean;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
+  readonly keyFile?: string;
 }
 
 /** `imgstore commit` */
@@ -30,6 +32,7 @@ export function define(command: Command): void {
     .option('--attach <name=file>', 'a file to keep beside the disks (several times)', collect)
     .option('--allow-empty', 'make a version although nothing has changed')
     .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
+    .option('--key-file <file>', KEY_FILE_HELP)
     .option('--force-share', 'store an image although a running QEMU writes to it')
     .addHelpText(
       'after',
@@ -41,7 +44,7 @@ export function define(command: Command): void {
       const result = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
         return context.monitored('commit', (monitor) =>
-          commitVersion(store, { ...options, disks, attachments }, monitor),
+          commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor),
         );
       });
       context.result(commitJson(result), () => commitText(result));

@@ -5,12 +5,14 @@ import { collect } from './arguments.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
 import { formatArgument } from './image-format.ts';
+import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface CompareOptions {
   readonly disk?: string;
   readonly format?: ImageFormat;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
+  readonly keyFile?: string;
 }
 
 /** `imgstore compare` */
@@ -21,6 +23,7 @@ export function define(command: Command): void {
     .option('--disk <name>', 'which disk, of a version with several')
     .option('--format <format>', "the image's format, instead of looking", formatArgument)
     .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
+    .option('--key-file <file>', KEY_FILE_HELP)
     .option('--force-share', 'read an image although a running QEMU writes to it')
     .addHelpText(
       'after',
@@ -30,7 +33,7 @@ export function define(command: Command): void {
       const context = new Context(command);
       const result = await context.withStore(async (store) => {
         return context.monitored('compare', (monitor) =>
-          compare(store, { ...options, revision, other }, monitor),
+          compare(store, { ...options, revision, other, key: imageKey(options.keyFile) }, monitor),
         );
       });
       const { identical, disk, offset, reason } = result;

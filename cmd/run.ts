@@ -34,7 +34,9 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
       verbose: argv.includes('-v') || argv.includes('--verbose'),
     };
     reportError(error, options);
-    return exitCodeOf(error, verb === 'compare' || (verb === 'diff' && argv.includes('--exit-code')));
+    const code = exitCodeOf(error, verb === 'compare' || (verb === 'diff' && argv.includes('--exit-code')));
+    // For check, 2 says that the image is corrupt.
+    return verb === 'check' && code === ExitCode.usage ? ExitCode.failed : code;
   } finally {
     stop();
   }

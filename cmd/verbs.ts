@@ -56,4 +56,9 @@ export const VERBS: readonly Verb[] = [
     description: 'tell what an image file is; needs no store',
     load: () => import('./info.ts'),
   },
+  {
+    name: 'check',
+    description: "check a qcow2 image's metadata, as qemu-img check does; needs no store",
+    load: () => import('./check.ts'),
+  },
 ];

@@ -34,6 +34,8 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   /** An image names a file that the user did not allow. */
   | 'FORBIDDEN'
+  /** An image is encrypted, and the key that was given does not open it. */
+  | 'WRONG_KEY'
   /** The image is open for writing elsewhere, or changed while it was read. */
   | 'IN_USE'
   /** Bytes of the store are not what their id or checksum says. */

@@ -18,21 +18,42 @@
  * - *persistent bitmap*: which clusters changed since some time, stored in the image;
  * - *corrupt*, *dirty*: marks of a writer that found damage, or did not finish its refcounts; both can be read.
  *
- * `meta/` parses and encodes bytes and touches no file; `reader/` reads one image over its file; `chain/` decides
- * which files belong together and may be opened; `writer/` makes new images.
+ * `meta/` parses and encodes bytes and touches no file; `crypto/` finds keys and decrypts; `reader/` reads one image
+ * over its file; `chain/` decides which files belong together and may be opened; `writer/` makes new images;
+ * `check/` tells what is wrong with one.
  *
  * @module
  */
-export type { ImageFacts, Qcow2Facts } from './chain/facts.ts';
+export type {
+  BitmapFacts,
+  ImageDetails,
+  ImageFacts,
+  Qcow2Details,
+  Qcow2Facts,
+  SnapshotFacts,
+} from './chain/facts.ts';
 export type { ImageFormat } from './chain/format.ts';
 export {
   describeImage,
+  type Encryption,
+  type ImageKey,
   type Layer,
   type OpenedImage,
   type OpenOptions,
   openImage,
 } from './chain/open.ts';
+export { type CheckReport, checkImage, type Verdict } from './check/check.ts';
+export type { Finding, FindingKind } from './check/findings.ts';
+export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
+export type { HeaderExtension } from './meta/header-encode.ts';
 export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
+export type { Snapshot } from './meta/snapshot.ts';
+export type { DirtyRange } from './reader/bitmap-bits.ts';
+export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
-export { type HostRun, Qcow2Writer, type Qcow2WriterOptions } from './writer/writer.ts';
+export type { BitmapOptions } from './writer/bitmap-writer.ts';
+export { type ClusterCompressor, loadCompressor } from './writer/compress.ts';
+export type { Qcow2WriterOptions } from './writer/options.ts';
+export type { SnapshotOptions } from './writer/snapshot-list.ts';
+export { type HostRun, Qcow2Writer, type SubclusterBits } from './writer/writer.ts';

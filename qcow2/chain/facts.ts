@@ -1,7 +1,10 @@
 import { stat } from 'node:fs/promises';
 import type { RawFile } from '../../block/index.ts';
-import { fromSystem } from '../../errors/index.ts';
+import { fromSystem, isImgstoreError } from '../../errors/index.ts';
+import type { BitmapFlaw } from '../meta/bitmap.ts';
 import type { CompressionType, Qcow2Header } from '../meta/header.ts';
+import { readBitmaps } from '../reader/bitmaps.ts';
+import { readSnapshots } from '../reader/snapshots.ts';
 import type { ImageFormat } from './format.ts';
 
 /** What the header of a qcow2 image says, as plain data. */
@@ -40,6 +43,94 @@ export interface ImageFacts {
   readonly allocatedBytes: number;
   /** Only for qcow2. */
   readonly qcow2: Qcow2Facts | undefined;
+}
+
+/** One internal snapshot. */
+export interface SnapshotFacts {
+  readonly id: string;
+  readonly name: string;
+  /** When it was taken: ISO 8601, in UTC. */
+  readonly date: string;
+  /** Bytes of the VM's saved state; 0 if there is none. */
+  readonly vmStateSize: number;
+  /** Bytes of the disk then. */
+  readonly diskSize: number;
+}
+
+/** One persistent dirty bitmap. */
+export interface BitmapFacts {
+  readonly name: string;
+  /** Bytes of the disk that one bit stands for. */
+  readonly granularity: number;
+  /** As qemu-img names them. */
+  readonly flags: readonly ('in-use' | 'auto' | 'extra-data-compatible')[];
+  /** It tells all that was written since it was made. */
+  readonly valid: boolean;
+  /** Why not, if so. */
+  readonly flaw: BitmapFlaw;
+}
+
+/** What the tables of a qcow2 image say besides its header. */
+export interface Qcow2Details extends Qcow2Facts {
+  /** Oldest first. */
+  readonly snapshotList: readonly SnapshotFacts[];
+  /** Empty when the directory is not valid and the header says that it may be so. */
+  readonly bitmapList: readonly BitmapFacts[];
+}
+
+/** One image file with what its tables list. */
+export interface ImageDetails extends ImageFacts {
+  readonly qcow2: Qcow2Details | undefined;
+}
+
+/**
+ * As {@link imageFacts}, with lists of snapshots and bitmaps.
+ * @throws ImgstoreError `BAD_IMAGE` when the table of snapshots or the directory of bitmaps is not valid.
+ */
+export async function imageDetails(
+  file: RawFile,
+  path: string,
+  header: Qcow2Header | undefined,
+): Promise<ImageDetails> {
+  const { qcow2, ...facts } = await imageFacts(file, path, header);
+  if (qcow2 === undefined || header === undefined) return { ...facts, qcow2: undefined };
+  const snapshots = await readSnapshots(file, header, path);
+  return {
+    ...facts,
+    qcow2: {
+      ...qcow2,
+      snapshotList: snapshots.map(({ id, name, dateSeconds, dateNanoseconds, vmStateSize, diskSize }) => ({
+        id,
+        name,
+        date: new Date(dateSeconds * 1000 + Math.floor(dateNanoseconds / 1e6)).toISOString(),
+        vmStateSize,
+        diskSize: diskSize ?? header.virtualSize,
+      })),
+      bitmapList: await bitmapList(file, path, header),
+    },
+  };
+}
+
+async function bitmapList(file: RawFile, path: string, header: Qcow2Header): Promise<readonly BitmapFacts[]> {
+  try {
+    return (await readBitmaps(file, header, path)).map(
+      ({ name, granularity, inUse, auto, extraDataCompatible, flaw }) => ({
+        name,
+        granularity,
+        flags: [
+          ...(inUse ? (['in-use'] as const) : []),
+          ...(auto ? (['auto'] as const) : []),
+          ...(extraDataCompatible ? (['extra-data-compatible'] as const) : []),
+        ],
+        valid: flaw === undefined,
+        flaw,
+      }),
+    );
+  } catch (error) {
+    // Who wrote the image last did not know bitmaps: their clusters may have been given to others.
+    if (header.bitmaps?.consistent === false && isImgstoreError(error, 'BAD_IMAGE')) return [];
+    throw error;
+  }
 }
 
 /** Facts of the open file `file`, named `path`; `header` if it is qcow2. */

@@ -1,10 +1,13 @@
 import { dirname } from 'node:path';
 import { type BlockSource, RawFile } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
+import { KeyWork } from '../crypto/key-work.ts';
+import { keyMissing } from '../crypto/open-cipher.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
-import { Qcow2Image, readHeader, refuseEncrypted, usedL1Bytes } from '../reader/image.ts';
-import { type ImageFacts, imageFacts } from './facts.ts';
+import { Qcow2Image, readHeader } from '../reader/image.ts';
+import { usedL1Bytes } from '../reader/l1-table.ts';
+import { type ImageDetails, type ImageFacts, imageDetails, imageFacts } from './facts.ts';
 import { backingFormat, type FoundFormat, type ImageFormat, topFormat } from './format.ts';
 import { FilePolicy, type FileRole } from './policy.ts';
 
@@ -16,12 +19,26 @@ const MAX_CHAIN_L1_BYTES = 512 * 1024 * 1024;
 /** Shared out among the images of a chain; one image takes what it takes by itself at most. */
 const CHAIN_CACHE_BYTES = 64 * 1024 * 1024;
 
+/** The password of encrypted images: its bytes, or who has it for the file at a path. */
+export type ImageKey =
+  | Uint8Array
+  | ((path: string, encryption: Encryption) => Promise<Uint8Array | undefined>);
+
+/** How an image is encrypted. The old `aes` cannot tell a wrong key. */
+export type Encryption = 'aes' | 'luks';
+
 /** How to open an image. */
 export interface OpenOptions {
   /** The format of the file named, when the user says it; content and name decide otherwise. */
   readonly format?: ImageFormat | undefined;
   /** Folders from which backing and data files may come, instead of the image's own; each with all below it. */
   readonly allow?: readonly string[] | undefined;
+  /** Id or name of an internal snapshot of the file named, to read its disk as it was then. */
+  readonly snapshot?: string | undefined;
+  /** The password of encrypted images. */
+  readonly key?: ImageKey | undefined;
+  /** Seconds that making keys from passwords may take for the whole chain; 10 if not said. */
+  readonly keySeconds?: number | undefined;
 }
 
 /** One image of a chain. */
@@ -37,6 +54,8 @@ export interface Layer {
 export interface OpenedImage {
   /** The whole chain as one disk; closing it closes every file. */
   readonly source: BlockSource;
+  /** The file named, for its snapshots and bitmaps; it is {@link source} itself, undefined for a raw disk. */
+  readonly image: Qcow2Image | undefined;
   readonly format: ImageFormat;
   /** Every file of the chain, top first, a layer's data file after its image: to lock and to tell changes by. */
   readonly files: readonly RawFile[];
@@ -53,6 +72,7 @@ interface OpenLayer extends Layer {
   readonly file: RawFile;
   readonly header: Qcow2Header | undefined;
   readonly dataFile: RawFile | undefined;
+  readonly key: Uint8Array | undefined;
 }
 
 /**
@@ -60,8 +80,8 @@ interface OpenLayer extends Layer {
  *
  * A relative name in an image starts at that image's folder. Names that lead outside of the allowed folders and
  * names of protocols are refused; loops too.
- * @throws ImgstoreError `NOT_FOUND`, `IO`, `BAD_IMAGE`, `UNSUPPORTED` or `FORBIDDEN`; each message starts with the
- * path of the file that it is about. Nothing stays open.
+ * @throws ImgstoreError `NOT_FOUND`, `IO`, `BAD_IMAGE`, `UNSUPPORTED`, `FORBIDDEN`, `WRONG_KEY` or `USAGE`; each
+ * message starts with the path of the file that it is about. Nothing stays open.
  */
 export async function openImage(path: string, options: OpenOptions = {}): Promise<OpenedImage> {
   const walk = new ChainWalk();
@@ -81,11 +101,11 @@ export async function openImage(path: string, options: OpenOptions = {}): Promis
 export async function describeImage(
   path: string,
   options: Pick<OpenOptions, 'format'> = {},
-): Promise<ImageFacts> {
+): Promise<ImageDetails> {
   const file = await RawFile.open(path);
   try {
     const { format } = await topFormat(file, path, options.format);
-    return await imageFacts(file, path, format === 'qcow2' ? await readHeader(file, path) : undefined);
+    return await imageDetails(file, path, format === 'qcow2' ? await readHeader(file, path) : undefined);
   } finally {
     await file.close();
   }
@@ -111,19 +131,24 @@ class ChainWalk {
         throw badImage(path, `its chain of backing files is deeper than ${MAX_LAYERS}`);
       }
       const header = format === 'qcow2' ? await readHeader(file, name) : undefined;
-      if (header !== undefined) refuseEncrypted(header, name);
       if (layers.length === 0) refuseNamesOfGuess(found, header, path);
+      const key = await keyFor(header, name, options.key);
       const dataFile = await this.#openDataFile(header, name, policyOnce);
       const backing = header?.backingFile;
-      layers.push({ name, path: file.path, format, backing, file, header, dataFile });
+      layers.push({ name, path: file.path, format, backing, file, header, dataFile, key });
       if (backing === undefined) break;
       const owner = name;
       file = await this.#openNamed(await policyOnce(), backing, owner, 'backing file');
       name = file.path;
       format = await backingFormat(file, header?.backingFormat, owner);
     }
+    if (options.snapshot !== undefined && layers[0]?.header === undefined) {
+      throw new ImgstoreError('USAGE', `${path}: is a raw disk, which has no internal snapshots`, { path });
+    }
+    const source = await stack(layers, options);
     return {
-      source: await stack(layers),
+      source,
+      image: source instanceof Qcow2Image ? source : undefined,
       format: found.format,
       files: this.#files,
       layers: layers.map(({ path: layerPath, format, backing }) => ({ path: layerPath, format, backing })),
@@ -180,8 +205,20 @@ function refuseNamesOfGuess(found: FoundFormat, header: Qcow2Header | undefined,
   );
 }
 
+/** The key of an image. @throws ImgstoreError `UNSUPPORTED` when it needs one and there is none. */
+async function keyFor(
+  header: Qcow2Header | undefined,
+  path: string,
+  key: OpenOptions['key'],
+): Promise<Uint8Array | undefined> {
+  if (header?.encryption === undefined) return undefined;
+  const found = typeof key === 'function' ? await key(path, header.encryption) : key;
+  if (found === undefined) throw keyMissing(header.encryption, path);
+  return found;
+}
+
 /** Builds the disk from the lowest layer up. */
-async function stack(layers: readonly OpenLayer[]): Promise<BlockSource> {
+async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promise<BlockSource> {
   const headers = layers.flatMap(({ header }) => header ?? []);
   const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
   if (l1Bytes > MAX_CHAIN_L1_BYTES) {
@@ -191,12 +228,23 @@ async function stack(layers: readonly OpenLayer[]): Promise<BlockSource> {
     );
   }
   const tableCacheBytes = CHAIN_CACHE_BYTES / headers.length;
+  const keyWork = new KeyWork(options.keySeconds);
   let below: BlockSource | undefined;
-  for (const { file, name, header, dataFile } of layers.toReversed()) {
+  for (const layer of layers.toReversed()) {
+    const { file, name, header, dataFile, key } = layer;
+    const snapshot = layer === layers[0] ? options.snapshot : undefined;
     below =
       header === undefined
         ? file
-        : await Qcow2Image.open(file, { name, backing: below, dataFile, tableCacheBytes });
+        : await Qcow2Image.open(file, {
+            name,
+            backing: below,
+            dataFile,
+            tableCacheBytes,
+            key,
+            keyWork,
+            snapshot,
+          });
   }
   return below!;
 }

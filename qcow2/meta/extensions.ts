@@ -55,6 +55,14 @@ export interface HeaderExtensions {
   readonly cryptoHeader: { readonly offset: bigint; readonly length: bigint } | undefined;
   /** Types that this reader does not know, in file order; they may be ignored. */
   readonly unknown: readonly { readonly type: number; readonly length: number }[];
+  /** Every extension as it is stored, known or not, in file order: whoever writes the header anew keeps them. */
+  readonly list: readonly RawExtension[];
+}
+
+/** One extension as it is stored, without its padding. */
+export interface RawExtension {
+  readonly type: number;
+  readonly data: Uint8Array;
 }
 
 /**
@@ -72,6 +80,7 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
   let bitmaps: BitmapsExtension | undefined;
   let cryptoHeader: HeaderExtensions['cryptoHeader'];
   const unknown: { type: number; length: number }[] = [];
+  const list: RawExtension[] = [];
 
   let at = 0;
   while (at + DATA_AT <= area.length) {
@@ -85,7 +94,8 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
         value: length,
       });
     }
-    const data = area.subarray(start, start + length);
+    const data = new Uint8Array(area.subarray(start, start + length));
+    list.push({ type, data });
     switch (type) {
       case TYPE_BACKING_FORMAT:
         backingFormat = text(data, MAX_BACKING_FORMAT_BYTES, 'backing file format', image);
@@ -107,7 +117,7 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
     }
     at = start + Math.ceil(length / ALIGNMENT) * ALIGNMENT;
   }
-  return { backingFormat, dataFile, featureNames, bitmaps, cryptoHeader, unknown };
+  return { backingFormat, dataFile, featureNames, bitmaps, cryptoHeader, unknown, list };
 }
 
 /** Encodes one extension with its padding. */

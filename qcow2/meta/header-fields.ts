@@ -4,22 +4,31 @@ import { badImage } from './fault.ts';
 export class HeaderFields {
   readonly #view: DataView;
   readonly image: string;
+  readonly #structure: string;
 
-  constructor(bytes: Uint8Array, image: string) {
+  /** @param structure what the bytes are, for errors. */
+  constructor(bytes: Uint8Array, image: string, structure = 'qcow2 header') {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.image = image;
+    this.#structure = structure;
   }
 
   /** @throws ImgstoreError `BAD_IMAGE` when there are fewer than `length` bytes. */
   need(length: number): void {
     if (this.#view.byteLength >= length) return;
-    throw badImage(this.image, `ends within the qcow2 header: ${this.#view.byteLength} of ${length} bytes`, {
-      size: this.#view.byteLength,
-    });
+    throw badImage(
+      this.image,
+      `ends within the ${this.#structure}: ${this.#view.byteLength} of ${length} bytes`,
+      { size: this.#view.byteLength },
+    );
   }
 
   u8(at: number): number {
     return this.#view.getUint8(at);
+  }
+
+  u16(at: number): number {
+    return this.#view.getUint16(at);
   }
 
   u32(at: number): number {
@@ -39,7 +48,7 @@ export class HeaderFields {
 
   /** The error for `field`, to be thrown. */
   bad(field: string, value: number | bigint, why: string): Error {
-    return badImage(this.image, `qcow2 header field ${field} = ${value} ${why}`, {
+    return badImage(this.image, `${this.#structure} field ${field} = ${value} ${why}`, {
       field,
       value: String(value),
     });

@@ -1,7 +1,8 @@
 import { TABLE_ENTRY_BYTES } from './layout.ts';
+import { refcountsPerBlock } from './refcount-block.ts';
 
-/** Bytes of one 16-bit refcount. */
-export const REFCOUNT_BYTES = 2;
+/** Refcounts of 16 bits: the width that every version has. */
+export const DEFAULT_REFCOUNT_ORDER = 4;
 
 /** Clusters that the refcounts of a file take, when they count themselves. */
 export interface RefcountLayout {
@@ -18,10 +19,15 @@ export interface RefcountLayout {
  * `clusters` clusters of `clusterSize` bytes before them.
  *
  * The blocks must also count themselves and their table, so the sizes grow until they no longer change; each
- * round adds less than a hundredth of the last.
+ * round adds less than an eighth of the last.
+ * @param order refcounts have 2^order bits.
  */
-export function refcountLayout(clusters: number, clusterSize: number): RefcountLayout {
-  const perBlock = clusterSize / REFCOUNT_BYTES;
+export function refcountLayout(
+  clusters: number,
+  clusterSize: number,
+  order: number = DEFAULT_REFCOUNT_ORDER,
+): RefcountLayout {
+  const perBlock = refcountsPerBlock(order, clusterSize);
   let blocks = 0;
   let tableClusters = 0;
   for (;;) {

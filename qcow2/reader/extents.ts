@@ -6,10 +6,11 @@ import type { ClusterMap } from './cluster-map.ts';
  *
  * Data that is a hole of the host file (preallocated, or beyond the file's end) is `zero`: it reads as zeros and
  * hides the backing. Beyond the end of a shorter backing file there is nothing but holes.
+ * @param data where data lies as it is; undefined when it is encrypted, so that its holes do not read as zeros.
  */
 export async function* layerExtents(
   map: ClusterMap,
-  data: BlockSource,
+  data: BlockSource | undefined,
   backing: BlockSource | undefined,
   from: number,
   to: number,
@@ -25,7 +26,8 @@ export async function* layerExtents(
         yield { offset: at, length, kind: 'data' };
         break;
       case 'data':
-        yield* extentsBelow(data, host, at, length, 'zero');
+        if (data === undefined) yield { offset: at, length, kind: 'data' };
+        else yield* extentsBelow(data, host, at, length, 'zero');
         break;
       case 'unallocated':
         if (backing === undefined) yield { offset: at, length, kind: 'hole' };

@@ -1,18 +1,24 @@
 import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import type { DiskCipher } from '../crypto/disk-cipher.ts';
+import { KeyWork } from '../crypto/key-work.ts';
+import { openCipher } from '../crypto/open-cipher.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import { geometryOf } from '../meta/geometry.ts';
 import { firstClusterSize, parseHeader, type Qcow2Header } from '../meta/header.ts';
-import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
+import { findSnapshot, type Snapshot, type SnapshotSpace, snapshotSpace } from '../meta/snapshot.ts';
+import { type PersistentBitmap, readBitmaps } from './bitmaps.ts';
 import { ClusterMap } from './cluster-map.ts';
-import { type CompressedPart, CompressedReader } from './compressed-reader.ts';
-import { coalesce, layerExtents } from './extents.ts';
-import { readPadded } from './padded-read.ts';
+import { CompressedReader } from './compressed-reader.ts';
+import { EncryptedData, PlainData } from './guest-data.ts';
+import { allDone, GuestSpace } from './guest-space.ts';
+import { readL1, usedL1Bytes } from './l1-table.ts';
+import { readSnapshots } from './snapshots.ts';
 import { TableCache } from './table-cache.ts';
+import { VmState } from './vm-state.ts';
 
 /** The header of nearly every image fits this; the rest of a larger first cluster is read when it is needed. */
 const FIRST_READ_BYTES = 64 * 1024;
-/** Host reads of one call that may be under way at a time: enough to keep a disk busy, few enough to share it. */
-const READS_AT_ONCE = 16;
 
 /** What an image is read over besides its own file. The image owns them: closing it closes them. */
 export interface Qcow2Parts {
@@ -24,6 +30,12 @@ export interface Qcow2Parts {
   readonly dataFile?: BlockSource | undefined;
   /** Bytes of L2 tables to keep at most, 8 MiB if not said; 4 tables are kept in any case. */
   readonly tableCacheBytes?: number | undefined;
+  /** The password's bytes, for an encrypted image. */
+  readonly key?: Uint8Array | undefined;
+  /** What the key may cost, shared with other images; 10 seconds if not said. */
+  readonly keyWork?: KeyWork | undefined;
+  /** Id or name of an internal snapshot: the disk is then what it was when that was taken. */
+  readonly snapshot?: string | undefined;
 }
 
 /**
@@ -40,23 +52,37 @@ export async function readHeader(host: BlockSource, name: string): Promise<Qcow2
   return parseHeader(whole, name);
 }
 
+/** What {@link Qcow2Image.open} has found out. */
+interface Opened {
+  readonly host: BlockSource;
+  readonly header: Qcow2Header;
+  readonly cipher: DiskCipher | undefined;
+  readonly l1: Buffer;
+  readonly size: number;
+  readonly snapshot: Snapshot | undefined;
+  /** Of the snapshot. */
+  readonly space: SnapshotSpace | undefined;
+}
+
 /** A qcow2 image over its host file: one layer, which passes reads of what it does not hold to its backing. */
 export class Qcow2Image implements BlockSource {
   readonly header: Qcow2Header;
   readonly size: number;
-  readonly #data: BlockSource;
-  readonly #backing: BlockSource | undefined;
+  /** The internal snapshot that this disk is, if it was opened as one. */
+  readonly snapshot: Snapshot | undefined;
+  readonly #host: BlockSource;
+  readonly #name: string;
   readonly #owned: readonly (BlockSource | undefined)[];
-  readonly #map: ClusterMap;
-  readonly #compressed: CompressedReader;
+  readonly #disk: GuestSpace;
+  readonly #vmState: VmState | undefined;
 
-  private constructor(header: Qcow2Header, host: BlockSource, parts: Qcow2Parts, l1: Buffer) {
+  private constructor({ host, header, cipher, l1, size, snapshot, space }: Opened, parts: Qcow2Parts) {
     this.header = header;
-    this.size = header.virtualSize;
-    // A data file that the header does not ask for is not read, as in QEMU.
-    this.#data = header.dataFile === undefined ? host : (parts.dataFile ?? host);
+    this.size = size;
+    this.snapshot = snapshot;
+    this.#host = host;
+    this.#name = parts.name;
     this.#owned = [host, parts.dataFile, parts.backing];
-    this.#backing = parts.backing;
     const rules = {
       geometry: geometryOf(header.clusterBits, header.extendedL2),
       version: header.version,
@@ -64,78 +90,65 @@ export class Qcow2Image implements BlockSource {
       fileSize: host.size,
       image: parts.name,
     };
-    this.#map = new ClusterMap(
-      rules,
-      l1,
-      new TableCache(host, rules.geometry.clusterSize, parts.tableCacheBytes),
-    );
-    this.#compressed = new CompressedReader(host, header, parts.name);
+    // A data file that the header does not ask for is not read, as in QEMU.
+    const data = header.dataFile === undefined ? host : (parts.dataFile ?? host);
+    const shared = {
+      map: new ClusterMap(rules, l1, new TableCache(host, rules.geometry.clusterSize, parts.tableCacheBytes)),
+      data: cipher === undefined ? new PlainData(data) : new EncryptedData(data, cipher),
+      compressed: new CompressedReader(host, header, parts.name),
+    };
+    this.#disk = new GuestSpace({ ...shared, backing: parts.backing });
+    // What a VM's state does not have is not in a backing file either: that ends with the disk.
+    this.#vmState =
+      space === undefined || space.vmStateSize === 0
+        ? undefined
+        : new VmState(new GuestSpace({ ...shared, backing: undefined }), space);
   }
 
   /**
-   * Checks the header and loads the L1 table. On failure nothing is closed.
+   * Checks the header, opens the key and loads the L1 table. On failure nothing is closed.
    * @param host the image's file.
-   * @throws ImgstoreError `BAD_IMAGE`, or `UNSUPPORTED` for encryption and unknown features.
+   * @throws ImgstoreError `BAD_IMAGE`; `UNSUPPORTED` for unknown features, without a key for an encrypted image, and
+   * for a key that takes too long; `WRONG_KEY` for a wrong key; `NOT_FOUND` for a snapshot that is not there.
    */
   static async open(host: BlockSource, parts: Qcow2Parts): Promise<Qcow2Image> {
     const header = await readHeader(host, parts.name);
-    refuseEncrypted(header, parts.name);
     if (header.dataFile !== undefined && parts.dataFile === undefined) {
       throw badImage(parts.name, 'keeps its data in an external data file, which is not at hand');
     }
-    const bytes = header.l1Entries * TABLE_ENTRY_BYTES;
-    if (header.l1Offset > host.size - bytes) {
-      throw badImage(
-        parts.name,
-        `the L1 table at offset ${header.l1Offset} of ${bytes} bytes leaves the file of ${host.size} bytes: is the file cut off?`,
-        { field: 'l1_table_offset', value: header.l1Offset },
-      );
-    }
-    const l1 = Buffer.allocUnsafe(usedL1Bytes(header));
-    await host.read(header.l1Offset, l1);
-    return new Qcow2Image(header, host, parts, l1);
+    const view = await (parts.snapshot === undefined
+      ? activeView(host, header, parts.name)
+      : snapshotView(host, header, parts.snapshot, parts.name));
+    const cipher = await openCipher(host, header, parts.key, parts.keyWork ?? new KeyWork(), parts.name);
+    return new Qcow2Image({ host, header, cipher, ...view }, parts);
   }
 
   async *extents(offset: number, length: number): AsyncIterable<Extent> {
     checkRange(this.size, offset, length);
-    yield* coalesce(layerExtents(this.#map, this.#data, this.#backing, offset, offset + length));
+    yield* this.#disk.extents(offset, length);
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.size, offset, into.length);
-    const end = offset + into.length;
-    let reads: Promise<void>[] = [];
-    const compressed: CompressedPart[] = [];
-    try {
-      for (let at = offset; at < end; ) {
-        const found = this.#map.runAt(at, end);
-        const run = found instanceof Promise ? await found : found;
-        const part = run.length === into.length ? into : into.subarray(at - offset, at - offset + run.length);
-        switch (run.kind) {
-          case 'zero':
-            part.fill(0);
-            break;
-          case 'compressed':
-            compressed.push({ guest: at, host: run.host, stored: run.stored, into: part });
-            break;
-          case 'data':
-            reads.push(started(readPadded(this.#data, run.host, part)));
-            break;
-          case 'unallocated':
-            if (this.#backing === undefined) part.fill(0);
-            else reads.push(started(readPadded(this.#backing, at, part)));
-        }
-        at += run.length;
-        if (reads.length === READS_AT_ONCE) {
-          const batch = reads;
-          reads = [];
-          await allDone(batch);
-        }
-      }
-      if (compressed.length > 0) reads.push(started(this.#compressed.read(compressed)));
-    } finally {
-      await allDone(reads);
-    }
+    await this.#disk.read(offset, into);
+  }
+
+  /** The image's internal snapshots, oldest first. @throws ImgstoreError `BAD_IMAGE` for a table that is not valid. */
+  snapshots(): Promise<readonly Snapshot[]> {
+    return readSnapshots(this.#host, this.header, this.#name);
+  }
+
+  /**
+   * The image's persistent bitmaps, which tell what was written to its present disk, not to a snapshot's.
+   * @throws ImgstoreError `BAD_IMAGE` for a directory that is not valid.
+   */
+  bitmaps(): Promise<readonly PersistentBitmap[]> {
+    return readBitmaps(this.#host, this.header, this.#name);
+  }
+
+  /** The VM's state that was saved with the snapshot, if the image was opened as one and has it. */
+  vmState(): BlockSource | undefined {
+    return this.#vmState;
   }
 
   async close(): Promise<void> {
@@ -143,33 +156,40 @@ export class Qcow2Image implements BlockSource {
   }
 }
 
-/** Bytes of the L1 table that describe the disk; what a VM's saved state uses comes after them. */
-export function usedL1Bytes(header: Qcow2Header): number {
-  const { l2Span } = geometryOf(header.clusterBits, header.extendedL2);
-  return Math.ceil(header.virtualSize / l2Span) * TABLE_ENTRY_BYTES;
+type View = Pick<Opened, 'l1' | 'size' | 'snapshot' | 'space'>;
+
+/** The disk as it is. */
+async function activeView(host: BlockSource, header: Qcow2Header, image: string): Promise<View> {
+  const { l1Offset: offset, l1Entries: entries, virtualSize: size } = header;
+  const place = { offset, entries, what: 'the L1 table', field: 'l1_table_offset' };
+  const l1 = await readL1(host, place, usedL1Bytes(header), image);
+  return { l1, size, snapshot: undefined, space: undefined };
 }
 
-/** @throws ImgstoreError `UNSUPPORTED` when the image is encrypted. */
-export function refuseEncrypted(header: Qcow2Header, name: string): void {
-  if (header.encryption === undefined) return;
-  const kind = header.encryption === 'luks' ? 'LUKS' : 'AES';
-  throw unsupported(
-    name,
-    `is encrypted with ${kind}: imgstore reads no encrypted images: decrypt it first with qemu-img convert`,
-    { field: 'crypt_method', value: header.encryption },
-  );
-}
-
-/** A failure before anyone waits is no unhandled one: {@link allDone} asks for it later. */
-function started(task: Promise<void>): Promise<void> {
-  task.catch(() => {});
-  return task;
-}
-
-/** Waits for all, then fails with the first failure: nothing may write to a caller's buffer once a call is over. */
-async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
-  if (tasks.length === 1) return tasks[0];
-  for (const result of await Promise.allSettled(tasks)) {
-    if (result.status === 'rejected') throw result.reason;
+/** The disk as it was when a snapshot was taken, with the VM's state behind it. */
+async function snapshotView(
+  host: BlockSource,
+  header: Qcow2Header,
+  wanted: string,
+  image: string,
+): Promise<View> {
+  if (header.dataFile !== undefined) {
+    throw unsupported(image, 'keeps its data in an external data file, which has no internal snapshots');
   }
+  const snapshot = findSnapshot(await readSnapshots(host, header, image), wanted);
+  if (snapshot === undefined) {
+    throw new ImgstoreError('NOT_FOUND', `${image}: has no internal snapshot ${JSON.stringify(wanted)}`, {
+      path: image,
+      snapshot: wanted,
+    });
+  }
+  const space = snapshotSpace(snapshot, header, image);
+  const place = {
+    offset: snapshot.l1Offset,
+    entries: snapshot.l1Entries,
+    what: `the L1 table of snapshot ${JSON.stringify(snapshot.id)}`,
+    field: 'l1_table_offset',
+  };
+  const l1 = await readL1(host, place, usedL1Bytes(header, space.vmStateOffset + space.vmStateSize), image);
+  return { l1, size: space.diskSize, snapshot, space };
 }

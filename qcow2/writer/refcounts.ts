@@ -1,35 +1,56 @@
 import type { WriteTarget } from '../../block/index.ts';
 import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
-import { REFCOUNT_BYTES, type RefcountLayout } from '../meta/refcount.ts';
+import { refcountLayout } from '../meta/refcount.ts';
+import { refcountsPerBlock } from '../meta/refcount-block.ts';
+import { fillRefcounts } from '../meta/refcount-encode.ts';
+import type { CountRun } from './host-counts.ts';
+import type { HostSpace } from './host-space.ts';
 
-/** Blocks are alike, so many are written at once. */
+/** Blocks are written many at once. */
 const BATCH_BYTES = 2 * 1024 * 1024;
 
+/** Where the refcounts are, and where the file ends. */
+export interface WrittenRefcounts {
+  /** Host bytes. */
+  readonly tableOffset: number;
+  readonly tableClusters: number;
+  /** Bytes. */
+  readonly fileSize: number;
+}
+
 /**
- * Writes the refcount table at `offset` and its blocks after it, for a file in which every cluster is used once.
- * The last block ends the file, and all of it is written, so the file gets its full length.
+ * Writes the refcount table and its blocks behind everything else, for what was handed out and for themselves. The
+ * last block ends the file, and all of it is written, so the file gets its full length.
  */
-export async function writeRefcounts(
-  target: WriteTarget,
-  offset: number,
-  { blocks, tableClusters, totalClusters }: RefcountLayout,
-  clusterSize: number,
-): Promise<void> {
-  const firstBlock = offset + tableClusters * clusterSize;
+export async function writeRefcounts(target: WriteTarget, space: HostSpace): Promise<WrittenRefcounts> {
+  const { clusterSize, refcountOrder: order } = space;
+  const { blocks, tableClusters, totalClusters } = refcountLayout(space.clusters, clusterSize, order);
+  const tableOffset = space.end;
+  const firstBlock = tableOffset + tableClusters * clusterSize;
   const table = Buffer.alloc(tableClusters * clusterSize);
   for (let i = 0; i < blocks; i++) {
     table.writeBigUInt64BE(BigInt(firstBlock + i * clusterSize), i * TABLE_ENTRY_BYTES);
   }
-  await target.write(offset, table);
+  await target.write(tableOffset, table);
 
-  const full = Math.min(BATCH_BYTES, blocks * clusterSize);
-  const ones = Buffer.alloc(full).fill(Buffer.from([0, 1]));
-  const end = firstBlock + blocks * clusterSize;
-  // What lies beyond the file's last cluster counts as unused.
-  const countsEnd = firstBlock + totalClusters * REFCOUNT_BYTES;
-  for (let at = firstBlock; at < end; at += full) {
-    const piece = ones.subarray(0, Math.min(full, end - at));
-    if (at + piece.length > countsEnd) piece.fill(0, Math.max(0, countsEnd - at));
-    await target.write(at, piece);
+  const perBatch = Math.max(1, Math.floor(BATCH_BYTES / clusterSize));
+  const perBlock = refcountsPerBlock(order, clusterSize);
+  const buffer = Buffer.alloc(Math.min(perBatch, blocks) * clusterSize);
+  for (let block = 0; block < blocks; block += perBatch) {
+    const piece = buffer.subarray(0, Math.min(perBatch, blocks - block) * clusterSize);
+    const from = block * perBlock;
+    // What lies beyond the file's last cluster counts as unused.
+    const to = Math.min((block + perBatch) * perBlock, totalClusters);
+    fillPiece(order, piece.fill(0), space.counts(from, to));
+    await target.write(firstBlock + block * clusterSize, piece);
+  }
+  return { tableOffset, tableClusters, fileSize: totalClusters * clusterSize };
+}
+
+function fillPiece(order: number, piece: Buffer, runs: Iterable<CountRun>): void {
+  let at = 0;
+  for (const { count, length } of runs) {
+    fillRefcounts(order, piece, at, at + length, count);
+    at += length;
   }
 }

@@ -1,22 +1,23 @@
 import type { WriteTarget } from '../../block/index.ts';
-import { ImgstoreError } from '../../errors/index.ts';
-import { type Geometry, geometryOf } from '../meta/geometry.ts';
-import { encodeHeader } from '../meta/header-encode.ts';
-import { copiedEntry, ZERO_ENTRY } from '../meta/l2-entry.ts';
-import * as layout from '../meta/layout.ts';
-import { REFCOUNT_BYTES, refcountLayout } from '../meta/refcount.ts';
+import { encodeBitmap, MAX_BITMAPS, type NewBitmap } from '../meta/bitmap-encode.ts';
+import { encodeHeader, type NewHeader } from '../meta/header-encode.ts';
+import {
+  ALL_SUBCLUSTERS,
+  compressedOffsetLimit,
+  type StandardFlags,
+  writeCompressedEntry,
+  writeStandardEntry,
+  writeSubclusterBits,
+} from '../meta/l2-encode.ts';
+import { EXTENDED_L2_ENTRY_BYTES, TABLE_ENTRY_BYTES } from '../meta/layout.ts';
+import { type BitmapOptions, writeBitmap } from './bitmap-writer.ts';
+import { DiskTables, type TablePart } from './disk-tables.ts';
+import { HostSpace } from './host-space.ts';
+import { type ImagePlan, planImage, type Qcow2WriterOptions, wholeSectors } from './options.ts';
 import { writeRefcounts } from './refcounts.ts';
-import { writeSparse } from './sparse-write.ts';
-
-/** What a new image is to be. */
-export interface Qcow2WriterOptions {
-  /** Bytes; rounded up to a multiple of 512. */
-  readonly virtualSize: number;
-  /** Bytes; a power of two from 512 to 2 MiB. */
-  readonly clusterSize: number;
-  /** What unallocated clusters read from; the name is written as it is. */
-  readonly backing?: { readonly file: string; readonly format: 'qcow2' | 'raw' } | undefined;
-}
+import { SnapshotList, type SnapshotOptions } from './snapshot-list.ts';
+import { StreamSpace } from './stream-space.ts';
+import { usage } from './usage.ts';
 
 /** Guest clusters that follow each other in the host file too. */
 export interface HostRun {
@@ -28,64 +29,64 @@ export interface HostRun {
   readonly offset: number;
 }
 
+/** Which of a cluster's 32 subclusters are what: one bit each, the first lowest. The rest is unallocated. */
+export interface SubclusterBits {
+  /** With bytes at their place in the host cluster. */
+  readonly data: number;
+  /** Reading as zeros. */
+  readonly zero: number;
+}
+
 /**
- * Writes the metadata of a new qcow2 image, version 3; callers write the data.
+ * Writes the metadata of a new qcow2 image, version 2 or 3; callers write the data.
  *
  * Host clusters are handed out one after the other, and callers write data clusters at the offsets that they
  * get, in any order, from any thread. A cluster that is handed out but not written reads as zeros. What is
- * neither handed out nor zeroed is unallocated. Memory: the L1 table (at most 32 MiB) and one L2 table.
+ * neither handed out nor zeroed is unallocated.
  *
- * The host file, in clusters: header; L2 tables, each before the data that it describes; L1 table; refcount
- * table; refcount blocks. The header goes last, so a file that was not finished is not an image.
+ * An image with internal snapshots is written disk by disk: {@link Qcow2Writer.beginSnapshot} for each snapshot,
+ * then {@link Qcow2Writer.beginActive} for the disk that the guest has. A cluster that a former disk has already
+ * is shared instead of allocated. The active disk comes last, since what it allocates is its own from then on.
  *
- * Clusters must come in ascending order, and one call must be over before the next begins.
+ * Within a disk, clusters must come in ascending order, and one call must be over before the next begins.
+ *
+ * Memory: the L1 tables of the active disk and of one snapshot (at most 32 MiB each), one L2 table, and for
+ * compressed or shared clusters their refcounts (one byte for each host cluster, as a rule). The host file, in
+ * clusters: header; L2 tables, each before the data that it describes; L1 table; snapshot table; bitmap directory;
+ * refcount table; refcount blocks. The header goes last, so a file that was not finished is not an image.
  */
 export class Qcow2Writer {
-  /** Bytes, rounded up. */
+  /** Of the active disk in bytes, rounded up. */
   readonly virtualSize: number;
   readonly clusterSize: number;
   readonly #target: WriteTarget;
-  readonly #options: Qcow2WriterOptions;
-  readonly #geometry: Geometry;
-  readonly #guestClusters: number;
-  readonly #maxHostClusters: number;
-  readonly #l1: Buffer;
-  /** The table that the walk is in; flushed when it is passed. */
-  #l2: { readonly index: number; readonly offset: number; readonly bytes: Buffer } | undefined;
-  /** The least guest cluster that may come next. */
-  #next = 0;
-  /** Host clusters handed out; the header has the first. */
-  #hostClusters = 1;
+  readonly #plan: ImagePlan;
+  readonly #entryBytes: number;
+  readonly #clusterBits: number;
+  readonly #space: HostSpace;
+  readonly #streams: StreamSpace;
+  readonly #active: DiskTables;
+  readonly #snapshots = new SnapshotList();
+  readonly #bitmaps: NewBitmap[] = [];
+  /** The snapshot that is being written, if it is not the active disk. */
+  #snapshot: { readonly options: SnapshotOptions; readonly tables: DiskTables } | undefined;
+  /** Host bytes from here on were handed out for the active disk. */
+  #activeFrom: number;
   #finished = false;
 
-  /** @throws ImgstoreError `USAGE` for sizes that qcow2 does not have, or a backing name that does not fit. */
+  /** @throws ImgstoreError `USAGE` for what qcow2 does not have, or names and extensions that do not fit. */
   constructor(target: WriteTarget, options: Qcow2WriterOptions) {
-    const { virtualSize, clusterSize } = options;
-    const clusterBits = Math.log2(clusterSize);
-    if (
-      !Number.isInteger(clusterBits) ||
-      clusterBits < layout.MIN_CLUSTER_BITS ||
-      clusterBits > layout.MAX_CLUSTER_BITS
-    ) {
-      throw usage(`cluster size ${clusterSize} is not a power of two from 512 to 2097152`);
-    }
-    if (!Number.isSafeInteger(virtualSize + layout.SECTOR) || virtualSize < 0) {
-      throw usage(`virtual size ${virtualSize} is not a number of bytes below 2^53`);
-    }
     this.#target = target;
-    this.#options = options;
-    this.clusterSize = clusterSize;
-    this.virtualSize = Math.ceil(virtualSize / layout.SECTOR) * layout.SECTOR;
-    this.#geometry = geometryOf(clusterBits, false);
-    this.#guestClusters = Math.ceil(this.virtualSize / clusterSize);
-    const l1Bytes = Math.ceil(this.virtualSize / this.#geometry.l2Span) * layout.TABLE_ENTRY_BYTES;
-    if (l1Bytes > layout.MAX_L1_BYTES) {
-      throw usage(`a disk of ${virtualSize} bytes needs clusters larger than ${clusterSize} bytes`);
-    }
-    this.#l1 = Buffer.alloc(l1Bytes);
-    const refcountBlocks = layout.MAX_REFCOUNT_TABLE_BYTES / layout.TABLE_ENTRY_BYTES;
-    this.#maxHostClusters = refcountBlocks * (clusterSize / REFCOUNT_BYTES);
-    this.#checkHeader();
+    this.#plan = planImage(options);
+    this.clusterSize = this.#plan.clusterSize;
+    this.virtualSize = this.#plan.virtualSize;
+    this.#entryBytes = this.#plan.extendedL2 ? EXTENDED_L2_ENTRY_BYTES : TABLE_ENTRY_BYTES;
+    this.#clusterBits = Math.log2(this.clusterSize);
+    this.#space = new HostSpace(this.clusterSize, this.#plan.refcountOrder);
+    this.#streams = new StreamSpace(this.#space);
+    this.#active = new DiskTables(target, this.#space, this.#plan, this.virtualSize);
+    this.#activeFrom = this.#space.end;
+    this.#checkHeaderFits(false);
   }
 
   /**
@@ -99,135 +100,272 @@ export class Qcow2Writer {
 
   /**
    * Allocates `count` guest clusters from `cluster` on.
-   * @returns runs in guest order; one ends where an L2 table does, every `clusterSize / 8` clusters.
+   * @returns runs in guest order; one ends where an L2 table does, every `clusterSize / 8` clusters (16 with
+   * extended L2 entries).
    * @throws ImgstoreError `USAGE` when a cluster is out of order or not on the disk.
    */
   async allocateRun(cluster: number, count: number): Promise<HostRun[]> {
-    this.#advance(cluster, count);
     const runs: HostRun[] = [];
-    await this.#eachTable(cluster, count, (table, first, from, length) => {
-      const offset = this.#takeHost(length);
-      for (let i = 0; i < length; i++) {
-        table.writeBigUInt64BE(
-          copiedEntry(offset + i * this.clusterSize),
-          (from + i) * layout.TABLE_ENTRY_BYTES,
-        );
-      }
-      runs.push({ cluster: first, count: length, offset });
-    });
+    for await (const part of this.#walk(cluster, count)) {
+      const offset = this.#space.take(part.count);
+      this.#enter(part, offset, { copied: this.#owns, zero: false }, { data: ALL_SUBCLUSTERS, zero: 0 });
+      runs.push({ cluster: part.cluster, count: part.count, offset });
+    }
     return runs;
   }
 
-  /** Makes `count` guest clusters from `cluster` on read as zeros, whatever the backing file holds there. */
-  async zero(cluster: number, count: number): Promise<void> {
-    this.#advance(cluster, count);
-    await this.#eachTable(cluster, count, (table, _first, from, length) => {
-      for (let i = 0; i < length; i++) {
-        table.writeBigUInt64BE(ZERO_ENTRY, (from + i) * layout.TABLE_ENTRY_BYTES);
+  /**
+   * Allocates one guest cluster of an image with extended L2 entries, of which not all subclusters are data.
+   * @returns the host offset of the whole cluster, in which each subcluster of data has its own place; undefined
+   * when none is data.
+   * @throws ImgstoreError `USAGE`, also when a subcluster is both data and zero.
+   */
+  async allocateSubclusters(cluster: number, bits: SubclusterBits): Promise<number | undefined> {
+    this.#checkBits(bits);
+    let offset: number | undefined;
+    for await (const part of this.#walk(cluster, 1)) {
+      if (bits.data !== 0) offset = this.#space.take(1);
+      this.#enter(part, offset ?? 0, { copied: this.#owns && offset !== undefined, zero: false }, bits);
+    }
+    return offset;
+  }
+
+  /**
+   * Gives a compressed cluster its place, right behind the one before where it can be.
+   * @param length of the stream in bytes, below a cluster (see `loadCompressor`).
+   * @returns the host offset, where the caller writes the stream; no multiple of anything.
+   * @throws ImgstoreError `USAGE`.
+   */
+  async placeCompressed(cluster: number, length: number): Promise<number> {
+    if (!Number.isInteger(length) || length < 1 || length > this.clusterSize) {
+      throw usage(`a compressed cluster has 1 to ${this.clusterSize} bytes, not ${length}`);
+    }
+    let offset = 0;
+    for await (const part of this.#walk(cluster, 1)) {
+      offset = this.#streams.place(length);
+      if (offset >= compressedOffsetLimit(this.#clusterBits)) {
+        throw usage(
+          `host offset ${offset} is too large for compressed clusters of ${this.clusterSize} bytes`,
+        );
       }
-    });
+      writeCompressedEntry(part.table, part.at, this.#clusterBits, offset, length);
+    }
+    return offset;
+  }
+
+  /**
+   * Makes `count` guest clusters from `cluster` on read as zeros, whatever the backing file holds there. In version
+   * 2, which has no zero clusters, those over a backing file are allocated instead and need not be written.
+   * @param options `preallocate` gives each a place in the file all the same, for writes to come.
+   */
+  async zero(
+    cluster: number,
+    count: number,
+    options: { readonly preallocate?: boolean | undefined } = {},
+  ): Promise<void> {
+    const { version, backing } = this.#plan;
+    const placed = options.preallocate === true || (version === 2 && backing !== undefined);
+    for await (const part of this.#walk(cluster, count)) {
+      const offset = placed ? this.#space.take(part.count) : 0;
+      const flags = { copied: this.#owns && placed, zero: version === 3 };
+      this.#enter(part, offset, flags, { data: 0, zero: ALL_SUBCLUSTERS });
+    }
+  }
+
+  /**
+   * Lets `count` guest clusters from `cluster` on have the bytes that clusters of a former disk have.
+   * @param offset host offset of the first; the others follow it there.
+   * @throws ImgstoreError `USAGE`, also when the refcounts cannot count it, or when the active disk itself allocated
+   * them: a guest writes to those in place.
+   */
+  async share(cluster: number, offset: number, count = 1): Promise<void> {
+    await this.#share(cluster, offset, count, { data: ALL_SUBCLUSTERS, zero: 0 });
+  }
+
+  /** As {@link Qcow2Writer.share}, for one cluster of an image with extended L2 entries. */
+  async shareSubclusters(cluster: number, offset: number, bits: SubclusterBits): Promise<void> {
+    this.#checkBits(bits);
+    if (bits.data === 0) throw usage('what is shared has data');
+    await this.#share(cluster, offset, 1, bits);
+  }
+
+  /**
+   * Lets a guest cluster have a compressed cluster that was placed before, for this disk or another.
+   * @param offset as placed. @param length of the stream in bytes.
+   * @throws ImgstoreError `USAGE`, also when the refcounts cannot count it.
+   */
+  async shareCompressed(cluster: number, offset: number, length: number): Promise<void> {
+    for await (const part of this.#walk(cluster, 1)) {
+      this.#space.use(offset, length);
+      writeCompressedEntry(part.table, part.at, this.#clusterBits, offset, length);
+    }
+  }
+
+  /**
+   * What comes from now on is the disk of an internal snapshot, from its first cluster on.
+   * @throws ImgstoreError `USAGE` once the active disk has begun, or for a size that the version does not have.
+   */
+  async beginSnapshot(options: SnapshotOptions): Promise<void> {
+    this.#checkOpen();
+    if (!this.#active.untouched || this.#activeBegun) {
+      throw usage('snapshots come before the active disk');
+    }
+    const size = options.virtualSize === undefined ? this.virtualSize : wholeSectors(options.virtualSize);
+    if (this.#plan.version === 2 && size !== this.virtualSize) {
+      throw usage("version 0.10 has snapshots of the active disk's size only: QEMU applies no others");
+    }
+    const tables = new DiskTables(this.#target, this.#space, this.#plan, size);
+    this.#snapshots.admit(options);
+    await this.#endSnapshot();
+    this.#snapshot = { options, tables };
+  }
+
+  /** What comes from now on is the active disk, as it is from the start in an image without snapshots. */
+  async beginActive(): Promise<void> {
+    this.#checkOpen();
+    if (this.#snapshot === undefined) return;
+    await this.#endSnapshot();
+    this.#activeFrom = this.#space.end;
+  }
+
+  /**
+   * Writes a persistent bitmap of the active disk; at any time before the end. QEMU applies no internal snapshots to
+   * an image while it has bitmaps.
+   * @throws ImgstoreError `USAGE` for what QEMU would refuse.
+   */
+  async addBitmap(options: BitmapOptions): Promise<void> {
+    this.#checkOpen();
+    if (this.#plan.version === 2) throw usage('version 0.10 has no bitmaps');
+    if (this.#bitmaps.length === MAX_BITMAPS) throw usage(`more than ${MAX_BITMAPS} bitmaps`);
+    if (this.#bitmaps.some(({ name }) => name === options.name)) {
+      throw usage(`bitmap ${options.name} comes twice`);
+    }
+    this.#checkHeaderFits(true);
+    this.#bitmaps.push(await writeBitmap(this.#target, this.#space, options, this.virtualSize));
   }
 
   /**
    * Writes all metadata that is still missing, the header last. Data must have been written, or be written before
    * the file is used.
    * @returns the file's size in bytes, a multiple of the cluster size.
+   * @throws ImgstoreError `USAGE` when a snapshot was begun and the active disk was not.
    */
   async finish(): Promise<number> {
-    this.#advance(this.#guestClusters, 0);
+    this.#checkOpen();
+    if (this.#snapshot !== undefined) throw usage('the active disk has not begun');
     this.#finished = true;
-    await this.#flush();
-    const l1Offset = this.#hostClusters * this.clusterSize;
-    await writeSparse(this.#target, l1Offset, this.#l1);
-    const counted = this.#hostClusters + Math.ceil(this.#l1.length / this.clusterSize);
-    const refcounts = refcountLayout(counted, this.clusterSize);
-    const refcountTableOffset = counted * this.clusterSize;
-    await writeRefcounts(this.#target, refcountTableOffset, refcounts, this.clusterSize);
-    await this.#target.write(0, this.#header(l1Offset, refcountTableOffset, refcounts.tableClusters));
-    return refcounts.totalClusters * this.clusterSize;
+    this.#streams.close();
+    const l1Offset = await this.#active.finish();
+    const snapshots = await this.#writeList(this.#snapshots.encode());
+    const bitmaps = await this.#writeList(Buffer.concat(this.#bitmaps.map(encodeBitmap)));
+    const refcounts = await writeRefcounts(this.#target, this.#space);
+    const header = this.#header({
+      l1Offset,
+      refcountTableOffset: refcounts.tableOffset,
+      refcountTableClusters: refcounts.tableClusters,
+      snapshots: snapshots && { count: this.#snapshots.count, offset: snapshots.offset },
+      bitmaps: bitmaps && { count: this.#bitmaps.length, ...bitmaps },
+    });
+    await this.#target.write(0, header);
+    return refcounts.fileSize;
   }
 
-  /** Calls `fill` for each part of the range that lies in one L2 table. */
-  async #eachTable(
-    cluster: number,
-    count: number,
-    fill: (table: Buffer, first: number, from: number, length: number) => void,
-  ): Promise<void> {
-    const { l2Entries } = this.#geometry;
-    for (let first = cluster; first < cluster + count; ) {
-      const from = first % l2Entries;
-      const length = Math.min(l2Entries - from, cluster + count - first);
-      fill(await this.#table(Math.floor(first / l2Entries)), first, from, length);
-      first += length;
+  /** The active disk has begun behind snapshots. */
+  get #activeBegun(): boolean {
+    return this.#snapshot === undefined && this.#snapshots.count > 0;
+  }
+
+  /** What is allocated now is used once and stays so: nothing that a snapshot has is known to. */
+  get #owns(): boolean {
+    return this.#snapshot === undefined;
+  }
+
+  /** The parts of a range of the present disk, which the walk then has passed. */
+  #walk(cluster: number, count: number): AsyncGenerator<TablePart> {
+    this.#checkOpen();
+    const tables = this.#snapshot?.tables ?? this.#active;
+    tables.advance(cluster, count);
+    return tables.parts(cluster, count);
+  }
+
+  /** Enters clusters that follow each other from `offset` on, or have no place. */
+  #enter(part: TablePart, offset: number, flags: StandardFlags, bits: SubclusterBits): void {
+    const { extendedL2 } = this.#plan;
+    const step = offset === 0 ? 0 : this.clusterSize;
+    const first = extendedL2 ? { ...flags, zero: false } : flags;
+    for (let i = 0; i < part.count; i++) {
+      const at = part.at + i * this.#entryBytes;
+      writeStandardEntry(part.table, at, offset + i * step, first);
+      if (extendedL2) writeSubclusterBits(part.table, at, bits.data, bits.zero);
     }
   }
 
-  async #table(index: number): Promise<Buffer> {
-    if (this.#l2?.index === index) return this.#l2.bytes;
-    await this.#flush();
-    const offset = this.#takeHost(1);
-    const bytes = Buffer.alloc(this.clusterSize);
-    this.#l2 = { index, offset, bytes };
-    this.#l1.writeBigUInt64BE(copiedEntry(offset), index * layout.TABLE_ENTRY_BYTES);
-    return bytes;
+  async #share(cluster: number, offset: number, count: number, bits: SubclusterBits): Promise<void> {
+    if (offset % this.clusterSize !== 0) throw usage(`host offset ${offset} is not that of a cluster`);
+    if (this.#owns && offset + count * this.clusterSize > this.#activeFrom) {
+      throw usage(`host offset ${offset} is the active disk's own, where guests write in place`);
+    }
+    let from = offset;
+    for await (const part of this.#walk(cluster, count)) {
+      const length = part.count * this.clusterSize;
+      this.#space.use(from, length);
+      this.#enter(part, from, { copied: false, zero: false }, bits);
+      from += length;
+    }
   }
 
-  async #flush(): Promise<void> {
-    if (this.#l2 === undefined) return;
-    const { offset, bytes } = this.#l2;
-    this.#l2 = undefined;
+  #checkBits({ data, zero }: SubclusterBits): void {
+    if (!this.#plan.extendedL2) throw usage('subclusters need extended L2 entries');
+    for (const bits of [data, zero]) {
+      if (!Number.isInteger(bits) || bits < 0 || bits > ALL_SUBCLUSTERS) {
+        throw usage(`${bits} is not one bit for each of 32 subclusters`);
+      }
+    }
+    if ((data & zero) !== 0) throw usage('a subcluster is either data or zero');
+  }
+
+  async #endSnapshot(): Promise<void> {
+    if (this.#snapshot === undefined) return;
+    const { options, tables } = this.#snapshot;
+    this.#snapshot = undefined;
+    const l1Offset = await tables.finish();
+    this.#snapshots.add(options, l1Offset, tables.l1Entries, tables.virtualSize);
+  }
+
+  /** Writes a list of entries into clusters of its own; an empty one has no place. */
+  async #writeList(bytes: Buffer): Promise<{ readonly offset: number; readonly size: number } | undefined> {
+    if (bytes.length === 0) return undefined;
+    const offset = this.#space.take(Math.ceil(bytes.length / this.clusterSize));
     await this.#target.write(offset, bytes);
+    return { offset, size: bytes.length };
   }
 
-  #takeHost(count: number): number {
-    const first = this.#hostClusters;
-    const l1Clusters = Math.ceil(this.#l1.length / this.clusterSize);
-    const total = refcountLayout(first + count + l1Clusters, this.clusterSize).totalClusters;
-    if (total > this.#maxHostClusters) {
-      throw usage(`the image grows beyond what refcounts of ${this.clusterSize} byte clusters can count`);
-    }
-    this.#hostClusters = first + count;
-    return first * this.clusterSize;
-  }
-
-  #advance(cluster: number, count: number): void {
+  #checkOpen(): void {
     if (this.#finished) throw usage('the image is finished');
-    const end = cluster + count;
-    if (
-      !Number.isSafeInteger(cluster) ||
-      !Number.isSafeInteger(count) ||
-      count < 0 ||
-      end > this.#guestClusters
-    ) {
-      throw usage(`clusters ${cluster}+${count} are not on a disk of ${this.#guestClusters} clusters`);
-    }
-    if (cluster < this.#next) throw usage(`cluster ${cluster} comes after cluster ${this.#next - 1}`);
-    this.#next = end;
   }
 
-  #checkHeader(): void {
-    const { backing } = this.#options;
-    const name = Buffer.byteLength(backing?.file ?? '');
-    if (name > layout.MAX_BACKING_NAME_BYTES || this.#header(0, 0, 0).length > this.clusterSize) {
+  #checkHeaderFits(withBitmaps: boolean): void {
+    const places = { l1Offset: 0, refcountTableOffset: 0, refcountTableClusters: 0 };
+    const bitmaps = withBitmaps ? { count: 1, size: 0, offset: 0 } : undefined;
+    const bytes = this.#header({ ...places, bitmaps }).length;
+    if (bytes > this.clusterSize) {
       throw usage(
-        `the backing file's name of ${name} bytes does not fit clusters of ${this.clusterSize} bytes`,
+        `a header of ${bytes} bytes, with the backing file's name and extensions, does not fit clusters of ${this.clusterSize} bytes`,
       );
     }
   }
 
-  #header(l1Offset: number, refcountTableOffset: number, refcountTableClusters: number): Uint8Array {
+  #header(
+    places: Pick<
+      NewHeader,
+      'l1Offset' | 'refcountTableOffset' | 'refcountTableClusters' | 'snapshots' | 'bitmaps'
+    >,
+  ): Uint8Array {
     return encodeHeader({
-      clusterBits: this.#geometry.clusterBits,
-      virtualSize: this.virtualSize,
-      l1Offset,
-      l1Entries: this.#l1.length / layout.TABLE_ENTRY_BYTES,
-      refcountTableOffset,
-      refcountTableClusters,
-      backing: this.#options.backing,
+      ...this.#plan,
+      clusterBits: this.#clusterBits,
+      l1Entries: this.#active.l1Entries,
+      ...places,
     });
   }
-}
-
-function usage(why: string): ImgstoreError {
-  return new ImgstoreError('USAGE', `qcow2 writer: ${why}`);
 }

@@ -4,8 +4,7 @@ import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
-import type { CheckoutJob } from './job.ts';
-import type { ImageCluster } from './write-qcow2.ts';
+import type { CheckoutJob, ImageCluster } from './job.ts';
 
 /** Bytes that a qcow2 disk's size is a multiple of. */
 const SECTOR = 512;

@@ -1,7 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
-import { describeImage, type ImageFormat } from '../../qcow2/index.ts';
+import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
 import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
@@ -25,6 +25,8 @@ export interface CheckoutRequest {
   /** By the output's ending when not given: raw for `.raw` and `.img`, else qcow2. */
   readonly format?: ImageFormat | undefined;
   readonly backing?: Backing | undefined;
+  /** Compresses the clusters of a qcow2 file, and of the files below it that are made too. */
+  readonly compress?: CompressionType | undefined;
   /** Replaces a file that is in the way. */
   readonly force?: boolean | undefined;
 }
@@ -44,7 +46,7 @@ export interface CheckoutResult {
 
 /**
  * Writes a version's disk as a file that QEMU can use. There is never a part of a file.
- * @throws ImgstoreError `NOT_FOUND`, `EXISTS`, `USAGE` (a raw file with a backing file), `DAMAGED`, `IO`
+ * @throws ImgstoreError `NOT_FOUND`, `EXISTS`, `USAGE` (a raw file with a backing file, or compressed), `DAMAGED`, `IO`
  */
 export async function checkoutVersion(
   store: Store,
@@ -59,6 +61,8 @@ export async function checkoutVersion(
   const format = request.format ?? formatFromName(request.output);
   if (format === 'raw' && backing !== 'none')
     throw new ImgstoreError('USAGE', 'a raw file has no backing file: use --format qcow2');
+  if (format === 'raw' && request.compress !== undefined)
+    throw new ImgstoreError('USAGE', 'a raw file cannot be compressed: use --format qcow2');
   const path =
     request.output ??
     (await defaultOutput(store, request.revision, version.disks.length > 1 ? disk.name : undefined, format));
@@ -67,7 +71,8 @@ export async function checkoutVersion(
   const workers = new ClusterWorkers(clusters * disk.clusterSize);
   try {
     const force = request.force ?? false;
-    const job = { store, commit, disk, clusters, path, force, readOnly: false, workers, monitor };
+    const { compress } = request;
+    const job = { store, commit, disk, clusters, path, force, readOnly: false, compress, workers, monitor };
     const written =
       format === 'raw'
         ? { writtenBytes: await writeFlat(job, 'raw'), backing: null }

@@ -1,4 +1,5 @@
 import type { ObjectId } from '../../objects/index.ts';
+import type { CompressionType } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
@@ -17,8 +18,16 @@ export interface CheckoutJob {
   readonly force: boolean;
   /** For files that others stand on: a write to a backing file breaks every overlay. */
   readonly readOnly: boolean;
+  /** How the clusters of qcow2 files are compressed; plain when undefined. */
+  readonly compress: CompressionType | undefined;
   readonly workers: ClusterWorkers;
   readonly monitor: Monitor;
+}
+
+/** A cluster of a new image: a stored one, or zeros that hide what the backing file has. */
+export interface ImageCluster {
+  readonly cluster: number;
+  readonly id: ObjectId | undefined;
 }
 
 /** Number of clusters of a disk that hold data. */

@@ -1,10 +1,10 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
 import { allClusters } from '../version/disk-source.ts';
-import type { CheckoutJob } from './job.ts';
+import type { CheckoutJob, ImageCluster } from './job.ts';
 import { writeOutputFile } from './output-file.ts';
 import { rememberOutput } from './remember.ts';
-import { type BackingFile, type ImageCluster, writeQcow2 } from './write-qcow2.ts';
+import { type BackingFile, writeQcow2 } from './write-qcow2.ts';
 import { writeRaw } from './write-raw.ts';
 
 /** Writes a disk into one file that needs no other. Returns the bytes of data written. */

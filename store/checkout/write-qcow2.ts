@@ -1,16 +1,11 @@
 import type { PendingFile } from '../../files/index.ts';
-import { clusterCount, type ObjectId } from '../../objects/index.ts';
+import { clusterCount } from '../../objects/index.ts';
 import { Qcow2Writer } from '../../qcow2/index.ts';
 import { clusterLength } from '../version/disk-source.ts';
 import type { VersionDisk } from '../version/version.ts';
-import type { CheckoutJob } from './job.ts';
+import type { CheckoutJob, ImageCluster } from './job.ts';
 import { type PlacedCluster, restoreClusters } from './restore.ts';
-
-/** A cluster of a new image: a stored one, or zeros that hide what the backing file has. */
-export interface ImageCluster {
-  readonly cluster: number;
-  readonly id: ObjectId | undefined;
-}
+import { restoreCompressed } from './restore-compressed.ts';
 
 /** What an overlay stands on, as its header will say. */
 export interface BackingFile {
@@ -30,10 +25,26 @@ export async function writeQcow2(
   backing?: BackingFile,
 ): Promise<number> {
   const { virtualSize, clusterSize } = job.disk;
-  const writer = new Qcow2Writer(file, { virtualSize, clusterSize, backing });
-  const written = await restoreClusters(job, file, place(writer, job.disk, clusters));
+  const writer = new Qcow2Writer(file, { virtualSize, clusterSize, backing, compressionType: job.compress });
+  const seen = onDisk(job.disk, clusters);
+  const written =
+    job.compress === undefined
+      ? await restoreClusters(job, file, place(writer, job.disk, seen))
+      : await restoreCompressed(job, file, writer, seen, job.compress);
   await writer.finish();
   return written;
+}
+
+/** A backing file may be longer than the disk: what lies behind the end is not seen. */
+async function* onDisk(
+  disk: VersionDisk,
+  clusters: AsyncIterable<ImageCluster>,
+): AsyncGenerator<ImageCluster> {
+  const end = clusterCount(disk.virtualSize, disk.clusterSize);
+  for await (const entry of clusters) {
+    if (entry.cluster >= end) return;
+    yield entry;
+  }
 }
 
 async function* place(
@@ -41,10 +52,7 @@ async function* place(
   disk: VersionDisk,
   clusters: AsyncIterable<ImageCluster>,
 ): AsyncGenerator<PlacedCluster> {
-  const end = clusterCount(disk.virtualSize, disk.clusterSize);
   for await (const { cluster, id } of clusters) {
-    // A backing file may be longer than the disk: what lies behind the end is not seen.
-    if (cluster >= end) return;
     if (id === undefined) await writer.zero(cluster, 1);
     else yield { id, length: clusterLength(disk, cluster), to: await writer.allocate(cluster) };
   }

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type BlockSource, type FileIdentity, type RawFile, sameIdentity } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { type ImageFormat, openImage } from '../../qcow2/index.ts';
+import { type Encryption, type ImageFormat, type ImageKey, openImage } from '../../qcow2/index.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import { refuseInUse } from './in-use.ts';
 
@@ -13,6 +13,8 @@ export interface OpenDiskOptions {
   readonly allowBacking?: readonly string[] | undefined;
   /** Goes on although a running QEMU writes to it. */
   readonly forceShare?: boolean | undefined;
+  /** The password of encrypted images. It is kept nowhere. */
+  readonly key?: ImageKey | undefined;
 }
 
 /** An image with its chain, open for reading, and how its files looked before the first byte was read. */
@@ -24,7 +26,10 @@ export interface OpenDisk {
   readonly notices: readonly string[];
   /** About how many bytes there are to read, for progress: what the files take on disk, at most the disk's size. */
   readonly expectedBytes: number;
-  /** The image and every file below it, top first. Undefined when one has no state to compare (a block device). */
+  /**
+   * The image and every file below it, top first. Undefined when they do not tell what the disk holds: a block
+   * device has no state to compare, and the old encryption reads as something else with another key.
+   */
   readonly files: readonly FileIdentity[] | undefined;
   /** When they were looked at: nanoseconds since 1970. */
   readonly lookedNs: bigint;
@@ -35,7 +40,15 @@ export interface OpenDisk {
 /** Opens an image. @throws ImgstoreError `IN_USE`, and what {@link openImage} throws. */
 export async function openDisk(path: string, options: OpenDiskOptions): Promise<OpenDisk> {
   const lookedNs = BigInt(Date.now()) * 1_000_000n;
-  const image = await openImage(path, { format: options.format, allow: allowedFolders(path, options) });
+  const encrypted = new Set<Encryption>();
+  const image = await openImage(path, {
+    format: options.format,
+    allow: allowedFolders(path, options),
+    key: async (file, encryption) => {
+      encrypted.add(encryption);
+      return typeof options.key === 'function' ? options.key(file, encryption) : options.key;
+    },
+  });
   try {
     if (!options.forceShare) for (const file of image.files) await refuseInUse(file.path);
     const before = await identities(image.files);
@@ -43,9 +56,9 @@ export async function openDisk(path: string, options: OpenDiskOptions): Promise<
       path,
       source: image.source,
       facts: sourceFacts(image),
-      notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0),
+      notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0, encrypted.size > 0),
       expectedBytes: Math.min(image.source.size, await allocatedBytes(image.files)),
-      files: image.files.some((file) => file.isDevice) ? undefined : before,
+      files: encrypted.has('aes') || image.files.some((file) => file.isDevice) ? undefined : before,
       lookedNs,
       refuseChanged: async () => {
         if (options.forceShare) return;
@@ -99,8 +112,13 @@ function allowedFolders(path: string, { allowBacking }: OpenDiskOptions): readon
     : [dirname(path), ...allowBacking];
 }
 
-function noticesOf(path: string, snapshots: number): readonly string[] {
-  return snapshots === 0
-    ? []
-    : [`${path}: only the present state is stored, not its ${snapshots} internal snapshots`];
+function noticesOf(path: string, snapshots: number, encrypted: boolean): readonly string[] {
+  return [
+    ...(encrypted
+      ? [`${path}: is encrypted, but the store is not: it holds the disk as the key shows it`]
+      : []),
+    ...(snapshots === 0
+      ? []
+      : [`${path}: only the present state is stored, not its ${snapshots} internal snapshots`]),
+  ];
 }

@@ -2,6 +2,7 @@ import { writevSync } from 'node:fs';
 import { isZero } from '../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
 import { codecs, type ObjectId, objectId, storeInZlib, verifyObject } from '../../objects/index.ts';
+import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
 import { readStored, type StoredStream } from './stored-stream.ts';
 
 /** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
@@ -46,12 +47,16 @@ export function deflate({ picks, level, output, ...batch }: DeflateJob): number[
   });
 }
 
-/** A stored cluster and where it goes in a file. */
-export interface RestoreItem {
+/** A stored cluster. */
+export interface StoredItem {
   readonly id: ObjectId;
   readonly stored: StoredStream;
   /** Length in bytes that the cluster must have. */
   readonly length: number;
+}
+
+/** A stored cluster and where it goes in a file. */
+export interface RestoreItem extends StoredItem {
   /** Offset in the file. */
   readonly to: number;
 }
@@ -73,24 +78,72 @@ export function restore({ fd, path, items }: RestoreJob): void {
     writeAll({ fd, path }, run, runStart);
     run = [];
   };
-  for (const { id, stored, length, to } of items) {
-    const object = readStored(stored, id);
-    verifyObject(id, object, stored.where);
-    if (object.data.length !== length) {
-      throw new ImgstoreError(
-        'DAMAGED',
-        `${stored.where}: cluster ${id} is ${object.data.length} bytes long, not ${length}`,
-        { id },
-      );
-    }
+  for (const item of items) {
+    const { to, length } = item;
+    const data = readVerified(item);
     if (to !== runEnd || run.length === MOST_PIECES) {
       flush();
       runStart = to;
     }
-    run.push(object.data);
+    run.push(data);
     runEnd = to + length;
   }
   flush();
+}
+
+/** Clusters to compress for a qcow2 image. */
+export interface CompressJob {
+  readonly items: readonly StoredItem[];
+  /** Bytes of the image's clusters, which a disk's last may not fill. */
+  readonly clusterSize: number;
+  readonly type: CompressionType;
+  readonly level: number;
+  /** Room for all clusters as they are. */
+  readonly output: SharedArrayBuffer;
+}
+
+/** A cluster in the output of a {@link CompressJob}, behind the one before. */
+export interface CompressedItem {
+  /** Bytes. */
+  readonly length: number;
+  /** False for one that does not become shorter, which is there as it is. */
+  readonly compressed: boolean;
+}
+
+/** Inflates clusters, checks each against its id, and compresses it as qcow2 does into the output. */
+export async function compress({
+  items,
+  clusterSize,
+  type,
+  level,
+  output,
+}: CompressJob): Promise<CompressedItem[]> {
+  const compressCluster = await loadCompressor(type);
+  const bytes = new Uint8Array(output);
+  let end = 0;
+  return items.map((item) => {
+    const data = readVerified(item);
+    const stream = compressCluster(padded(data, clusterSize), level);
+    const made = stream ?? data;
+    bytes.set(made, end);
+    end += made.length;
+    return { length: made.length, compressed: stream !== undefined };
+  });
+}
+
+function padded(data: Uint8Array, length: number): Uint8Array {
+  return data.length === length ? data : Buffer.concat([data], length);
+}
+
+function readVerified({ id, stored, length }: StoredItem): Uint8Array {
+  const object = readStored(stored, id);
+  verifyObject(id, object, stored.where);
+  if (object.data.length === length) return object.data;
+  throw new ImgstoreError(
+    'DAMAGED',
+    `${stored.where}: cluster ${id} is ${object.data.length} bytes long, not ${length}`,
+    { id },
+  );
 }
 
 /** Linux takes at most this many pieces in one writev(2) (IOV_MAX). */

@@ -14,9 +14,9 @@ const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
 /** More threads than this are limited by the reading thread that feeds them. */
 const MOST_THREADS = 16;
 
-type JobName = 'digest' | 'deflate' | 'restore';
+type JobName = 'digest' | 'deflate' | 'restore' | 'compress';
 
-/** Hashing, deflating and restoring of clusters on all cores, or in place when there is little to do. */
+/** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
   /** Number of jobs that can run at once. */
   readonly threads: number;
@@ -47,12 +47,20 @@ export class ClusterWorkers {
     return this.#run('restore', job, jobs.restore);
   }
 
+  compress(job: jobs.CompressJob): Promise<jobs.CompressedItem[]> {
+    return this.#run('compress', job, jobs.compress);
+  }
+
   /** Ends the threads. Jobs must have been waited for. */
   async close(): Promise<void> {
     await this.#pool?.destroy();
   }
 
-  async #run<Job, Result>(name: JobName, job: Job, inPlace: (job: Job) => Result): Promise<Result> {
+  async #run<Job, Result>(
+    name: JobName,
+    job: Job,
+    inPlace: (job: Job) => Result | Promise<Result>,
+  ): Promise<Result> {
     if (this.#pool === undefined) return inPlace(job);
     const answer = (await this.#pool.run(job, { name })) as Answer<Result>;
     if ('failure' in answer)

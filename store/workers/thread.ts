@@ -6,9 +6,9 @@ export type Answer<T> =
   | { readonly value: T }
   | { readonly failure: { readonly code: ErrorCode; readonly message: string; readonly data: ErrorData } };
 
-function answer<T>(work: () => T): Answer<T> {
+async function answer<T>(work: () => T | Promise<T>): Promise<Answer<T>> {
   try {
-    return { value: work() };
+    return { value: await work() };
   } catch (error) {
     if (!(error instanceof ImgstoreError)) throw error;
     return { failure: { code: error.code, message: error.message, data: error.data } };
@@ -18,5 +18,7 @@ function answer<T>(work: () => T): Answer<T> {
 export const digest = (batch: jobs.ClusterBatch) => answer(() => jobs.digest(batch));
 
 export const deflate = (job: jobs.DeflateJob) => answer(() => jobs.deflate(job));
+
+export const compress = (job: jobs.CompressJob) => answer(() => jobs.compress(job));
 
 export const restore = (job: jobs.RestoreJob) => answer(() => jobs.restore(job));

@@ -30,7 +30,11 @@ describe('parseExtensions', () => {
       encodeExtension(0, Buffer.alloc(0)),
       Buffer.alloc(100, 0xff),
     ]);
-    expect(parseExtensions(area, 'x')).toEqual({
+    const { list, ...known } = parseExtensions(area, 'x');
+    expect(list.map(({ type }) => type)).toEqual([BACKING_FORMAT, 0x12345678, DATA_FILE, CRYPTO, BITMAPS]);
+    const again = Buffer.concat(list.map(({ type, data }) => encodeExtension(type, data)));
+    expect(again.equals(area.subarray(0, again.length))).toBe(true);
+    expect(known).toEqual({
       backingFormat: 'raw',
       dataFile: 'disk.data',
       featureNames: [],

@@ -1,32 +1,13 @@
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MemorySource, type WriteTarget } from '../../../block/index.ts';
-import { openImage, Qcow2Image, Qcow2Writer, type Qcow2WriterOptions } from '../../../qcow2/index.ts';
+import { MemorySource } from '../../../block/index.ts';
+import { openImage, Qcow2Image, Qcow2Writer } from '../../../qcow2/index.ts';
 import { MemoryTarget } from '../model-image.ts';
 import { extentsOf, noise, qemuBytes, qemuCheck, qemuImg, readAll, tempFolder } from '../qemu.ts';
+import { writeImage as write } from './write-image.ts';
 
 const file = tempFolder();
-
-/** Writes an image file; `fill` allocates and writes its clusters. */
-async function write(
-  path: string,
-  options: Qcow2WriterOptions,
-  fill: (writer: Qcow2Writer, target: WriteTarget) => Promise<void> = async () => {},
-): Promise<number> {
-  const handle = await open(path, 'w+');
-  const target: WriteTarget = {
-    write: async (offset, bytes) => {
-      await handle.write(bytes, 0, bytes.length, offset);
-    },
-  };
-  const writer = new Qcow2Writer(target, options);
-  await fill(writer, target);
-  const size = await writer.finish();
-  expect((await handle.stat()).size).toBe(size);
-  await handle.close();
-  return size;
-}
 
 describe('Qcow2Writer', () => {
   it.each(

@@ -1,0 +1,85 @@
+import type { BlockSource, Extent } from '../../block/index.ts';
+import type { ClusterMap } from './cluster-map.ts';
+import type { CompressedPart, CompressedReader } from './compressed-reader.ts';
+import { coalesce, layerExtents } from './extents.ts';
+import type { GuestData } from './guest-data.ts';
+import { readPadded } from './padded-read.ts';
+
+/** Host reads of one call that may be under way at a time: enough to keep a disk busy, few enough to share it. */
+const READS_AT_ONCE = 16;
+
+/** What the guest's address space is read through. */
+export interface SpaceParts {
+  readonly map: ClusterMap;
+  readonly data: GuestData;
+  readonly compressed: CompressedReader;
+  /** What unallocated ranges read from; zeros without one. */
+  readonly backing: BlockSource | undefined;
+}
+
+/** The address space that one L1 table describes: a disk, and behind it a VM's saved state. */
+export class GuestSpace {
+  readonly #parts: SpaceParts;
+
+  constructor(parts: SpaceParts) {
+    this.#parts = parts;
+  }
+
+  /** The extents of [offset, offset + length), which the L1 table describes. */
+  extents(offset: number, length: number): AsyncIterable<Extent> {
+    const { map, data, backing } = this.#parts;
+    return coalesce(layerExtents(map, data.plain, backing, offset, offset + length));
+  }
+
+  /** Fills `into` with the bytes at `offset`; the L1 table describes all of them. */
+  async read(offset: number, into: Uint8Array): Promise<void> {
+    const { map, data, compressed, backing } = this.#parts;
+    const end = offset + into.length;
+    let reads: Promise<void>[] = [];
+    const packed: CompressedPart[] = [];
+    try {
+      for (let at = offset; at < end; ) {
+        const found = map.runAt(at, end);
+        const run = found instanceof Promise ? await found : found;
+        const part = run.length === into.length ? into : into.subarray(at - offset, at - offset + run.length);
+        switch (run.kind) {
+          case 'zero':
+            part.fill(0);
+            break;
+          case 'compressed':
+            packed.push({ guest: at, host: run.host, stored: run.stored, into: part });
+            break;
+          case 'data':
+            reads.push(started(data.read(run.host, at, part)));
+            break;
+          case 'unallocated':
+            if (backing === undefined) part.fill(0);
+            else reads.push(started(readPadded(backing, at, part)));
+        }
+        at += run.length;
+        if (reads.length === READS_AT_ONCE) {
+          const batch = reads;
+          reads = [];
+          await allDone(batch);
+        }
+      }
+      if (packed.length > 0) reads.push(started(compressed.read(packed)));
+    } finally {
+      await allDone(reads);
+    }
+  }
+}
+
+/** A failure before anyone waits is no unhandled one: {@link allDone} asks for it later. */
+function started(task: Promise<void>): Promise<void> {
+  task.catch(() => {});
+  return task;
+}
+
+/** Waits for all, then fails with the first failure: nothing may write to a caller's buffer once a call is over. */
+export async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
+  if (tasks.length === 1) return tasks[0];
+  for (const result of await Promise.allSettled(tasks)) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+}
