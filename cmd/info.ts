@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { describeImage, type ImageFacts, type ImageFormat } from '../qcow2/index.ts';
+import {
+  BITMAP_FLAWS,
+  type BitmapFacts,
+  describeImage,
+  type ImageDetails,
+  type ImageFormat,
+  type SnapshotFacts,
+} from '../qcow2/index.ts';
 import { Context } from './context.ts';
 import { formatBytes } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -16,7 +23,7 @@ export function define(command: Command): void {
     });
 }
 
-function infoText({ path, format, virtualSize, fileSize, allocatedBytes, qcow2 }: ImageFacts): string {
+function infoText({ path, format, virtualSize, fileSize, allocatedBytes, qcow2 }: ImageDetails): string {
   const lines: [string, string | undefined][] = [
     ['image', path],
     ['format', format],
@@ -40,13 +47,35 @@ function infoText({ path, format, virtualSize, fileSize, allocatedBytes, qcow2 }
           : `${qcow2.backingFile} (${qcow2.backingFormat ?? 'format not named'})`,
       ],
       ['data file', qcow2.dataFile?.name],
-      ['encrypted', qcow2.encrypted],
-      ['snapshots', qcow2.snapshots === 0 ? undefined : String(qcow2.snapshots)],
-      ['bitmaps', qcow2.bitmaps === 0 ? undefined : String(qcow2.bitmaps)],
+      [
+        'encrypted',
+        qcow2.encrypted && `with ${qcow2.encrypted.toUpperCase()}: only its key shows what the disk holds`,
+      ],
+      ['snapshots', list(qcow2.snapshots, qcow2.snapshotList.map(snapshotText))],
+      ['bitmaps', list(qcow2.bitmaps, qcow2.bitmapList.map(bitmapText))],
       ['flags', flags.length === 0 ? undefined : flags.join(', ')],
     );
   }
   return lines
     .flatMap(([name, value]) => (value === undefined ? [] : `${`${name}:`.padEnd(15)}${value}\n`))
     .join('');
+}
+
+/** How many there are, and one line for each. */
+function list(count: number, lines: readonly string[]): string | undefined {
+  if (count === 0) return undefined;
+  // A directory that is not valid lists none, where the header says that it may be so.
+  const known = lines.length === 0 ? ' (their directory is not valid)' : '';
+  return [`${count}${known}`, ...lines].join('\n  ');
+}
+
+function snapshotText({ id, name, date, diskSize, vmStateSize }: SnapshotFacts): string {
+  const state = vmStateSize === 0 ? 'no VM state' : `VM state ${formatBytes(vmStateSize)}`;
+  const when = date.slice(0, 19).replace('T', ' ');
+  return `${JSON.stringify(id)} ${JSON.stringify(name)}, ${when} UTC, disk ${formatBytes(diskSize)}, ${state}`;
+}
+
+function bitmapText({ name, granularity, flaw }: BitmapFacts): string {
+  const state = flaw === undefined ? 'valid' : `not valid: ${BITMAP_FLAWS[flaw]}`;
+  return `${JSON.stringify(name)}, granularity ${formatBytes(granularity)}, ${state}`;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { createEncrypted } from '../qcow2/crypto/qemu-encrypted.ts';
 import { qemuImg } from '../qcow2/qemu.ts';
 import { oneLine, Workplace } from './imgstore.ts';
 import { CLUSTER, writeDisk } from './sample.ts';
@@ -58,4 +59,39 @@ test('info exits with 1 when the file is no image', async () => {
     expect(outcome).toMatchObject({ status: 1, stdout: '' });
     expect(oneLine(outcome)).toContain(file);
   }
+});
+
+test('info lists snapshots and bitmaps', async () => {
+  const place = await Workplace.create();
+  const image = place.path('a.qcow2');
+  await qemuImg('create', '-q', '-f', 'qcow2', image, '3M');
+  await qemuImg('snapshot', '-q', '-c', 'before the upgrade', image);
+  await qemuImg('bitmap', '--add', '-g', '65536', '-f', 'qcow2', image, 'nightly');
+  await qemuImg('bitmap', '--add', '-f', 'qcow2', '-g', '4096', image, 'old', '--disable');
+  const text = await place.ok('info', 'a.qcow2');
+  expect(text).toMatch(
+    /^snapshots: {5}1\n {2}"1" "before the upgrade", \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, disk 3 MiB, no VM state\n/m,
+  );
+  expect(text).toContain(
+    'bitmaps:       2\n  "nightly", granularity 64 KiB, valid\n' +
+      '  "old", granularity 4 KiB, not valid: it is switched off, so later writes are missing in it\n',
+  );
+  expect(await place.json('info', 'a.qcow2')).toMatchObject({
+    qcow2: {
+      snapshotList: [{ id: '1', name: 'before the upgrade', diskSize: 3 * 2 ** 20, vmStateSize: 0 }],
+      bitmapList: [
+        { name: 'nightly', granularity: 65536, valid: true },
+        { name: 'old', granularity: 4096, valid: false, flaw: 'disabled' },
+      ],
+    },
+  });
+});
+
+test('info tells that an image is encrypted, without its key', async () => {
+  const place = await Workplace.create();
+  await createEncrypted(place.path('luks.qcow2'), 'luks', '1M');
+  await createEncrypted(place.path('aes.qcow2'), 'aes', '1M');
+  expect(await place.ok('info', 'luks.qcow2')).toContain('encrypted:     with LUKS: only its key');
+  expect(await place.ok('info', 'aes.qcow2')).toContain('encrypted:     with AES: only its key');
+  expect(await place.json('info', 'luks.qcow2')).toMatchObject({ qcow2: { encrypted: 'luks' } });
 });
