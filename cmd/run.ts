@@ -16,7 +16,11 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`imgstore cat … | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(ExitCode.done);
-    throw error;
+    reportError(new ImgstoreError('IO', `standard output: ${error.message}`), {
+      json: false,
+      verbose: false,
+    });
+    process.exit(ExitCode.failed);
   });
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -54,11 +54,20 @@ function parseDate(text: string): Moment {
     });
   const zone = /([+-][0-9]{2}):?([0-9]{2})(?: \([A-Z]+\))?$/i.exec(date);
   const universal = /(?:Z|GMT|UTC)$/i.test(date);
-  return {
+  const moment = {
     seconds: Math.floor(milliseconds / 1000),
     zoneMinutes: zone !== null ? zoneMinutes(zone[1]! + zone[2]!) : universal ? 0 : local,
   };
+  // git's fsck takes neither a date before 1970 nor a zone that no place has.
+  if (moment.seconds < 0 || Math.abs(moment.zoneMinutes) > MOST_ZONE_MINUTES)
+    throw new ImgstoreError('USAGE', `date '${text}' is before 1970 or in no zone of this world`, {
+      date: text,
+    });
+  return moment;
 }
+
+/** The zone furthest from UTC is +1400. */
+const MOST_ZONE_MINUTES = 14 * 60;
 
 function zoneMinutes(zone: string): number {
   const minutes = Number(zone.slice(1, 3)) * 60 + Number(zone.slice(3, 5));

@@ -4,6 +4,12 @@ import type { Level } from 'level';
 import { type FileIdentity, sameIdentity } from '../block/index.ts';
 import { isId, type ObjectId } from '../objects/index.ts';
 
+/** Files of an image, top first, and the format that the first is read in: the same bytes are another disk in another format. */
+export interface KnownFiles {
+  readonly format: string;
+  readonly identities: readonly FileIdentity[];
+}
+
 /** What a file held when it was last looked at: a disk of a version. */
 export interface KnownFile {
   readonly commit: ObjectId;
@@ -13,7 +19,7 @@ export interface KnownFile {
   readonly clusters: number;
 }
 
-/** As stored: JSON below `file:<path>`. */
+/** As stored: JSON below `file:<format>:<path>`. */
 interface Entry extends KnownFile {
   /** The image and every file below it, top first. */
   readonly files: readonly FileIdentity[];
@@ -45,21 +51,21 @@ export class StatCache {
   }
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
-  async get(files: readonly FileIdentity[]): Promise<KnownFile | undefined> {
-    const text = await this.#use((database) => database.get(key(files)));
+  async get({ format, identities }: KnownFiles): Promise<KnownFile | undefined> {
+    const text = await this.#use((database) => database.get(key(format, identities)));
     const entry = text === undefined ? undefined : parseEntry(text);
-    if (entry === undefined || entry.files.length !== files.length) return undefined;
-    return entry.files.every((file, i) => sameIdentity(file, files[i]!)) ? entry : undefined;
+    if (entry === undefined || entry.files.length !== identities.length) return undefined;
+    return entry.files.every((file, i) => sameIdentity(file, identities[i]!)) ? entry : undefined;
   }
 
   /**
    * Remembers what an image holds.
    * @param lookedNs when its files were looked at, before the first byte was read: nanoseconds since 1970
    */
-  async put(files: readonly FileIdentity[], lookedNs: bigint, known: KnownFile): Promise<void> {
-    if (!files.every((file) => isSettled(file, lookedNs))) return;
-    const entry: Entry = { ...known, files };
-    await this.#use((database) => database.put(key(files), JSON.stringify(entry)));
+  async put({ format, identities }: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
+    if (!identities.every((file) => isSettled(file, lookedNs))) return;
+    const entry: Entry = { ...known, files: identities };
+    await this.#use((database) => database.put(key(format, identities), JSON.stringify(entry)));
   }
 
   async #use<T>(work: (database: Level<string, string>) => Promise<T>): Promise<T | undefined> {
@@ -93,8 +99,8 @@ function causedBy(error: unknown, code: string): boolean {
   return false;
 }
 
-function key(files: readonly FileIdentity[]): string {
-  return `file:${files[0]!.path}`;
+function key(format: string, files: readonly FileIdentity[]): string {
+  return `file:${format}:${files[0]!.path}`;
 }
 
 /** Whether a later write is sure to show in the file's times. */

@@ -72,18 +72,19 @@ export async function backingFormat(
   file: RawFile,
   named: string | undefined,
   owner: string,
-): Promise<ImageFormat> {
+): Promise<FoundFormat> {
   switch (named) {
     case 'qcow2':
     case 'raw':
-      return named;
+      return { format: named, guessed: false };
     case 'file':
     case 'host_device':
       // Old QEMU wrote the protocol here, which means the bytes as they are.
-      return 'raw';
+      return { format: 'raw', guessed: false };
     case undefined: {
       const head = await probe(file);
-      if (hasQcowMagic(head)) return 'qcow2';
+      if (hasQcowMagic(head))
+        return { format: 'qcow2', guessed: !QCOW2_ENDINGS.has(extname(file.path).toLowerCase()) };
       refuseForeign(head, file.path);
       throw badImage(
         owner,

@@ -126,12 +126,13 @@ class ChainWalk {
       return policy;
     };
     const layers: OpenLayer[] = [];
-    for (let file = top, name = path, { format } = found; ; ) {
+    for (let file = top, name = path, guess = found; ; ) {
+      const { format } = guess;
       if (layers.length === MAX_LAYERS) {
         throw badImage(path, `its chain of backing files is deeper than ${MAX_LAYERS}`);
       }
       const header = format === 'qcow2' ? await readHeader(file, name) : undefined;
-      if (layers.length === 0) refuseNamesOfGuess(found, header, path);
+      refuseNamesOfGuess(guess, header, name);
       const key = await keyFor(header, name, options.key);
       const dataFile = await this.#openDataFile(header, name, policyOnce);
       const backing = header?.backingFile;
@@ -140,7 +141,7 @@ class ChainWalk {
       const owner = name;
       file = await this.#openNamed(await policyOnce(), backing, owner, 'backing file');
       name = file.path;
-      format = await backingFormat(file, header?.backingFormat, owner);
+      guess = await backingFormat(file, header?.backingFormat, owner);
     }
     if (options.snapshot !== undefined && layers[0]?.header === undefined) {
       throw new ImgstoreError('USAGE', `${path}: is a raw disk, which has no internal snapshots`, { path });

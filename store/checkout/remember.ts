@@ -13,7 +13,7 @@ export async function rememberOutput(
   try {
     const file = await openDisk(path, {});
     try {
-      if (file.files?.[0]?.mtimeNs !== String(mtimeNs)) return;
+      if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
       await store.statCache.put(file.files, file.lookedNs, { commit, disk: disk.name, clusters });
     } finally {
       await file.source.close();

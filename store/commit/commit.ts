@@ -108,9 +108,10 @@ export async function commitVersion(
     const content = { clusterSize: store.clusterSize, disks, files };
     const existing = request.allowEmpty ? undefined : await findExisting(store, tip, parent, content);
     const made = existing ?? (await writeVersion(store, request, open, parent, content, transaction));
-    if (existing === undefined) await transaction.publish();
+    // Also when nothing is new to the branch: clusters that the store has lost come back this way.
+    if (transaction.newObjects > 0) await transaction.publish();
     if (made.commit !== tip) await moveBranch(store, ref, tip, made);
-    await moveHead(store, ref);
+    await moveHead(store, ref, monitor);
     for (const [i, disk] of disks.entries()) await remember(store, open[i]!, made.commit, disk);
     return {
       commit: made.commit,
@@ -166,8 +167,8 @@ async function forkPoint(
   open: readonly OpenDisk[],
 ): Promise<ObjectId | undefined> {
   if (request.parent !== undefined) return resolveCommit(store, request.parent);
-  const below = open[0]?.files?.slice(1) ?? [];
-  const known = below.length === 0 ? undefined : await store.statCache.get(below);
+  const below = open[0]?.below;
+  const known = below === undefined ? undefined : await store.statCache.get(below);
   return known !== undefined && store.objects.has(known.commit) ? known.commit : undefined;
 }
 

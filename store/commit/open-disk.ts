@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { type BlockSource, type FileIdentity, type RawFile, sameIdentity } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type Encryption, type ImageFormat, type ImageKey, openImage } from '../../qcow2/index.ts';
+import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import { refuseInUse } from './in-use.ts';
 
@@ -30,7 +31,9 @@ export interface OpenDisk {
    * The image and every file below it, top first. Undefined when they do not tell what the disk holds: a block
    * device has no state to compare, and the old encryption reads as something else with another key.
    */
-  readonly files: readonly FileIdentity[] | undefined;
+  readonly files: KnownFiles | undefined;
+  /** The same for what lies below the image: its backing file with all below that. */
+  readonly below: KnownFiles | undefined;
   /** When they were looked at: nanoseconds since 1970. */
   readonly lookedNs: bigint;
   /** Throws `IN_USE` when a file has changed since. */
@@ -52,13 +55,18 @@ export async function openDisk(path: string, options: OpenDiskOptions): Promise<
   try {
     if (!options.forceShare) for (const file of image.files) await refuseInUse(file.path);
     const before = await identities(image.files);
+    const tells = !encrypted.has('aes') && !image.files.some((file) => file.isDevice);
+    const [, next] = image.layers;
+    const ofTop = image.facts.qcow2?.dataFile === undefined ? 1 : 2;
     return {
       path,
       source: image.source,
       facts: sourceFacts(image),
       notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0, encrypted.size > 0),
       expectedBytes: Math.min(image.source.size, await allocatedBytes(image.files)),
-      files: encrypted.has('aes') || image.files.some((file) => file.isDevice) ? undefined : before,
+      files: tells ? { format: image.format, identities: before } : undefined,
+      below:
+        tells && next !== undefined ? { format: next.format, identities: before.slice(ofTop) } : undefined,
       lookedNs,
       refuseChanged: async () => {
         if (options.forceShare) return;

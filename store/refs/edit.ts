@@ -1,6 +1,7 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { encodeTag, NULL_ID, type ObjectId } from '../../objects/index.ts';
 import { currentPerson } from '../person.ts';
+import type { Monitor } from '../progress.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { BRANCHES, fullRefName, TAGS } from './name.ts';
@@ -96,12 +97,13 @@ export async function renameBranch(store: Store, from: string, to: string): Prom
  * Makes `HEAD` mean the image that was committed last, as in git it means the branch that commits go to. Another process that moves it at the
  * same time wins: the version is stored either way.
  */
-export async function moveHead(store: Store, ref: string): Promise<void> {
-  if ((await store.refs.symbolicTarget('HEAD')) === ref) return;
+export async function moveHead(store: Store, ref: string, monitor: Monitor = {}): Promise<void> {
   try {
-    await store.refs.setSymbolic('HEAD', ref);
+    if ((await store.refs.symbolicTarget('HEAD')) !== ref) await store.refs.setSymbolic('HEAD', ref);
   } catch (error) {
-    if (!isImgstoreError(error, 'BUSY')) throw error;
+    // The version is stored: that HEAD does not name it is no failure.
+    if (!isImgstoreError(error)) throw error;
+    if (error.code !== 'BUSY') monitor.onNotice?.(`HEAD was not moved: ${error.message}`);
   }
 }
 

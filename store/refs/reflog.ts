@@ -1,6 +1,6 @@
 import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { fromSystem, systemCode } from '../../errors/index.ts';
 import { passPoint } from '../../files/index.ts';
 import { encodePerson, type ObjectId, type Person, parsePerson } from '../../objects/index.ts';
 
@@ -36,7 +36,7 @@ export class Reflogs {
     }
   }
 
-  /** All lines, oldest first; none when there is no log. @throws ImgstoreError `DAMAGED` naming the line. */
+  /** All lines, oldest first; none when there is no log. @throws ImgstoreError `IO`. */
   async read(ref: string): Promise<ReflogEntry[]> {
     const path = join(this.#folder, ref);
     let text: string;
@@ -46,19 +46,13 @@ export class Reflogs {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return [];
       throw fromSystem(error, path);
     }
-    return text
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line, i) => {
-        const match = LINE_PATTERN.exec(line);
-        if (match === null)
-          throw new ImgstoreError('DAMAGED', `${path}:${i + 1}: is not a line of a reflog`, {
-            path,
-            line: i + 1,
-          });
-        const [, before, after, person, message] = match;
-        return { before: before!, after: after!, person: parsePerson(person!), message: message ?? '' };
-      });
+    // A line that is no line was cut off by a full disk or a kill: git passes over it too.
+    return text.split('\n').flatMap((line) => {
+      const match = LINE_PATTERN.exec(line);
+      if (match === null) return [];
+      const [, before, after, person, message] = match;
+      return [{ before: before!, after: after!, person: parsePerson(person!), message: message ?? '' }];
+    });
   }
 
   /** Adds lines that another ref had before. */
