@@ -139,8 +139,9 @@ export class PendingPack {
   readonly #folder: string;
   /** In the order of renaming: the index last, as it is what makes a pack visible. */
   readonly #files: readonly PendingFile[];
-  readonly #idxFile: FileBytes;
-  readonly #idx: Idx;
+  /** The index under its temporary name; undefined once the pack is published or discarded. */
+  #idxFile: FileBytes | undefined;
+  #idx: Idx | undefined;
 
   constructor(folder: string, checksum: string, fileBytes: number, files: readonly PendingFile[]) {
     this.#folder = folder;
@@ -151,15 +152,15 @@ export class PendingPack {
     this.#idx = new Idx(this.#idxFile);
   }
 
-  /** Whether an object is in it. */
+  /** Whether an object is in it and in no pack that readers see: false once it is published or discarded. */
   has(id: ObjectId): boolean {
-    return this.#idx.find(id) !== undefined;
+    return this.#idx?.find(id) !== undefined;
   }
 
   /** Gives the files their names and returns the path without ending. */
   async publish(): Promise<string> {
     const stem = `${this.#folder}/pack-${this.checksum}`;
-    this.#idxFile.close();
+    this.#close();
     for (const file of this.#files) await file.rename(`${stem}.${file.kind}`);
     await syncFolder('pack', this.#folder);
     return stem;
@@ -167,8 +168,14 @@ export class PendingPack {
 
   /** Removes the files. Never throws. */
   async discard(): Promise<void> {
-    this.#idxFile.close();
+    this.#close();
     for (const file of this.#files) await file.discard();
+  }
+
+  #close(): void {
+    this.#idxFile?.close();
+    this.#idxFile = undefined;
+    this.#idx = undefined;
   }
 }
 

@@ -117,10 +117,15 @@ function measureObjects(store: Store): Pick<StoreStats, 'storedBytes' | 'objects
   let storedBytes = 0;
   let looseCount = 0;
   for (const id of loose.ids()) {
-    objects[loose.header(id)?.type ?? 'blob']++;
-    storedBytes += loose.fileSize(id);
+    const header = loose.header(id);
+    const bytes = loose.fileSize(id);
+    // Another process has packed it meanwhile.
+    if (header === undefined || bytes === undefined) continue;
+    objects[header.type]++;
+    storedBytes += bytes;
     looseCount++;
   }
+  packs.refresh();
   for (const pack of packs.packs()) {
     storedBytes += pack.fileBytes;
     for (let position = 0; position < pack.idx.count; position++) objects[pack.header(position).type]++;

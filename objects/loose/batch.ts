@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fromSystem, isImgstoreError } from '../../errors/index.ts';
 import { PendingFile, syncFolder } from '../../files/index.ts';
@@ -18,7 +17,9 @@ const OBJECT_MODE = 0o444;
  */
 export class LooseBatch {
   readonly #loose: LooseObjects;
-  readonly #files: { readonly path: string; readonly file: PendingFile }[] = [];
+  readonly #files: { readonly id: ObjectId; readonly file: PendingFile }[] = [];
+  /** Fan-out folders that were not there before. */
+  readonly #madeFolders = new Set<string>();
 
   constructor(loose: LooseObjects) {
     this.#loose = loose;
@@ -27,9 +28,8 @@ export class LooseBatch {
   /** Writes the files (from {@link looseFromDeflated}) under temporary names. @throws ImgstoreError `IO`. */
   async write(objects: readonly { readonly id: ObjectId; readonly file: Uint8Array }[]): Promise<void> {
     await inParallel(objects, async ({ id, file: bytes }) => {
-      const path = this.#loose.path(id);
-      const file = await createInFolder(dirname(path));
-      this.#files.push({ path, file });
+      const file = await this.#create(dirname(this.#loose.path(id)));
+      this.#files.push({ id, file });
       await file.write(0, bytes);
       await file.sync();
     });
@@ -38,9 +38,10 @@ export class LooseBatch {
   /** Gives the files their names. @throws ImgstoreError `IO`; what was renamed by then stays, as unreachable objects. */
   async publish(): Promise<void> {
     const folders = new Set<string>();
-    for (const { path, file } of this.#files) {
-      // Another process may have stored the same object meanwhile; its file is as good as ours.
-      if (existsSync(path)) await file.discard();
+    for (const { id, file } of this.#files) {
+      const path = this.#loose.path(id);
+      // Another process may have stored the same object meanwhile: its file is as good as ours, unless it is damaged.
+      if (this.#loose.hasWhole(id)) await file.discard();
       else await file.rename(path);
       folders.add(dirname(path));
     }
@@ -48,22 +49,25 @@ export class LooseBatch {
     await inParallel([...folders, this.#loose.folder], syncIfThere);
   }
 
-  /** Removes what was not published. Never throws. */
+  /** Removes what was not published, and the folders that were made for it. Never throws. */
   async discard(): Promise<void> {
     for (const { file } of this.#files) await file.discard();
     this.#files.length = 0;
+    // One that has something in it stays: rmdir refuses.
+    for (const folder of this.#madeFolders) await rmdir(folder).catch(() => {});
+    this.#madeFolders.clear();
   }
-}
 
-/** git removes fan-out folders that it has emptied: one may go between being made and being used. */
-async function createInFolder(folder: string, tries = 3): Promise<PendingFile> {
-  try {
-    await mkdir(folder, { recursive: true });
-    return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
-  } catch (error) {
-    const failure = fromSystem(error, folder);
-    if (tries > 1 && isImgstoreError(failure, 'NOT_FOUND')) return createInFolder(folder, tries - 1);
-    throw failure;
+  /** git removes fan-out folders that it has emptied: one may go between being made and being used. */
+  async #create(folder: string, tries = 3): Promise<PendingFile> {
+    try {
+      if ((await mkdir(folder, { recursive: true })) !== undefined) this.#madeFolders.add(folder);
+      return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
+    } catch (error) {
+      const failure = fromSystem(error, folder);
+      if (tries > 1 && isImgstoreError(failure, 'NOT_FOUND')) return this.#create(folder, tries - 1);
+      throw failure;
+    }
   }
 }
 

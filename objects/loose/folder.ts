@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { PREFIX_STREAM_BYTES } from '../codec/deflate.ts';
@@ -43,8 +34,22 @@ export class LooseObjects {
     return join(this.folder, id.slice(0, FAN_OUT_DIGITS), id.slice(FAN_OUT_DIGITS));
   }
 
+  /**
+   * Whether the object's file is there. An empty one, as a power failure leaves it on some file systems, does not count, so that the object is
+   * stored anew.
+   */
   has(id: ObjectId): boolean {
-    return existsSync(this.path(id));
+    return (this.fileSize(id) ?? 0) > 0;
+  }
+
+  /** Whether the object is there and its file holds it whole; reads all of it. */
+  hasWhole(id: ObjectId): boolean {
+    try {
+      return this.read(id) !== undefined;
+    } catch (error) {
+      if (error instanceof ImgstoreError) return false;
+      throw error;
+    }
   }
 
   /** The object, checked against its id, or undefined. @throws ImgstoreError `DAMAGED` naming the file, `IO`. */
@@ -74,9 +79,14 @@ export class LooseObjects {
     return start === undefined ? undefined : locate(path, () => parseLooseHeader(start));
   }
 
-  /** Bytes of the object's file. */
-  fileSize(id: ObjectId): number {
-    return statSync(this.path(id)).size;
+  /** Bytes of the object's file, or undefined when it is not there (any more). @throws ImgstoreError `IO`. */
+  fileSize(id: ObjectId): number | undefined {
+    const path = this.path(id);
+    try {
+      return statSync(path, { throwIfNoEntry: false })?.size;
+    } catch (error) {
+      throw fromSystem(error, path);
+    }
   }
 
   /** Every id whose file is there, folder by folder, in order. */

@@ -90,6 +90,21 @@ test('PendingPack.has knows its objects before it is published', async () => {
   await pending.discard();
 });
 
+test('PendingPack.has is false and reads no closed file when the pack is published', async () => {
+  const writer = await PackWriter.create(await temporaryFolder());
+  const objects = sampleObjects();
+  for (const object of objects) await writer.add(object);
+  const pending = await writer.finish();
+  await pending.publish();
+  expect(objects.map(({ id }) => pending.has(id))).toEqual(objects.map(() => false));
+});
+
+test('PackWriter makes files that nobody may write to', async () => {
+  const stem = await writePack(await temporaryFolder(), sampleObjects());
+  for (const ending of ['pack', 'idx', 'rev'])
+    expect(statSync(`${stem}.${ending}`).mode & 0o777).toBe(0o444 & ~process.umask());
+});
+
 test('PendingPack shows nothing before it is published, and gives the index its name last', async () => {
   const folder = await temporaryFolder();
   const writer = await PackWriter.create(folder);

@@ -1,5 +1,5 @@
-import { rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
   LooseBatch,
@@ -150,4 +150,37 @@ test('LooseBatch.write throws IO naming the folder when it cannot be made', asyn
   });
   await batch.discard();
   expect(filesBelow(loose.folder)).toEqual([one!.id.slice(0, 2)]);
+});
+
+test('LooseBatch.discard removes the folders that it made, and no others', async () => {
+  const { loose, batch } = await newBatch();
+  const all = objects(6);
+  const [first] = all;
+  mkdirSync(dirname(loose.path(first!.id)), { recursive: true });
+  await batch.write(all);
+  await batch.discard();
+  expect(readdirSync(loose.folder)).toEqual([first!.id.slice(0, 2)]);
+});
+
+test('LooseBatch.discard keeps a folder in which another process has put an object', async () => {
+  const { loose, batch } = await newBatch();
+  const [one] = objects(1);
+  await batch.write([one!]);
+  writeFileSync(loose.path(one!.id), one!.file);
+  await batch.discard();
+  expect(loose.read(one!.id)).toBeDefined();
+});
+
+test.each([
+  ['cut short', (file: Buffer) => file.subarray(0, -20)],
+  ['empty', () => Buffer.alloc(0)],
+  ['of another object', () => objects(1, 99)[0]!.file],
+])('LooseBatch.publish replaces a file in the way that is %s', async (_, damage) => {
+  const { loose, batch } = await newBatch();
+  const [one] = objects(1);
+  await batch.write([one!]);
+  writeFileSync(loose.path(one!.id), damage(one!.file), { mode: 0o444 });
+  await batch.publish();
+  expect(Buffer.compare(loose.read(one!.id)!.data, one!.data)).toBe(0);
+  expect(filesBelow(loose.folder)).toHaveLength(1);
 });

@@ -51,6 +51,8 @@ test('LooseObjects gives undefined when there is no such object', async () => {
   expect(loose.has(ID)).toBe(false);
   expect(loose.read(ID)).toBeUndefined();
   expect(loose.header(ID)).toBeUndefined();
+  expect(loose.fileSize(ID)).toBeUndefined();
+  expect(loose.hasWhole(ID)).toBe(false);
   expect([...loose.ids()]).toEqual([]);
   expect([...loose.idsWithPrefix('ab')]).toEqual([]);
 });

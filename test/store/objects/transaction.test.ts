@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { chmodSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
@@ -26,7 +26,7 @@ test('ObjectTransaction.publish makes loose files below the limit', async () => 
   expect([...store.objects.loose.ids()]).toEqual([...ids].sort());
   expect(packs(path)).toEqual([]);
   expect(transaction.newObjects).toBe(LIMIT - 1);
-  expect(transaction.storedBytes).toBe(ids.reduce((sum, id) => sum + store.objects.loose.fileSize(id), 0));
+  expect(transaction.storedBytes).toBe(ids.reduce((sum, id) => sum + store.objects.loose.fileSize(id)!, 0));
   await gitFsck(path);
 });
 
@@ -171,5 +171,43 @@ test('ObjectTransaction.publish bears another one that stores the same at the sa
   await Promise.all([a.discard(), b.discard()]);
   expect((await countObjects(path)).blob).toBe(5);
   expect(listFiles(path).filter((name) => name.includes('tmp_'))).toEqual([]);
+  await gitFsck(path);
+});
+
+test('ObjectTransaction.claim knows what it has published', async () => {
+  const { store } = await newStore(4096, { unpackLimit: LIMIT });
+  const transaction = store.begin();
+  const ids = await putMany(transaction, 20);
+  await transaction.publish();
+  expect(ids.some((id) => transaction.claim(id))).toBe(false);
+  expect(transaction.claim('d'.repeat(64))).toBe(true);
+});
+
+test('ObjectTransaction.discard leaves no folder of loose objects that failed', async () => {
+  const { store, path } = await newStore();
+  const folders = readdirSync(join(path, 'objects'));
+  const stop = watchPoints((at) => {
+    if (at === 'loose.fsync') throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+  });
+  onTestFinished(stop);
+  const transaction = store.begin();
+  await putMany(transaction, 5);
+  await expect(transaction.publish()).rejects.toMatchObject({ code: 'IO' });
+  await transaction.discard();
+  expect(readdirSync(join(path, 'objects'))).toEqual(folders);
+});
+
+test('ObjectTransaction.put stores an object anew whose loose file is empty', async () => {
+  const { store, path } = await newStore();
+  const first = store.begin();
+  const [id] = await putMany(first, 1);
+  await first.publish();
+  chmodSync(store.objects.loose.path(id!), 0o644);
+  truncateSync(store.objects.loose.path(id!), 0);
+  expect(store.objects.has(id!)).toBe(false);
+  const second = store.begin();
+  expect(await putMany(second, 1)).toEqual([id]);
+  await second.publish();
+  expect(Buffer.compare(store.objects.read(id!).data, noise(3000, 1))).toBe(0);
   await gitFsck(path);
 });
