@@ -108,3 +108,8 @@ export function fromSystem(error: unknown, path: string): unknown {
     error,
   );
 }
+
+/** A path or other argument in a command that a message advises: quoted for a shell where that is needed. */
+export function shellWord(text: string): string {
+  return /^[\w./@%+=:,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

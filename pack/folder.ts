@@ -1,10 +1,13 @@
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fromSystem, systemCode } from '../errors/index.ts';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fromSystem, ImgstoreError, shellWord, systemCode } from '../errors/index.ts';
 import type { GitObject, ObjectHeader, ObjectId } from '../objects/index.ts';
 import { Pack, type PackedStream } from './pack.ts';
 
-const IDX_PATTERN = /^(pack-[0-9a-f]+)\.idx$/;
+const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack)$/;
+
+/** What fails for want of descriptors or memory would fail for every other pack too. */
+const NOT_THE_PACKS_FAULT = ['EMFILE', 'ENFILE', 'ENOMEM'];
 
 /** An object's place: which pack, and where in its index. */
 export interface PackedObject {
@@ -20,16 +23,21 @@ export class PackFolder {
   #packs: Pack[] | undefined;
   /** Packs that another process removed: a reader in another thread may still be at one, so they stay open. */
   readonly #retired: Pack[] = [];
+  readonly #onNotice: (notice: string) => void;
+  /** Why packs could not be opened, by stem. */
+  readonly #leftOut = new Map<string, string>();
 
-  constructor(folder: string) {
+  /** @param onNotice told once of each pack that is damaged and left out, with what to do about it */
+  constructor(folder: string, onNotice: (notice: string) => void = () => {}) {
     this.folder = folder;
+    this.#onNotice = onNotice;
   }
 
   /** Looks at the folder anew; packs that are open stay so. Returns true when there are new ones. */
   refresh(): boolean {
     const known = new Map((this.#packs ?? []).map((pack) => [pack.stem, pack]));
-    const stems = this.#stems();
-    const opened = stems.filter((stem) => !known.has(stem)).flatMap(openIfThere);
+    const stems = this.#stems('idx');
+    const opened = stems.filter((stem) => !known.has(stem)).flatMap((stem) => this.#openIfWhole(stem));
     const gone = new Set(known.keys());
     for (const stem of stems) gone.delete(stem);
     for (const stem of gone) this.#retired.push(known.get(stem)!);
@@ -54,6 +62,24 @@ export class PackFolder {
       return { pack, position };
     }
     return undefined;
+  }
+
+  /** Every place of an object that is in several packs. */
+  findAll(id: ObjectId): PackedObject[] {
+    return this.packs().flatMap((pack) => {
+      const position = pack.idx.find(id);
+      return position === undefined ? [] : [{ pack, position }];
+    });
+  }
+
+  /** Why the packs that are there and were not opened were not: one line each, with what to do. */
+  leftOut(): string[] {
+    const indexed = new Set(this.#stems('idx'));
+    const unindexed = this.#stems('pack').filter((stem) => !indexed.has(stem));
+    return [
+      ...[...this.#leftOut].filter(([stem]) => indexed.has(stem)).map(([, reason]) => reason),
+      ...unindexed.map((stem) => `${stem}.pack: has no index: ${indexAdvice(stem)}`),
+    ];
   }
 
   has(id: ObjectId): boolean {
@@ -88,25 +114,45 @@ export class PackFolder {
     this.#packs = undefined;
   }
 
-  #stems(): string[] {
+  #stems(ending: 'idx' | 'pack'): string[] {
     try {
       return readdirSync(this.folder).flatMap((name) => {
-        const stem = IDX_PATTERN.exec(name)?.[1];
-        return stem === undefined ? [] : [join(this.folder, stem)];
+        const match = FILE_PATTERN.exec(name);
+        return match?.[2] === ending ? [join(this.folder, match[1]!)] : [];
       });
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return [];
       throw fromSystem(error, this.folder);
     }
   }
+
+  /** One damaged pack must not keep the objects of all others from being read. */
+  #openIfWhole(stem: string): Pack[] {
+    try {
+      const pack = new Pack(stem);
+      this.#leftOut.delete(stem);
+      return [pack];
+    } catch (error) {
+      const reason = reasonToLeaveOut(stem, error);
+      if (reason !== undefined && !this.#leftOut.has(stem)) this.#onNotice(`a pack is left out: ${reason}`);
+      if (reason !== undefined) this.#leftOut.set(stem, reason);
+      return [];
+    }
+  }
 }
 
-/** A pack may go between the listing and the opening, when another process has put its objects into a larger one. */
-function openIfThere(stem: string): Pack[] {
-  try {
-    return [new Pack(stem)];
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND') return [];
+/**
+ * Why a pack that cannot be opened is left out. Undefined for one that went between the listing and the opening, when another
+ * process has put its objects into a larger one: the index goes first then.
+ */
+function reasonToLeaveOut(stem: string, error: unknown): string | undefined {
+  if (!(error instanceof ImgstoreError) || NOT_THE_PACKS_FAULT.includes(String(error.data.system)))
     throw error;
-  }
+  if (error.code !== 'NOT_FOUND') return `${error.message}: ${indexAdvice(stem)}`;
+  if (!existsSync(`${stem}.idx`)) return undefined;
+  return `${stem}.idx: has no pack beside it: put ${basename(stem)}.pack back from a copy, or remove the index`;
+}
+
+function indexAdvice(stem: string): string {
+  return `put both files back from a copy, or run git -C ${shellWord(dirname(stem))} index-pack ${basename(stem)}.pack`;
 }

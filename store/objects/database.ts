@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import {
   type GitObject,
   isId,
@@ -9,7 +9,7 @@ import {
   type ObjectType,
   parseTag,
 } from '../../objects/index.ts';
-import { PackFolder } from '../../pack/index.ts';
+import { type PackedObject, PackFolder } from '../../pack/index.ts';
 import { TreeCache } from './tree-cache.ts';
 
 /** git's shortest abbreviation of an id. */
@@ -21,10 +21,16 @@ export class ObjectDatabase {
   readonly packs: PackFolder;
   readonly #trees = new TreeCache();
 
-  /** @param folder the `objects/` folder */
-  constructor(folder: string) {
+  readonly #onNotice: (notice: string) => void;
+
+  /**
+   * @param folder the `objects/` folder
+   * @param onNotice told of packs that are left out and of damage that another copy makes up for
+   */
+  constructor(folder: string, onNotice: (notice: string) => void = () => {}) {
     this.loose = new LooseObjects(folder);
-    this.packs = new PackFolder(join(folder, 'pack'));
+    this.packs = new PackFolder(join(folder, 'pack'), onNotice);
+    this.#onNotice = onNotice;
   }
 
   /**
@@ -37,10 +43,11 @@ export class ObjectDatabase {
 
   /** The object. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
   read(id: ObjectId): GitObject {
-    const object =
-      this.#tryRead(id) ?? (this.packs.refresh() ? this.#tryRead(id) : undefined) ?? this.loose.read(id);
-    if (object === undefined) throw missing(id);
-    return object;
+    return this.#look(
+      id,
+      ({ pack, position }) => pack.read(position),
+      () => this.loose.read(id),
+    );
   }
 
   /** The data of an object of one kind. @throws ImgstoreError `NOT_FOUND`, `DAMAGED` (also when it is of another kind). */
@@ -62,10 +69,11 @@ export class ObjectDatabase {
 
   /** An object's kind and size. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
   header(id: ObjectId): ObjectHeader {
-    const find = () => this.packs.header(id) ?? this.loose.header(id);
-    const header = find() ?? (this.packs.refresh() ? find() : undefined);
-    if (header === undefined) throw missing(id);
-    return header;
+    return this.#look(
+      id,
+      ({ pack, position }) => pack.header(position),
+      () => this.loose.header(id),
+    );
   }
 
   /**
@@ -95,11 +103,52 @@ export class ObjectDatabase {
     this.packs.close();
   }
 
-  #tryRead(id: ObjectId): GitObject | undefined {
-    return this.packs.read(id) ?? this.loose.read(id);
+  /** Looks at an object where it is; once more when another process has moved it between packs and loose files meanwhile. */
+  #look<T>(id: ObjectId, inPack: (place: PackedObject) => T, inFile: () => T | undefined): T {
+    const look = () => {
+      const place = this.packs.find(id);
+      return place === undefined ? inFile() : this.#firstWhole(id, place, inPack, inFile);
+    };
+    const found = look() ?? (this.packs.refresh() ? look() : undefined) ?? inFile();
+    if (found === undefined) throw this.#missing(id);
+    return found;
+  }
+
+  /** What a pack has, or, when that is damaged, what any other copy has. */
+  #firstWhole<T>(
+    id: ObjectId,
+    first: PackedObject,
+    inPack: (place: PackedObject) => T,
+    inFile: () => T | undefined,
+  ): T {
+    try {
+      return inPack(first);
+    } catch (error) {
+      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      const others = this.packs.findAll(id).filter(({ pack }) => pack !== first.pack);
+      for (const look of [...others.map((place) => () => inPack(place)), inFile]) {
+        const found = wholeOrUndefined(look);
+        if (found === undefined) continue;
+        this.#onNotice(`${error.message}: another copy is read instead`);
+        return found;
+      }
+      throw error;
+    }
+  }
+
+  #missing(id: ObjectId): ImgstoreError {
+    const [first, ...more] = this.packs.leftOut();
+    const also = more.length === 0 ? '' : ` (and ${more.length} more)`;
+    const hint = first === undefined ? '' : `, unless in a pack that is left out: ${first}${also}`;
+    return new ImgstoreError('NOT_FOUND', `object ${id} is not in the store${hint}`, { id });
   }
 }
 
-function missing(id: ObjectId): ImgstoreError {
-  return new ImgstoreError('NOT_FOUND', `object ${id} is not in the store`, { id });
+function wholeOrUndefined<T>(look: () => T | undefined): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (isImgstoreError(error, 'DAMAGED')) return undefined;
+    throw error;
+  }
 }

@@ -1,9 +1,11 @@
-import { mkdirSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { execSync } from 'node:child_process';
+import { mkdirSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { PackFolder } from '../../pack/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
+import { GitRepository } from '../objects/git.ts';
 import { mixed } from '../objects/noise.ts';
 import { type SampleObject, sampleObject, writePack } from './pack-objects.ts';
 
@@ -100,18 +102,70 @@ test('PackFolder ignores what is no pack', async () => {
   expect(packs.packs()).toHaveLength(1);
 });
 
-test('PackFolder passes over an index whose pack is gone', async () => {
-  const packs = await open();
-  const stem = await writePack(packs.folder, blobs(0, 2));
-  await writePack(packs.folder, blobs(10, 2));
-  rmSync(`${stem}.pack`);
+/** Damage by which a pack cannot be opened, and the file that is named for it. */
+const DAMAGE: readonly [name: string, file: string, damage: (stem: string) => void][] = [
+  ['index is garbage', '.idx', (stem) => overwrite(`${stem}.idx`, Buffer.from('x'))],
+  ['index is empty', '.idx', (stem) => overwrite(`${stem}.idx`, Buffer.alloc(0))],
+  ['index is cut short', '.idx', (stem) => truncateSync(`${stem}.idx`, 1200)],
+  ['index is a folder', '.idx', (stem) => folderInstead(`${stem}.idx`)],
+  ['pack is garbage', '.pack', (stem) => overwrite(`${stem}.pack`, Buffer.alloc(400, 'x'))],
+  ['pack is empty', '.pack', (stem) => truncateSync(`${stem}.pack`, 0)],
+  ['pack is cut short', '.pack', (stem) => truncateSync(`${stem}.pack`, 200)],
+  ['pack is not there', '.idx', (stem) => rmSync(`${stem}.pack`)],
+];
+
+function overwrite(path: string, bytes: Buffer): void {
+  rmSync(path);
+  writeFileSync(path, bytes);
+}
+
+function folderInstead(path: string): void {
+  rmSync(path);
+  mkdirSync(path);
+}
+
+test.each(DAMAGE)('PackFolder leaves out a pack with one notice when its %s', async (_, file, damage) => {
+  const notices: string[] = [];
+  const packs = new PackFolder(await temporaryFolder(), (notice) => notices.push(notice));
+  onTestFinished(() => packs.close());
+  const [lost, kept] = [blobs(0, 2), blobs(99, 2)];
+  const stem = await writePack(packs.folder, lost);
+  await writePack(packs.folder, kept);
+  damage(stem);
   expect(packs.packs()).toHaveLength(1);
+  for (const { id } of kept) expect(packs.read(id)).toBeDefined();
+  for (const { id } of lost) expect(packs.has(id)).toBe(false);
+  packs.refresh();
+  expect(notices).toHaveLength(1);
+  expect(notices[0]).toContain(`${stem}${file}: `);
+  expect(notices[0]).toMatch(/from a copy/);
+  expect(notices[0]).not.toContain('\n');
+  expect(packs.leftOut()).toHaveLength(1);
 });
 
-test('PackFolder throws DAMAGED naming the file when an index is damaged', async () => {
-  const packs = await open();
-  writeFileSync(join(packs.folder, 'pack-12.idx'), 'x');
-  expect(() => packs.packs()).toThrow(/pack-12\.idx: cut short/);
+test('PackFolder takes in a pack again when its index was made anew as the notice says', async () => {
+  const repository = GitRepository.create();
+  const notices: string[] = [];
+  const packs = new PackFolder(repository.packs, (notice) => notices.push(notice));
+  onTestFinished(() => packs.close());
+  const objects = blobs(0, 3);
+  const stem = await writePack(packs.folder, objects);
+  truncateSync(`${stem}.idx`, 1100);
+  expect(packs.has(objects[0]!.id)).toBe(false);
+  execSync(/run (git .*)$/.exec(notices[0]!)![1]!, { stdio: 'ignore' });
+  expect(packs.refresh()).toBe(true);
+  expect(packs.leftOut()).toEqual([]);
+  for (const { id } of objects) expect(packs.read(id)).toBeDefined();
+});
+
+test('PackFolder.leftOut names a pack that has no index, without a notice, as it may be just coming', async () => {
+  const notices: string[] = [];
+  const packs = new PackFolder(await temporaryFolder(), (notice) => notices.push(notice));
+  const stem = await writePack(packs.folder, blobs(0, 2));
+  rmSync(`${stem}.idx`);
+  expect(packs.packs()).toEqual([]);
+  expect(notices).toEqual([]);
+  expect(packs.leftOut()).toEqual([expect.stringContaining(`${stem}.pack: has no index: put both`)]);
 });
 
 test('PackFolder.idsWithPrefix gives the ids of all packs that begin so', async () => {
