@@ -29,7 +29,8 @@ export class Context {
     // Loaded here, so that help and usage errors do not wait for it.
     const { Store } = await import('../store/index.ts');
     const named = this.#options.store ?? process.env.IMGSTORE_DIR;
-    const store = named ? await Store.open(named) : await Store.find('.');
+    const options = { onNotice: (text: string) => this.notice(text) };
+    const store = named ? await Store.open(named, options) : await Store.find('.', options);
     try {
       return await work(store);
     } finally {

@@ -3,7 +3,9 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
 import { passPoint, syncFolder, writeWholeFile } from '../files/index.ts';
-import { DEFAULT_CLUSTER_SIZE, STORE_FOLDER, STORE_VERSION, Store } from './store.ts';
+import { STORE_VERSION } from './config/format.ts';
+import { STORE_FOLDER } from './location.ts';
+import { DEFAULT_CLUSTER_SIZE, Store } from './store.ts';
 import { isClusterSize } from './version/image-json.ts';
 
 /** Folders of a new store: what git wants in a repository, and our own. */

@@ -1,26 +1,27 @@
-import { existsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
+import { refuseOtherFormats } from './config/format.ts';
+import { findStore, storeAt } from './location.ts';
+import { refuseAlternates } from './objects/alternates.ts';
 import { ObjectDatabase } from './objects/database.ts';
 import { ObjectTransaction } from './objects/transaction.ts';
 import { Refs } from './refs/refs.ts';
 import { StatCache } from './stat-cache.ts';
 import { isClusterSize } from './version/image-json.ts';
 
-/** The folder that is a store, within the folder that it is about. */
-export const STORE_FOLDER = '.imgstore';
-
-/** Version of the store's layout: `imgstore.version` of its config. */
-export const STORE_VERSION = 1;
-
 export const DEFAULT_CLUSTER_SIZE = 65536;
 /** New objects of a commit from which on they go into a pack. */
 export const DEFAULT_UNPACK_LIMIT = 512;
 /** zlib's fastest level: deflate is most of the cost of a first commit, and level 6 takes twice as long for 5% less. */
 export const DEFAULT_COMPRESSION = 1;
+
+export interface StoreOptions {
+  /** Called with what the user should know about the store, such as a pack that is damaged and left out. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
 
 /** An open store: a bare git repository in SHA-256 format with versions of disks in it. */
 export class Store {
@@ -36,10 +37,10 @@ export class Store {
   readonly compression: number;
   readonly #unpackLimit: number;
 
-  private constructor(folder: string, config: Config) {
+  private constructor(folder: string, config: Config, { onNotice }: StoreOptions) {
     this.folder = folder;
     this.config = config;
-    this.objects = new ObjectDatabase(join(folder, 'objects'));
+    this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice);
     this.refs = new Refs(folder);
     this.statCache = new StatCache(join(folder, 'imgstore', 'index'));
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
@@ -51,24 +52,26 @@ export class Store {
   /**
    * Opens a store.
    * @param folder the store itself, or the folder that has it as `.imgstore`
-   * @throws ImgstoreError `NO_STORE`, `BAD_STORE`
+   * @throws ImgstoreError `NO_STORE`, `BAD_STORE`, `UNSUPPORTED` when objects are in other folders, `IO`
    */
-  static async open(folder: string): Promise<Store> {
-    const inner = join(folder, STORE_FOLDER);
-    const path = resolve(isStore(inner) ? inner : folder);
-    if (!isStore(path)) throw noStore(folder);
-    try {
-      return new Store(await realpath(path), await loadConfig(join(path, 'config')));
-    } catch (error) {
-      throw fromSystem(error, path);
-    }
+  static async open(folder: string, options: StoreOptions = {}): Promise<Store> {
+    return Store.#openAt(storeAt(folder), options);
   }
 
-  /** Opens the store of a folder or of the nearest folder above that has one. @throws ImgstoreError `NO_STORE`, `BAD_STORE`. */
-  static async find(start: string): Promise<Store> {
-    for (let folder = resolve(start); ; folder = dirname(folder)) {
-      if (isStore(join(folder, STORE_FOLDER))) return Store.open(join(folder, STORE_FOLDER));
-      if (folder === dirname(folder)) throw noStore(start);
+  /** Opens the store of a folder or of the nearest folder above that has one. @throws ImgstoreError as {@link Store.open}. */
+  static async find(start: string, options: StoreOptions = {}): Promise<Store> {
+    return Store.#openAt(findStore(start), options);
+  }
+
+  static async #openAt(path: string, options: StoreOptions): Promise<Store> {
+    try {
+      const folder = await realpath(path);
+      const config = await loadConfig(join(path, 'config'), process.env, options.onNotice);
+      refuseOtherFormats(config, join(folder, 'config'));
+      refuseAlternates(join(folder, 'objects'));
+      return new Store(folder, config, options);
+    } catch (error) {
+      throw fromSystem(error, path);
     }
   }
 
@@ -88,28 +91,8 @@ export class Store {
   #validate(): void {
     const where = join(this.folder, 'config');
     const bad = (reason: string) => new ImgstoreError('BAD_STORE', `${where}: ${reason}`, { path: where });
-    const version = this.config.get('imgstore.version');
-    if (version === undefined)
-      throw bad(
-        "has no imgstore.version: this is a git repository, but no imgstore store: run 'imgstore init' elsewhere",
-      );
-    if (version !== String(STORE_VERSION))
-      throw bad(`imgstore.version is ${version}, this imgstore knows ${STORE_VERSION}: use a newer one`);
-    if (this.config.get('extensions.objectformat')?.toLowerCase() !== 'sha256')
-      throw bad('extensions.objectformat is not sha256');
     if (!isClusterSize(this.clusterSize))
       throw bad(`imgstore.clusterSize is ${this.clusterSize}: must be a power of two from 4K to 2M`);
     if (this.compression > 9) throw bad(`imgstore.compression is ${this.compression}: must be 0 to 9`);
   }
-}
-
-/** True when a folder looks like a store: the signs by which git knows a repository. */
-function isStore(folder: string): boolean {
-  return ['HEAD', 'config', 'objects', 'refs'].every((name) => existsSync(join(folder, name)));
-}
-
-function noStore(folder: string): ImgstoreError {
-  return new ImgstoreError('NO_STORE', `no store here (${resolve(folder)}): run 'imgstore init'`, {
-    path: resolve(folder),
-  });
 }

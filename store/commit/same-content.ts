@@ -33,9 +33,14 @@ export function hasContent(version: Version, content: Content): boolean {
 export async function findSameContent(store: Store, content: Content): Promise<Version | undefined> {
   const refs = (await store.refs.list()).filter((ref) => isVersionRef(ref.name));
   const tips = refs.flatMap((ref) => tryPeelToCommit(store, ref.id) ?? []);
-  for (const { id } of walkCommits(store.objects, tips)) {
-    const version = tryReadVersion(store.objects, id);
-    if (version !== undefined && hasContent(version, content)) return version;
+  try {
+    for (const { id } of walkCommits(store.objects, tips)) {
+      const version = tryReadVersion(store.objects, id);
+      if (version !== undefined && hasContent(version, content)) return version;
+    }
+  } catch (error) {
+    // A history with a hole in it; without the comparison the branch begins with a commit of its own.
+    if (!isImgstoreError(error)) throw error;
   }
   return undefined;
 }

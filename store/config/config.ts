@@ -10,10 +10,13 @@ const MOST_INCLUDES = 10;
 
 /** Settings from several files, of which the last assignment of a key counts. Keys are as in {@link ConfigEntry}. */
 export class Config {
+  /** Those of the store's own file, without what it includes: git takes the format of a repository from nowhere else. */
+  readonly own: readonly ConfigEntry[];
   readonly #entries: readonly ConfigEntry[];
 
-  constructor(entries: readonly ConfigEntry[]) {
+  constructor(entries: readonly ConfigEntry[], own: readonly ConfigEntry[] = []) {
     this.#entries = entries;
+    this.own = own;
   }
 
   get(key: string): string | undefined {
@@ -33,12 +36,14 @@ export class Config {
 }
 
 /**
- * The settings that hold for a store: those of the system, of the user, then the store's own `config`, in git's order.
+ * The settings that hold for a store: those of the system, of the user, then the store's own `config`, in git's order. A file of the
+ * system or the user that may not be read is left out with a notice.
  * @throws ImgstoreError `BAD_STORE` when a file is not valid, `IO`.
  */
 export async function loadConfig(
   storeConfig: string,
   environment: NodeJS.ProcessEnv = process.env,
+  onNotice: (notice: string) => void = () => {},
 ): Promise<Config> {
   const home = environment.HOME ?? homedir();
   const global = environment.GIT_CONFIG_GLOBAL;
@@ -47,29 +52,57 @@ export async function loadConfig(
     global === undefined
       ? [join(environment.XDG_CONFIG_HOME || join(home, '.config'), 'git/config'), join(home, '.gitconfig')]
       : [global],
-    [storeConfig],
   ].flat();
   const entries: ConfigEntry[] = [];
-  for (const file of files) await loadFile(file, home, 0, entries);
-  return new Config(entries);
+  for (const file of files) {
+    const text = await readIfAllowed(file, onNotice);
+    if (text !== undefined) await addFile({ path: file, text, home, depth: 0 }, entries);
+  }
+  const text = (await readIfThere(storeConfig)) ?? '';
+  await addFile({ path: storeConfig, text, home, depth: 0 }, entries);
+  return new Config(entries, parseConfig(text, storeConfig));
 }
 
-async function loadFile(path: string, home: string, depth: number, into: ConfigEntry[]): Promise<void> {
+interface ConfigFile {
+  readonly path: string;
+  readonly text: string;
+  /** What `~/` stands for. */
+  readonly home: string;
+  /** Number of files that lead here. */
+  readonly depth: number;
+}
+
+/** Adds the assignments of a file, and in the place of an `include.path` those of the file that it names. */
+async function addFile({ path, text, home, depth }: ConfigFile, into: ConfigEntry[]): Promise<void> {
   if (depth > MOST_INCLUDES)
     throw new ImgstoreError('BAD_STORE', `${path}: config files include each other too deep`, { path });
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return;
-    throw fromSystem(error, path);
-  }
   for (const entry of parseConfig(text, path)) {
     into.push(entry);
     if (entry.key !== 'include.path') continue;
     const included = entry.value.startsWith('~/')
       ? join(home, entry.value.slice(2))
       : resolve(dirname(path), entry.value);
-    await loadFile(included, home, depth + 1, into);
+    const more = await readIfThere(included);
+    if (more !== undefined) await addFile({ path: included, text: more, home, depth: depth + 1 }, into);
+  }
+}
+
+/** Another user's home, as under sudo, must not stop the work: git too goes on without such a file. */
+async function readIfAllowed(path: string, onNotice: (notice: string) => void): Promise<string | undefined> {
+  try {
+    return await readIfThere(path);
+  } catch (error) {
+    if (!(error instanceof ImgstoreError) || error.data.system !== 'EACCES') throw error;
+    onNotice(`${error.message}: its settings are left out`);
+    return undefined;
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
+    throw fromSystem(error, path);
   }
 }

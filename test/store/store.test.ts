@@ -1,11 +1,13 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execSync } from 'node:child_process';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { watchPoints } from '../../files/index.ts';
 import { initStore, Store } from '../../store/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
-import { git, gitFsck } from './git.ts';
-import { listFiles, newStore } from './new-store.ts';
+import { diskOf } from './disks.ts';
+import { git, gitFsck, tryGit } from './git.ts';
+import { commitBytes, listFiles, newStore, reopen } from './new-store.ts';
 
 test('initStore makes a bare git repository in SHA-256 format that git finds nothing wrong with', async () => {
   const { store, path } = await newStore(65536);
@@ -88,7 +90,14 @@ test.each([
   ['imgstore.clusterSize = large', 'clusterSize'],
   ['imgstore.compression = 10', 'compression'],
   ['imgstore.unpackLimit = -1', 'unpackLimit'],
-  ['extensions.objectformat = sha1', 'sha256'],
+  ['extensions.objectformat = sha1', 'extensions.objectformat is sha1, a store has sha256'],
+  ['core.repositoryformatversion = 2', 'core.repositoryformatversion is 2, this imgstore knows 1'],
+  ['core.repositoryformatversion = 0', 'core.repositoryformatversion is 0, with extensions it must be 1'],
+  ['core.repositoryformatversion = one', 'core.repositoryformatversion is one'],
+  ['extensions.refstorage = reftable', 'refs must be files'],
+  ['extensions.partialclone = origin', 'objects may be missing'],
+  ['extensions.compatobjectformat = sha1', 'this imgstore does not know it'],
+  ['extensions.something = true', 'extensions.something is true: this imgstore does not know it'],
 ])('Store.open throws BAD_STORE for the setting %s', async (setting, part) => {
   const { path } = await newStore();
   const [key, value] = setting.split(' = ');
@@ -98,6 +107,116 @@ test.each([
     code: 'BAD_STORE',
     message: expect.stringContaining(part),
   });
+});
+
+test.each(['noop', 'noop-v1', 'preciousObjects', 'worktreeConfig', 'relativeWorktrees', 'refStorage'])(
+  'Store.open takes the extension %s',
+  async (name) => {
+    const { path } = await newStore();
+    const value = name === 'refStorage' ? 'files' : 'true';
+    writeFileSync(join(path, 'config'), `[extensions]\n\t${name} = ${value}\n`, { flag: 'a' });
+    expect((await reopen(path)).folder).toBe(path);
+  },
+);
+
+test('Store.open and git refuse the same extension', async () => {
+  const { path } = await newStore();
+  await git(path, 'config', 'extensions.something', 'true');
+  expect(tryGit(path, 'log')).toBeUndefined();
+  await expect(Store.open(path)).rejects.toMatchObject({ code: 'BAD_STORE' });
+});
+
+test('Store.open takes the format from no file that the config includes', async () => {
+  const { path, file } = await newStore();
+  writeFileSync(file('more'), '[extensions]\n\tobjectformat = sha1\n\tsomething = 1\n');
+  writeFileSync(join(path, 'config'), `[include]\n\tpath = ${file('more')}\n`, { flag: 'a' });
+  expect((await reopen(path)).folder).toBe(path);
+});
+
+test('Store.open says how to mend a format version that git would refuse too', async () => {
+  const { path } = await newStore();
+  await git(path, 'config', 'core.repositoryformatversion', '0');
+  expect(tryGit(path, 'log', '--all')).toBeUndefined();
+  const error = await Store.open(path).catch((error: unknown) => error as Error);
+  execSync(/run (git .*)$/.exec((error as Error).message)![1]!);
+  expect((await reopen(path)).folder).toBe(path);
+});
+
+test.each([
+  ['HEAD', /: has no HEAD: write 'ref: refs\/heads\/<image>' into .*\/HEAD$/],
+  ['config', /: has no config: put back what is missing/],
+  ['objects', /: has no objects: put back/],
+  ['refs', /: has no refs: make the folder .*\/refs$/],
+])(
+  'Store.find throws BAD_STORE for a store without %s and does not go on to one further up',
+  async (part, message) => {
+    const { file } = await newStore();
+    const inner = await initStore(file('inner'));
+    inner.close();
+    rmSync(join(inner.folder, part), { recursive: true });
+    mkdirSync(file('inner/below'));
+    for (const open of [
+      () => Store.find(file('inner/below')),
+      () => Store.open(file('inner')),
+      () => Store.open(inner.folder),
+    ])
+      await expect(open()).rejects.toMatchObject({
+        code: 'BAD_STORE',
+        message: expect.stringMatching(message),
+        data: { path: inner.folder },
+      });
+  },
+);
+
+test.each<[string, (path: string) => void]>([
+  ['an empty folder', (path) => mkdirSync(path)],
+  ['a file', (path) => writeFileSync(path, '')],
+  ['a symbolic link to nothing', (path) => symlinkSync('nowhere', path)],
+])('Store.find throws BAD_STORE when .imgstore is %s', async (_, make) => {
+  const { file } = await newStore();
+  mkdirSync(file('inner'));
+  make(file('inner/.imgstore'));
+  await expect(Store.find(file('inner'))).rejects.toMatchObject({
+    code: 'BAD_STORE',
+    message: expect.stringContaining(`${file('inner/.imgstore')}: has no HEAD, no config`),
+  });
+});
+
+test('Store.open throws NO_STORE for a folder that has something by the name of a part', async () => {
+  const folder = await temporaryFolder();
+  mkdirSync(join(folder, 'objects'));
+  await expect(Store.open(folder)).rejects.toMatchObject({ code: 'NO_STORE' });
+});
+
+test('Store.open throws BAD_STORE for a clone without a HEAD, whatever it is called', async () => {
+  const { path, file } = await newStore();
+  await git(path, 'clone', '-q', '--bare', path, file('copy.git'));
+  rmSync(file('copy.git/HEAD'));
+  await expect(Store.open(file('copy.git'))).rejects.toMatchObject({ code: 'BAD_STORE' });
+});
+
+test('Store.open throws UNSUPPORTED for a store that takes objects from another, and opens it after what that advises', async () => {
+  const made = await newStore();
+  const { commit } = await commitBytes(made, 'web', diskOf([1, 2]));
+  const shared = made.file('a shared copy');
+  await git(made.path, 'clone', '-q', '--bare', '--shared', made.path, shared);
+  await git(shared, 'config', 'imgstore.version', '1');
+  const error = (await Store.open(shared).catch((error: unknown) => error)) as Error;
+  expect(error).toMatchObject({
+    code: 'UNSUPPORTED',
+    message: expect.stringContaining(`takes objects from ${made.path}/objects`),
+  });
+  execSync(/after (git .*)$/.exec(error.message)![1]!, { stdio: 'ignore' });
+  rmSync(join(shared, 'objects/info/alternates'));
+  rmSync(made.path, { recursive: true });
+  expect((await reopen(shared)).objects.header(commit).type).toBe('commit');
+  await gitFsck(shared);
+});
+
+test('Store.open takes an alternates file that names nothing', async () => {
+  const { path } = await newStore();
+  writeFileSync(join(path, 'objects/info/alternates'), '# none\n\n');
+  expect((await reopen(path)).folder).toBe(path);
 });
 
 test('Store.open throws BAD_STORE naming file and line of a config that is not valid', async () => {

@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { Config, loadConfig } from '../../../store/config/config.ts';
 import { temporaryFolder } from '../../block/temporary-folder.ts';
 import { gitWith } from '../git.ts';
@@ -124,4 +124,64 @@ test('loadConfig throws IO for a config that is a folder', async () => {
   const { at, environment } = await home({});
   await mkdir(at('store'));
   await expect(loadConfig(at('store'), environment)).rejects.toMatchObject({ code: 'IO' });
+});
+
+/** Runs the test as somebody who is not above permissions. */
+function actAsNobody(): void {
+  if (process.geteuid?.() !== 0) return;
+  process.seteuid?.(65534);
+  onTestFinished(() => process.seteuid?.(0));
+}
+
+test.each(['.gitconfig', '.config/git/config'])(
+  'loadConfig leaves out a %s that may not be read, with a notice, as git does',
+  async (name) => {
+    const { at, environment } = await home({ [name]: '[t]\n\tx = 1\n', store: '[t]\n\ty = 2\n' });
+    await chmod(at('.'), 0o755);
+    await chmod(at(name), 0);
+    actAsNobody();
+    expect(gitWith(at('.'), { env: environment }, 'config', '--file', at('store'), 't.y')).toBe('2');
+    const notices: string[] = [];
+    const config = await loadConfig(at('store'), environment, (notice) => notices.push(notice));
+    expect(config.get('t.y')).toBe('2');
+    expect(notices).toEqual([`${at(name)}: permission denied: its settings are left out`]);
+  },
+);
+
+test('loadConfig throws IO naming the config of the store, or what a file includes, when it may not be read', async () => {
+  const { at, environment } = await home({
+    '.gitconfig': '[include]\n\tpath = more\n',
+    more: '',
+    store: '',
+  });
+  await chmod(at('.'), 0o755);
+  await chmod(at('more'), 0);
+  actAsNobody();
+  const load = () => loadConfig(at('store'), environment);
+  await expect(load()).rejects.toMatchObject({ code: 'IO', message: `${at('more')}: permission denied` });
+  if (process.getuid?.() === 0) process.seteuid?.(0);
+  await chmod(at('more'), 0o644);
+  await chmod(at('store'), 0);
+  actAsNobody();
+  await expect(load()).rejects.toMatchObject({ code: 'IO', message: `${at('store')}: permission denied` });
+});
+
+test.each(['path', 'path =', 'path = .', 'path = ~nobody/x', 'path = /dev/null', 'path = a\\0b'])(
+  'loadConfig goes on or says what is wrong with [include] %s',
+  async (line) => {
+    const { at, environment } = await home({ store: `[include]\n\t${line}\n[t]\n\tx = 1\n` });
+    const outcome = await loadConfig(at('store'), environment).catch((error: unknown) => error);
+    if (outcome instanceof Config) expect(outcome.get('t.x')).toBe('1');
+    else expect(outcome).toMatchObject({ name: 'ImgstoreError', message: expect.stringContaining(at('.')) });
+  },
+);
+
+test('Config.own has the assignments of the store alone, without what it includes', async () => {
+  const { at, environment } = await home({
+    '.gitconfig': '[t]\n\tx = user\n',
+    more: '[t]\n\tx = included\n',
+    store: '[t]\n\tx = own\n[include]\n\tpath = more\n',
+  });
+  const { own } = await loadConfig(at('store'), environment);
+  expect(own.filter(({ key }) => key === 't.x')).toEqual([{ key: 't.x', value: 'own' }]);
 });

@@ -144,13 +144,14 @@ test('parseConfig reads back what git wrote', async () => {
 
 test('parseConfig agrees with git on whatever text', async () => {
   const path = join(await temporaryFolder(), 'config');
+  // No tabs: of those within a value git makes spaces before version 2.45, and keeps them since.
   const piece = fc.constantFrom(
     ...[
       '[a]',
       '[a "b"]',
       '[a.B]',
       '\n',
-      '\n\t',
+      '\n ',
       ' ',
       'x',
       'y-1',
