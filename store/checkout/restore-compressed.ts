@@ -6,7 +6,7 @@ import { throwIfStopped } from '../progress.ts';
 import { clusterLength } from '../version/disk-source.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { CompressedItem, StoredItem } from '../workers/jobs.ts';
-import { locateStored } from '../workers/stored-stream.ts';
+import { locateStored, withLocated } from '../workers/stored-stream.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
 
 /** Bytes of clusters that one job compresses. */
@@ -50,7 +50,9 @@ export async function restoreCompressed(
     const made =
       items.length === 0
         ? []
-        : await workers.compress({ items, clusterSize, type, level: LEVELS[type], output });
+        : await withLocated(store.objects, items, (located) =>
+            workers.compress({ items: located, clusterSize, type, level: LEVELS[type], output }),
+          );
     return { ...batch, made, output };
   };
   let written = 0;

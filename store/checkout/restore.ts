@@ -4,7 +4,7 @@ import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { throwIfStopped } from '../progress.ts';
 import type { RestoreItem } from '../workers/jobs.ts';
-import { locateStored } from '../workers/stored-stream.ts';
+import { locateStored, withLocated } from '../workers/stored-stream.ts';
 import type { CheckoutJob } from './job.ts';
 
 /** Bytes of clusters that one job writes. */
@@ -32,7 +32,9 @@ export async function restoreClusters(
   const total = expected * disk.clusterSize;
   let written = 0;
   const restore = async ({ items, bytes }: RestoreBatch) => {
-    await workers.restore({ fd: file.fd, path, items });
+    await withLocated(store.objects, items, (located) =>
+      workers.restore({ fd: file.fd, path, items: located }),
+    );
     return bytes;
   };
   for await (const bytes of orderedMap(gather(clusters, store.objects), 2 * workers.threads + 1, restore)) {

@@ -1,5 +1,5 @@
 import { readFileSync, readSync } from 'node:fs';
-import { fromSystem, ImgstoreError } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { codecs, type GitObject, type ObjectId, type ObjectType, parseLoose } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 
@@ -29,8 +29,35 @@ export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStre
     return { kind: 'packed', where: `${place.pack.path}: entry at ${stream.offset}`, ...stream };
   }
   if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
+  return resolved(database, id);
+}
+
+function resolved(database: ObjectDatabase, id: ObjectId): StoredStream {
   const { type, data } = database.read(id);
   return { kind: 'data', where: `object ${id}`, type, data };
+}
+
+/**
+ * Does work on objects that {@link locateStored} found; when one is not there any more, or is damaged there, once more with the places anew:
+ * git moves loose objects into packs and replaces packs at any time, and there may be a whole copy elsewhere.
+ * @throws ImgstoreError what the work throws the second time; `NOT_FOUND`, `DAMAGED`
+ */
+export async function withLocated<Item extends { readonly id: ObjectId }, Result>(
+  database: ObjectDatabase,
+  items: readonly (Item & { readonly stored: StoredStream })[],
+  work: (items: readonly (Item & { readonly stored: StoredStream })[]) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work(items);
+  } catch (error) {
+    if (isImgstoreError(error, 'NOT_FOUND')) {
+      // With the packs of now, an object that can go from its loose file is found in a pack, which stays open.
+      database.packs.refresh();
+      return work(items.map((item) => ({ ...item, stored: locateStored(database, item.id) })));
+    }
+    if (!isImgstoreError(error, 'DAMAGED')) throw error;
+    return work(items.map((item) => ({ ...item, stored: resolved(database, item.id) })));
+  }
 }
 
 /** Reads what {@link locateStored} found. The id is not checked here. @throws ImgstoreError `DAMAGED`, `IO`. */
