@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
 
 /** Bytes that are looked at here and there: a file through a page cache, or memory. */
@@ -57,11 +57,17 @@ export class FileBytes implements ByteView {
   constructor(path: string) {
     this.name = path;
     try {
-      this.fd = openSync(path, 'r');
+      // A named pipe would keep the opening waiting for a writer.
+      this.fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       throw fromSystem(error, path);
     }
-    this.size = fstatSync(this.fd).size;
+    const stats = fstatSync(this.fd);
+    if (!stats.isFile()) {
+      this.close();
+      throw new ImgstoreError('DAMAGED', `${path}: is no regular file`, { path });
+    }
+    this.size = stats.size;
   }
 
   bytes(offset: number, length: number): Buffer {

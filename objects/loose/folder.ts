@@ -1,4 +1,13 @@
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { PREFIX_STREAM_BYTES } from '../codec/deflate.ts';
@@ -36,7 +45,7 @@ export class LooseObjects {
 
   /**
    * Whether the object's file is there. An empty one, as a power failure leaves it on some file systems, does not count, so that the object is
-   * stored anew.
+   * stored anew; nor does what is no file.
    */
   has(id: ObjectId): boolean {
     return (this.fileSize(id) ?? 0) > 0;
@@ -79,11 +88,12 @@ export class LooseObjects {
     return start === undefined ? undefined : locate(path, () => parseLooseHeader(start));
   }
 
-  /** Bytes of the object's file, or undefined when it is not there (any more). @throws ImgstoreError `IO`. */
+  /** Bytes of the object's file, or undefined when there is no file (any more). @throws ImgstoreError `IO`. */
   fileSize(id: ObjectId): number | undefined {
     const path = this.path(id);
     try {
-      return statSync(path, { throwIfNoEntry: false })?.size;
+      const stats = statSync(path, { throwIfNoEntry: false });
+      return stats?.isFile() ? stats.size : undefined;
     } catch (error) {
       throw fromSystem(error, path);
     }
@@ -117,7 +127,9 @@ export class LooseObjects {
   #open<T>(path: string, read: (fd: number) => T): T | undefined {
     let fd: number | undefined;
     try {
-      fd = openSync(path, 'r');
+      // A named pipe would keep the opening waiting for a writer.
+      fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      if (!fstatSync(fd).isFile()) throw new ImgstoreError('IO', `${path}: is no regular file`, { path });
       return read(fd);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;

@@ -1,6 +1,7 @@
 import { readFileSync, readSync } from 'node:fs';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { codecs, type GitObject, type ObjectId, type ObjectType, parseLoose } from '../../objects/index.ts';
+import type { PackedObject } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 
 /**
@@ -24,12 +25,21 @@ export type StoredStream =
 /** Finds an object. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
 export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const place = database.packs.find(id);
-  const stream = place?.pack.wholeStream(place.position);
-  if (place !== undefined && stream !== undefined) {
-    return { kind: 'packed', where: `${place.pack.path}: entry at ${stream.offset}`, ...stream };
-  }
   if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
-  return resolved(database, id);
+  const stream = place === undefined ? undefined : wholeStream(place);
+  return stream ?? resolved(database, id);
+}
+
+/** Undefined also for an entry that is damaged: the database may have another copy, and else says what is wrong. */
+function wholeStream({ pack, position }: PackedObject): StoredStream | undefined {
+  try {
+    const stream = pack.wholeStream(position);
+    if (stream === undefined) return undefined;
+    return { kind: 'packed', where: `${pack.path}: entry at ${stream.offset}`, ...stream };
+  } catch (error) {
+    if (isImgstoreError(error, 'DAMAGED')) return undefined;
+    throw error;
+  }
 }
 
 function resolved(database: ObjectDatabase, id: ObjectId): StoredStream {

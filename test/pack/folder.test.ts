@@ -1,5 +1,5 @@
-import { execSync } from 'node:child_process';
-import { mkdirSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync, execSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
@@ -108,6 +108,13 @@ const DAMAGE: readonly [name: string, file: string, damage: (stem: string) => vo
   ['index is empty', '.idx', (stem) => overwrite(`${stem}.idx`, Buffer.alloc(0))],
   ['index is cut short', '.idx', (stem) => truncateSync(`${stem}.idx`, 1200)],
   ['index is a folder', '.idx', (stem) => folderInstead(`${stem}.idx`)],
+  ['index is a named pipe', '.idx', (stem) => pipeInstead(`${stem}.idx`)],
+  ['pack is a named pipe', '.pack', (stem) => pipeInstead(`${stem}.pack`)],
+  ['index has a fan-out that falls', '.idx', (stem) => patch(`${stem}.idx`, 8 + 4 * 5, [0, 0, 0, 9])],
+  ['index is of another version', '.idx', (stem) => patch(`${stem}.idx`, 4, [0, 0, 0, 3])],
+  ['index is of another pack', '.pack', (stem) => patch(`${stem}.idx`, -64, [1, 2, 3, 4])],
+  ['pack is of another version', '.pack', (stem) => patch(`${stem}.pack`, 4, [0, 0, 0, 4])],
+  ['pack has another number of entries', '.pack', (stem) => patch(`${stem}.pack`, 8, [0, 0, 0, 9])],
   ['pack is garbage', '.pack', (stem) => overwrite(`${stem}.pack`, Buffer.alloc(400, 'x'))],
   ['pack is empty', '.pack', (stem) => truncateSync(`${stem}.pack`, 0)],
   ['pack is cut short', '.pack', (stem) => truncateSync(`${stem}.pack`, 200)],
@@ -117,6 +124,17 @@ const DAMAGE: readonly [name: string, file: string, damage: (stem: string) => vo
 function overwrite(path: string, bytes: Buffer): void {
   rmSync(path);
   writeFileSync(path, bytes);
+}
+
+function patch(path: string, at: number, bytes: readonly number[]): void {
+  const all = readFileSync(path);
+  all.set(bytes, at < 0 ? all.length + at : at);
+  overwrite(path, all);
+}
+
+function pipeInstead(path: string): void {
+  rmSync(path);
+  execFileSync('mkfifo', [path]);
 }
 
 function folderInstead(path: string): void {

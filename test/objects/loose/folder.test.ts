@@ -1,4 +1,5 @@
-import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import fc from 'fast-check';
@@ -187,3 +188,16 @@ test('LooseObjects.read throws UNSUPPORTED before it reads a file that is too la
   truncateSync(path, 2 ** 31);
   expect(failure(() => loose.read(ID))).toMatchObject({ code: 'UNSUPPORTED', data: { path } });
 });
+
+test.each(['mkfifo', 'mkdir'])(
+  'LooseObjects throws IO and does not wait when %s made what is in the place of a file',
+  async (program) => {
+    const { loose, path } = await withFile(FILE);
+    rmSync(path);
+    execFileSync(program, [path]);
+    expect(loose.has(ID)).toBe(false);
+    expect(loose.fileSize(ID)).toBeUndefined();
+    for (const look of [() => loose.read(ID), () => loose.header(ID)])
+      expect(failure(look)).toMatchObject({ code: 'IO', message: `${path}: is no regular file` });
+  },
+);

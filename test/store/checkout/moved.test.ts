@@ -114,7 +114,7 @@ test('checkoutVersion throws NOT_FOUND naming the cluster that is gone for good'
   });
 });
 
-test.each(['packed', 'loose'])(
+test.each(['packed', 'entry', 'loose'])(
   'checkoutVersion and reads take another copy of a cluster whose %s one is damaged',
   async (damaged) => {
     const made = await committed(2 * 2 ** 20, 100_000);
@@ -125,13 +125,15 @@ test.each(['packed', 'loose'])(
     const store = await Store.open(made.path, { onNotice: (notice) => notices.push(notice) });
     onTestFinished(() => store.close());
     const { pack, position } = store.objects.packs.find(id)!;
-    const path = damaged === 'packed' ? pack.path : store.objects.loose.path(id);
+    const path = damaged === 'loose' ? store.objects.loose.path(id) : pack.path;
     chmodSync(path, 0o644);
     if (damaged === 'loose') truncateSync(path, 100);
-    else await flip(path, pack.wholeStream(position)!.offset + 1000);
+    else if (damaged === 'packed') await flip(path, pack.wholeStream(position)!.offset + 1000);
+    // The head of the entry: its type.
+    else await flip(path, pack.idx.offset(position));
     await checkedOut({ ...made, store });
     expect(read(made).equals(made.bytes)).toBe(true);
-    expect(notices.length).toBe(damaged === 'packed' ? 1 : 0);
+    expect(notices.length).toBe(damaged === 'loose' ? 0 : 1);
     for (const notice of notices) expect(notice).toMatch(/: another copy is read instead$/);
   },
 );
