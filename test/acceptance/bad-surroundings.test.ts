@@ -232,12 +232,17 @@ test.each(['.idx', '.pack'])('a %s that is cut off is told by its name', async (
   const name = (await readdir(packs)).find((each) => each.endsWith(ending))!;
   await chmod(`${packs}/${name}`, 0o644);
   await writeFile(`${packs}/${name}`, (await readFile(`${packs}/${name}`)).subarray(0, 1000));
-  expectFailure(await place.run('checkout', 'big', '-o', 'a.raw'), 1, /pack-[0-9a-f]+/);
+  expectFailure(await place.run('checkout', 'big', '-o', 'a.raw', '-q'), 1, `${packs}/${name}: `);
 });
 
 test.each([
   ['config', '[core\n', /config:1/],
-  ['config', '[core]\n\trepositoryformatversion = 1\n', /imgstore\.version/],
+  ['config', '[core]\n\trepositoryformatversion = 1\n', /extensions\.objectformat is sha1/],
+  [
+    'config',
+    '[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n',
+    /has no imgstore\.version/,
+  ],
   ['refs/heads/web', 'nonsense\n', /refs\/heads\/web/],
   ['packed-refs', 'nonsense\n', /packed-refs:1/],
 ])('a damaged %s is told by its name', async (file, content, part) => {

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 
 /**
  * Every file and folder of a store with size and digest, one a line: what an operation that failed must not change. The stat
- * cache is left out, as it can be rebuilt, and so are the folders that objects are spread over, which git too leaves empty.
+ * cache is left out, as it can be rebuilt.
  */
 export async function listStore(folder: string): Promise<string[]> {
   const lines: string[] = [];
@@ -15,7 +15,6 @@ export async function listStore(folder: string): Promise<string[]> {
       const path = join(at, entry.name);
       if (path === cache) continue;
       if (entry.isDirectory()) open.push(path);
-      if (entry.isDirectory() && at === join(folder, 'objects')) continue;
       lines.push(`${relative(folder, path)} ${await describe(path)}`);
     }
   }
