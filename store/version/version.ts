@@ -47,9 +47,13 @@ export function readVersion(database: ObjectDatabase, id: ObjectId): Version {
     const root = parseTree(database.readAs('tree', commit.tree));
     const image = root.find((entry) => entry.name === IMAGE_FILE && !isFolder(entry));
     if (image === undefined)
-      throw new ImgstoreError('DAMAGED', `its tree has no ${IMAGE_FILE}: it was not made by imgstore`, {
-        foreign: true,
-      });
+      throw new ImgstoreError(
+        'DAMAGED',
+        `its tree has no ${IMAGE_FILE}: it was not made by imgstore: see it with 'git show'`,
+        {
+          foreign: true,
+        },
+      );
     const record = parseImageRecord(database.readAs('blob', image.id));
     const maps = folder(database, root, DISKS_FOLDER);
     const stray = maps.find((entry) => !isFolder(entry) || !Object.hasOwn(record.disks, entry.name));
