@@ -10,7 +10,8 @@ import {
   subject,
 } from '../store/index.ts';
 import { Context } from './context.ts';
-import { formatTable, shortId } from './format.ts';
+import { shortId, wasAt } from './format.ts';
+import { printRefs } from './ref-list.ts';
 
 interface BranchOptions {
   readonly delete?: boolean;
@@ -25,7 +26,7 @@ export function define(command: Command): void {
     .argument('[rev]', 'the version it starts from (default: HEAD); with -m the new name')
     .option('-d, --delete', 'remove it; its versions stay until a garbage collection')
     .option('-m, --move', 'rename it')
-    .option('-f, --force', 'move a branch that is there')
+    .option('-f, --force', 'move a branch that is there; with -m replace one that has the new name')
     .addHelpText(
       'after',
       '\nExample:\n  imgstore branch web-test web~1\n  imgstore branch -m web-test web-lab',
@@ -41,14 +42,14 @@ export function define(command: Command): void {
         await context.withStore(async (store) => {
           if (name === undefined) return list(context, store, options);
           if (options.delete) {
-            if (revision !== undefined || options.move)
+            if (revision !== undefined || options.move || options.force)
               throw new ImgstoreError('USAGE', 'branch -d takes a name only');
             const id = await deleteRef(store, BRANCHES, name);
-            context.result({ name, deleted: id }, () => `removed branch '${name}' (was ${shortId(id)})\n`);
+            context.result({ name, deleted: id }, () => `removed branch '${name}' (${wasAt(id)})\n`);
           } else if (options.move) {
             if (revision === undefined)
               throw new ImgstoreError('USAGE', 'branch -m takes the old and the new name');
-            const id = await renameBranch(store, name, revision);
+            const id = await renameBranch(store, name, revision, options.force);
             context.result({ name: revision, commit: id }, () => `branch '${name}' is now '${revision}'\n`);
           } else {
             const id = await createBranch(store, name, revision ?? 'HEAD', options.force);
@@ -60,16 +61,11 @@ export function define(command: Command): void {
 }
 
 async function list(context: Context, store: Store, options: BranchOptions): Promise<void> {
-  if (options.delete || options.move) throw new ImgstoreError('USAGE', 'branch: name the branch');
+  if (options.delete || options.move || options.force)
+    throw new ImgstoreError('USAGE', "branch: name the branch; see 'imgstore branch --help'");
   const images = await listImages(store);
-  context.result(
-    images.map(({ name, id }) => ({ name, commit: id })),
-    () =>
-      images.length === 0
-        ? ''
-        : formatTable(
-            [],
-            images.map(({ name, id, commit }) => [name, shortId(id), subject(commit.message)]),
-          ),
-  );
+  const lines = images.map(({ name, id, commit, damaged }) => {
+    return { name, id, text: subject(commit?.message ?? ''), damaged };
+  });
+  printRefs(context, lines);
 }

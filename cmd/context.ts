@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Monitor, Store } from '../store/index.ts';
+import { ExitCode } from './exit-code.ts';
 import { startProgress } from './progress.ts';
 import { interruption } from './signals.ts';
 
@@ -59,10 +60,24 @@ export class Context {
     else if (!this.quiet) process.stdout.write(text());
   }
 
+  /** Says, also when quiet, what of the store is damaged, for a verb that goes on with the rest; the exit code is 3 then. */
+  damaged(messages: readonly (string | undefined)[]): void {
+    for (const message of messages) {
+      if (message === undefined) continue;
+      process.stderr.write(`imgstore: ${message}\n`);
+      process.exitCode = ExitCode.damage;
+    }
+  }
+
   /** Says something that is not the result. */
   notice(text: string): void {
     if (!this.quiet) process.stderr.write(`${text}\n`);
   }
+}
+
+/** The JSON key of what is damaged; other entries do not have it. */
+export function damagedJson(damaged: string | undefined): { readonly damaged?: string } {
+  return damaged === undefined ? {} : { damaged };
 }
 
 /** A key that has no value is there all the same, so that scripts need not ask for it. */

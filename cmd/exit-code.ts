@@ -7,6 +7,8 @@ export const ExitCode = {
   /** Failed; for verbs that compare: different. */
   failed: 1,
   usage: 2,
+  /** Done, but for what is damaged. */
+  damage: 3,
   /** The store or a ref is busy. */
   busy: 4,
   noStore: 5,

@@ -30,6 +30,11 @@ export function shortId(id: string): string {
   return id.slice(0, 12);
 }
 
+/** Where a removed ref was. */
+export function wasAt(id: string | undefined): string {
+  return id === undefined ? 'could not be read' : `was ${shortId(id)}`;
+}
+
 /** A person for JSON. */
 export function personJson(person: Person) {
   return { name: person.name, email: person.email, date: isoDate(person) };

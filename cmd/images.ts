@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
 import { isoDate, listImages } from '../store/index.ts';
-import { Context } from './context.ts';
+import { Context, damagedJson } from './context.ts';
 import { formatBytes, formatTable, shortId } from './format.ts';
+
+/** What git users commit to a branch need not be a version. */
+const NO_DISKS = '(not made by imgstore)';
 
 /** `imgstore images` */
 export function define(command: Command): void {
@@ -11,24 +14,30 @@ export function define(command: Command): void {
       const context = new Context(command);
       await context.withStore(async (store) => {
         const images = await listImages(store);
-        const json = images.map(({ name, id, commit, versions, disks }) => ({
+        const json = images.map(({ name, id, commit, versions, disks, damaged }) => ({
           name,
           commit: id,
-          date: isoDate(commit.committer),
+          date: commit && isoDate(commit.committer),
           versions,
           disks: disks.map((disk) => ({ name: disk.name, virtualSize: disk.virtualSize })),
+          ...damagedJson(damaged),
         }));
         context.result(json, () => {
           if (images.length === 0) return "no image yet: run 'imgstore commit IMAGE'\n";
-          const rows = json.map(({ name, commit, date, versions, disks }) => [
+          const rows = json.map(({ name, commit, date, versions, disks, damaged }) => [
             name,
-            shortId(commit),
-            date.slice(0, 16).replace('T', ' '),
+            commit === undefined ? '-' : shortId(commit),
+            date?.slice(0, 16).replace('T', ' ') ?? '-',
             String(versions),
-            disks.map((disk) => `${disk.name} ${formatBytes(disk.virtualSize)}`).join(', '),
+            [...disks.map(diskText), ...(damaged === undefined ? [] : ['(damaged)'])].join(', ') || NO_DISKS,
           ]);
           return formatTable(['IMAGE', 'VERSION', 'DATE', 'VERSIONS', 'DISKS'], rows, [3]);
         });
+        context.damaged(images.map(({ damaged }) => damaged));
       });
     });
+}
+
+function diskText({ name, virtualSize }: { readonly name: string; readonly virtualSize: number }): string {
+  return `${name} ${formatBytes(virtualSize)}`;
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { isoDate, type LoggedVersion, logVersions, subject } from '../store/index.ts';
+import { type DamagedRef, isoDate, type LoggedVersion, logVersions, subject } from '../store/index.ts';
 import { countArgument } from './arguments.ts';
-import { Context } from './context.ts';
+import { Context, damagedJson } from './context.ts';
 import { formatBytes, personJson, shortId } from './format.ts';
 import { Graph } from './graph.ts';
 
@@ -25,19 +25,23 @@ export function define(command: Command): void {
       const context = new Context(command);
       await context.withStore(async (store) => {
         const versions: LoggedVersion[] = [];
+        const damaged: (string | undefined)[] = [];
+        const onDamaged = (ref: DamagedRef) => damaged.push(ref.message);
         const most = options.maxCount ?? Number.POSITIVE_INFINITY;
         if (most > 0) {
-          for await (const version of logVersions(store, { revision, all: options.all })) {
+          for await (const version of logVersions(store, { revision, all: options.all }, onDamaged)) {
             versions.push(version);
+            damaged.push(version.damaged);
             if (versions.length >= most) break;
           }
         }
         context.result(versions.map(logJson), () => logText(versions, options));
+        context.damaged(damaged);
       });
     });
 }
 
-function logJson({ id, commit, branch, refs, disks }: LoggedVersion) {
+function logJson({ id, commit, branch, refs, disks, damaged }: LoggedVersion) {
   return {
     commit: id,
     parents: commit.parents,
@@ -46,6 +50,7 @@ function logJson({ id, commit, branch, refs, disks }: LoggedVersion) {
     branch: branch ?? null,
     refs,
     disks: disks.map(({ name, virtualSize }) => ({ name, virtualSize })),
+    ...damagedJson(damaged),
   };
 }
 
@@ -80,6 +85,7 @@ function fullText(version: LoggedVersion): string[] {
     `Author: ${author.name} <${author.email}>`,
     `Date:   ${isoDate(author)}`,
     ...(disks === '' ? [] : [`Disks:  ${disks}`]),
+    ...(version.damaged === undefined ? [] : ['Damaged']),
     '',
     ...message
       .trimEnd()

@@ -36,6 +36,7 @@ ${stored}
 objects               ${objects.blob} blobs, ${objects.tree} trees, ${objects.commit} commits, ${objects.tag} tags; ${stats.loose} loose, ${stats.packs} packs
 `;
         });
+        context.damaged([...stats.images.map(({ damaged }) => damaged), ...(stats.damagedObjects ?? [])]);
       });
     });
 }

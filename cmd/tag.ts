@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import { createTag, deleteRef, listTags, type Store, subject, TAGS } from '../store/index.ts';
+import { createTag, deleteRef, type ListedTag, listTags, type Store, subject, TAGS } from '../store/index.ts';
 import { Context } from './context.ts';
-import { formatTable, shortId } from './format.ts';
+import { shortId, wasAt } from './format.ts';
+import { printRefs } from './ref-list.ts';
 
 interface TagOptions {
   readonly delete?: boolean;
@@ -30,9 +31,10 @@ export function define(command: Command): void {
         await context.withStore(async (store) => {
           if (name === undefined) return list(context, store, options);
           if (options.delete) {
-            if (revision !== undefined) throw new ImgstoreError('USAGE', 'tag -d takes a name only');
+            if (revision !== undefined || options.force || options.message !== undefined)
+              throw new ImgstoreError('USAGE', 'tag -d takes a name only');
             const id = await deleteRef(store, TAGS, name);
-            context.result({ name, deleted: id }, () => `removed tag '${name}' (was ${shortId(id)})\n`);
+            context.result({ name, deleted: id }, () => `removed tag '${name}' (${wasAt(id)})\n`);
             return;
           }
           const id = await createTag(store, name, revision ?? 'HEAD', options);
@@ -46,24 +48,27 @@ export function define(command: Command): void {
 }
 
 async function list(context: Context, store: Store, options: TagOptions): Promise<void> {
-  if (options.delete || options.message !== undefined) throw new ImgstoreError('USAGE', 'tag: name the tag');
+  if (options.delete || options.force || options.message !== undefined)
+    throw new ImgstoreError('USAGE', "tag: name the tag; see 'imgstore tag --help'");
   const tags = await listTags(store);
-  context.result(
-    tags.map(({ name, target, annotation }) => ({
-      name,
-      commit: target,
-      message: annotation?.message.trimEnd() ?? null,
-    })),
-    () =>
-      tags.length === 0
-        ? ''
-        : formatTable(
-            [],
-            tags.map(({ name, target, annotation }) => [
-              name,
-              shortId(target),
-              subject(annotation?.message ?? ''),
-            ]),
-          ),
-  );
+  const lines = tags.map((tag) => ({
+    name: tag.name,
+    id: tag.target,
+    text: tagText(tag),
+    damaged: tag.damaged,
+    facts: { message: tag.annotation?.message.trimEnd(), ...foreignType(tag) },
+  }));
+  printRefs(context, lines);
+}
+
+/** The first line of the tag's message, and what is tagged when that is no version. */
+function tagText(tag: ListedTag): string {
+  const text = subject(tag.annotation?.message ?? '');
+  const { type } = foreignType(tag);
+  return type === undefined ? text : `(a ${type}) ${text}`.trimEnd();
+}
+
+/** What git has tagged when it is no commit. */
+function foreignType({ type }: ListedTag): { readonly type?: string } {
+  return type === undefined || type === 'commit' ? {} : { type };
 }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { makeFolder, makeInFolder } from './folder.ts';
 export { LockFile } from './lock-file.ts';
 export {
   type FileKind,

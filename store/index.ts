@@ -27,9 +27,10 @@ export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts
 export { type InitOptions, initStore } from './init.ts';
 export { STORE_FOLDER } from './location.ts';
 export type { Monitor, Progress } from './progress.ts';
+export type { DamagedRef } from './refs/damage.ts';
 export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } from './refs/edit.ts';
 export { type ListedTag, listTags } from './refs/list-tags.ts';
-export { BRANCHES, branchFromFile, shortRefName, TAGS } from './refs/name.ts';
+export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type ImageStats, measureStore, type StoreStats } from './stats.ts';

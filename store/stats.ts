@@ -1,7 +1,10 @@
+import { type ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import { clustersPerSlot, type ObjectId, type ObjectType, parseNode } from '../objects/index.ts';
-import { walkCommits } from './history/walk.ts';
+import { findTips } from './history/tips.ts';
+import { lostText, walkCommits } from './history/walk.ts';
+import { type DamagedRef, MISSING_REMEDY, refWithKind } from './refs/damage.ts';
 import { BRANCHES, shortRefName } from './refs/name.ts';
-import { resolveRevision } from './revision/resolve.ts';
+import { resolveCommit } from './revision/resolve.ts';
 import type { Store } from './store.ts';
 import { ClusterCounter } from './version/count.ts';
 import { dataBytes } from './version/data-bytes.ts';
@@ -18,10 +21,12 @@ export interface ImageStats {
   readonly logicalBytes: number;
   /** Data in different clusters: what deduplication leaves. */
   readonly uniqueBytes: number;
+  /** What is wrong with the image, and what to do; its versions that cannot be read are not counted. */
+  readonly damaged?: string;
 }
 
 /** What a store holds, and at what cost. */
-export interface StoreStats extends Omit<ImageStats, 'name' | 'versions'> {
+export interface StoreStats extends Omit<ImageStats, 'name' | 'versions' | 'damaged'> {
   /** Bytes of all loose objects, packs and their indexes. */
   readonly storedBytes: number;
   readonly objects: Readonly<Record<ObjectType, number>>;
@@ -29,6 +34,8 @@ export interface StoreStats extends Omit<ImageStats, 'name' | 'versions'> {
   readonly loose: number;
   readonly packs: number;
   readonly images: readonly ImageStats[];
+  /** What is wrong with objects whose kind cannot be read, if there are any; they are not among `objects`. */
+  readonly damagedObjects?: readonly string[];
 }
 
 /**
@@ -37,28 +44,56 @@ export interface StoreStats extends Omit<ImageStats, 'name' | 'versions'> {
  * @throws ImgstoreError `NOT_FOUND` for an unknown revision
  */
 export async function measureStore(store: Store, revisions: readonly string[] = []): Promise<StoreStats> {
-  const starts =
-    revisions.length === 0
-      ? (await store.refs.list(BRANCHES)).map(({ name, id }) => ({ name: shortRefName(name), id }))
-      : await Promise.all(
-          revisions.map(async (name) => ({
-            name,
-            id: store.objects.peel((await resolveRevision(store, name)).id),
-          })),
-        );
+  const { starts, damaged } = await findStarts(store, revisions);
   const counter = new ClusterCounter(store.objects.readTree);
   const images: ImageStats[] = [];
   const all = new Map<ObjectId, Version>();
-  for (const { name, id } of starts) {
-    const versions = [...walkCommits(store.objects, [id])].flatMap(
-      (walked) => tryReadVersion(store.objects, walked.id) ?? [],
-    );
+  for (const { name, id, label } of starts) {
+    const faults: string[] = [];
+    const onFault = ({ message }: { readonly message: string }) => faults.push(message);
+    const walk = walkCommits(store.objects, [id], (lost) => faults.push(lostText(lost)));
+    const versions = [...walk].flatMap((walked) => tryReadVersion(store.objects, walked.id, onFault) ?? []);
+    const bytes = await measureVersions(store, versions, counter, onFault);
     for (const version of versions) all.set(version.id, version);
-    images.push({ name, versions: versions.length, ...(await measureVersions(store, versions, counter)) });
+    images.push({ name, versions: versions.length, ...bytes, ...damage(label, faults) });
   }
-  const total = images.length === 1 ? images[0]! : await measureVersions(store, [...all.values()], counter);
+  for (const { name, message } of damaged)
+    images.push({ name: shortRefName(name), ...NOTHING, damaged: message });
+  if (revisions.length === 0) images.sort((a, b) => (a.name < b.name ? -1 : 1));
+  // What cannot be read was told of with its image.
+  const total =
+    images.length === 1 ? images[0]! : await measureVersions(store, [...all.values()], counter, () => {});
   const { virtualBytes, logicalBytes, uniqueBytes } = total;
   return { virtualBytes, logicalBytes, uniqueBytes, ...measureObjects(store), images };
+}
+
+const NOTHING = { versions: 0, virtualBytes: 0, logicalBytes: 0, uniqueBytes: 0 };
+
+/** What is measured: a version with all before it, under the name that it was asked for by. */
+interface Start {
+  readonly name: string;
+  readonly id: ObjectId;
+  /** For messages. */
+  readonly label: string;
+}
+
+async function findStarts(
+  store: Store,
+  revisions: readonly string[],
+): Promise<{ starts: Start[]; damaged: readonly DamagedRef[] }> {
+  if (revisions.length > 0) {
+    const starts: Start[] = [];
+    for (const name of revisions)
+      starts.push({ name, id: await resolveCommit(store, name), label: `'${name}'` });
+    return { starts, damaged: [] };
+  }
+  const { tips, damaged } = await findTips(store, BRANCHES);
+  const starts = tips.map(({ name, id }) => ({ name: shortRefName(name), id, label: refWithKind(name) }));
+  return { starts, damaged };
+}
+
+function damage(label: string, [fault]: readonly string[]): { readonly damaged?: string } {
+  return fault === undefined ? {} : { damaged: `${label}: ${fault}: ${MISSING_REMEDY}` };
 }
 
 type VersionBytes = Pick<ImageStats, 'virtualBytes' | 'logicalBytes' | 'uniqueBytes'>;
@@ -67,14 +102,20 @@ async function measureVersions(
   store: Store,
   versions: readonly Version[],
   counter: ClusterCounter,
+  onFault: (fault: ImgstoreError) => void,
 ): Promise<VersionBytes> {
   const unique = new UniqueClusters(store);
   let virtualBytes = 0;
   let logicalBytes = 0;
   for (const disk of versions.flatMap((version) => version.disks)) {
     virtualBytes += disk.virtualSize;
-    logicalBytes += await dataBytes(store.objects, disk, counter);
-    await unique.add(disk);
+    try {
+      logicalBytes += await dataBytes(store.objects, disk, counter);
+      await unique.add(disk);
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      onFault(error);
+    }
   }
   return { virtualBytes, logicalBytes, uniqueBytes: unique.bytes };
 }
@@ -111,24 +152,35 @@ class UniqueClusters {
   }
 }
 
-function measureObjects(store: Store): Pick<StoreStats, 'storedBytes' | 'objects' | 'loose' | 'packs'> {
+type ObjectStats = Pick<StoreStats, 'storedBytes' | 'objects' | 'loose' | 'packs' | 'damagedObjects'>;
+
+function measureObjects(store: Store): ObjectStats {
   const { loose, packs } = store.objects;
   const objects: Record<ObjectType, number> = { blob: 0, tree: 0, commit: 0, tag: 0 };
+  const damagedObjects: string[] = [];
+  const count = (type: () => ObjectType | undefined) => {
+    try {
+      objects[type() ?? 'blob']++;
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      damagedObjects.push(`${error.message}: ${MISSING_REMEDY}`);
+    }
+  };
   let storedBytes = 0;
   let looseCount = 0;
   for (const id of loose.ids()) {
-    const header = loose.header(id);
     const bytes = loose.fileSize(id);
     // Another process has packed it meanwhile.
-    if (header === undefined || bytes === undefined) continue;
-    objects[header.type]++;
+    if (bytes === undefined) continue;
+    count(() => loose.header(id)?.type);
     storedBytes += bytes;
     looseCount++;
   }
   packs.refresh();
   for (const pack of packs.packs()) {
     storedBytes += pack.fileBytes;
-    for (let position = 0; position < pack.idx.count; position++) objects[pack.header(position).type]++;
+    for (let position = 0; position < pack.idx.count; position++) count(() => pack.header(position).type);
   }
-  return { storedBytes, objects, loose: looseCount, packs: packs.packs().length };
+  const damage = damagedObjects.length > 0 ? { damagedObjects } : {};
+  return { storedBytes, objects, loose: looseCount, packs: packs.packs().length, ...damage };
 }

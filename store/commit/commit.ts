@@ -11,6 +11,7 @@ import {
   subject,
   type TreeEntry,
 } from '../../objects/index.ts';
+import { branchTip } from '../history/tips.ts';
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
@@ -76,7 +77,7 @@ export async function commitVersion(
   const started = performance.now();
   const ref = fullRefName(BRANCHES, request.branch ?? branchFromFile(request.disks[0]!.path));
   refuseBadNames(request);
-  const tip = await store.refs.resolve(ref);
+  const tip = await branchTip(store, ref);
   if (
     tip !== undefined &&
     request.parent !== undefined &&

@@ -1,7 +1,7 @@
-import { isImgstoreError } from '../../errors/index.ts';
-import type { ObjectId, TreeEntry } from '../../objects/index.ts';
+import type { TreeEntry } from '../../objects/index.ts';
+import { findTips } from '../history/tips.ts';
 import { walkCommits } from '../history/walk.ts';
-import { isVersionRef } from '../refs/name.ts';
+import { VERSION_REFS } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { tryReadVersion, type Version } from '../version/version.ts';
 import type { StoredDisk } from './store-disk.ts';
@@ -28,29 +28,18 @@ export function hasContent(version: Version, content: Content): boolean {
   );
 }
 
-/** The newest version of any branch or tag that holds this content. Commits that imgstore did not make, and refs that
- * lead nowhere, are passed over: they must not keep a new image out. */
+/** The newest version of any branch or tag that holds this content. Commits that imgstore did not make, and all that cannot be read,
+ * are passed over: they must not keep a new image out. */
 export async function findSameContent(store: Store, content: Content): Promise<Version | undefined> {
-  const refs = (await store.refs.list()).filter((ref) => isVersionRef(ref.name));
-  const tips = refs.flatMap((ref) => tryPeelToCommit(store, ref.id) ?? []);
-  try {
-    for (const { id } of walkCommits(store.objects, tips)) {
-      const version = tryReadVersion(store.objects, id);
-      if (version !== undefined && hasContent(version, content)) return version;
-    }
-  } catch (error) {
-    // A history with a hole in it; without the comparison the branch begins with a commit of its own.
-    if (!isImgstoreError(error)) throw error;
+  const { tips } = await findTips(store, ...VERSION_REFS);
+  const starts = tips.map(({ id }) => id);
+  for (const { id } of walkCommits(store.objects, starts, passOver)) {
+    const version = tryReadVersion(store.objects, id);
+    if (version !== undefined && hasContent(version, content)) return version;
   }
   return undefined;
 }
 
-function tryPeelToCommit(store: Store, id: ObjectId): ObjectId | undefined {
-  try {
-    const peeled = store.objects.peel(id);
-    return store.objects.header(peeled).type === 'commit' ? peeled : undefined;
-  } catch (error) {
-    if (isImgstoreError(error)) return undefined;
-    throw error;
-  }
+function passOver(): void {
+  // The verbs that list say what is damaged.
 }

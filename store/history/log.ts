@@ -1,11 +1,13 @@
 import type { Commit, ObjectId } from '../../objects/index.ts';
-import { BRANCHES, isVersionRef, shortRefName } from '../refs/name.ts';
+import { type DamagedRef, MISSING_REMEDY } from '../refs/damage.ts';
+import { BRANCHES, shortRefName, VERSION_REFS } from '../refs/name.ts';
 import type { Ref } from '../refs/refs.ts';
 import { parseRevision } from '../revision/parse.ts';
 import { findRef, resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
-import { walkCommits } from './walk.ts';
+import { findTips } from './tips.ts';
+import { type LostCommit, lostText, walkCommits } from './walk.ts';
 
 /** A version as a list shows it. */
 export interface LoggedVersion {
@@ -17,6 +19,8 @@ export interface LoggedVersion {
   readonly refs: readonly string[];
   /** Empty for a commit that is not a version of imgstore. */
   readonly disks: readonly VersionDisk[];
+  /** What is wrong with the version or its parents, and what to do. */
+  readonly damaged: string | undefined;
 }
 
 /** Where a log starts. */
@@ -27,24 +31,48 @@ export interface LogStart {
   readonly all?: boolean | undefined;
 }
 
-/** The versions that some starts lead to, newest first. @throws ImgstoreError `NOT_FOUND` for an unknown revision. */
-export async function* logVersions(store: Store, { revision, all }: LogStart): AsyncGenerator<LoggedVersion> {
-  const refs = peelRefs(
-    store,
-    (await store.refs.list()).filter((ref) => isVersionRef(ref.name)),
-  );
-  const branches = refs.filter(({ name }) => name.startsWith(BRANCHES));
+/**
+ * The versions that some starts lead to, newest first.
+ * @param onDamaged told of refs that should be a start and lead nowhere, before the first version
+ * @throws ImgstoreError `NOT_FOUND` for an unknown revision, `DAMAGED` when it cannot be read
+ */
+export async function* logVersions(
+  store: Store,
+  { revision, all }: LogStart,
+  onDamaged: (damaged: DamagedRef) => void = () => {},
+): AsyncGenerator<LoggedVersion> {
+  const { tips, damaged } = await findTips(store, ...VERSION_REFS);
+  const branches = tips.filter(isBranch);
   const starts =
     revision === undefined
-      ? (all ? refs : branches).map(({ id }) => id)
+      ? (all ? tips : branches).map(({ id }) => id)
       : [await resolveCommit(store, revision)];
+  if (revision === undefined) for (const ref of all ? damaged : damaged.filter(isBranch)) onDamaged(ref);
   const asked = revision === undefined ? undefined : await branchIn(store, revision);
   const owner = asked === undefined ? firstBranches(store, branches) : () => asked;
-  const here = refsByCommit(refs);
-  for (const { id, commit } of walkCommits(store.objects, starts)) {
-    const disks = tryReadVersion(store.objects, id)?.disks ?? [];
-    yield { id, commit, branch: owner(id), refs: here.get(id) ?? [], disks };
+  const here = refsByCommit(tips);
+  const lost: LostCommit[] = [];
+  const onLost = (each: LostCommit) => {
+    // Only a revision that was asked for: the tips of refs were read before.
+    if (each.child === undefined) throw each.fault;
+    lost.push(each);
+  };
+  for (const { id, commit } of walkCommits(store.objects, starts, onLost)) {
+    const faults = lost.filter((each) => each.child === id).map(lostText);
+    const version = tryReadVersion(store.objects, id, ({ message }) => faults.unshift(message));
+    yield {
+      id,
+      commit,
+      branch: owner(id),
+      refs: here.get(id) ?? [],
+      disks: version?.disks ?? [],
+      damaged: faults[0] === undefined ? undefined : `${faults[0]}: ${MISSING_REMEDY}`,
+    };
   }
+}
+
+function isBranch({ name }: { readonly name: string }): boolean {
+  return name.startsWith(BRANCHES);
 }
 
 /** The branch that a revision begins with: `web` for `web~2`. */
@@ -57,20 +85,11 @@ async function branchIn(store: Store, revision: string): Promise<string | undefi
 /** For each commit the first branch, by name, that leads to it. */
 function firstBranches(store: Store, branches: readonly Ref[]): (id: ObjectId) => string | undefined {
   const first = new Map<ObjectId, string>();
-  for (const { id, start } of walkCommits(
-    store.objects,
-    branches.map(({ id }) => id),
-  )) {
+  const starts = branches.map(({ id }) => id);
+  for (const { id, start } of walkCommits(store.objects, starts, () => {})) {
     first.set(id, shortRefName(branches[start]!.name));
   }
   return (id) => first.get(id);
-}
-
-/** Refs with the commits that they lead to, through tags; what leads to none is left out. */
-function peelRefs(store: Store, refs: readonly Ref[]): Ref[] {
-  return refs
-    .map(({ id, name }) => ({ name, id: store.objects.peel(id) }))
-    .filter(({ id }) => store.objects.header(id).type === 'commit');
 }
 
 function refsByCommit(refs: readonly Ref[]): ReadonlyMap<ObjectId, readonly string[]> {

@@ -4,6 +4,8 @@ import { ImgstoreError } from '../../errors/index.ts';
 export const BRANCHES = 'refs/heads/';
 export const TAGS = 'refs/tags/';
 export const REMOTES = 'refs/remotes/';
+/** Where refs that lead to versions are. */
+export const VERSION_REFS = [BRANCHES, TAGS, REMOTES] as const;
 
 /** The longest name of one part: what file systems allow, less `.lock`. */
 const MOST_PART_BYTES = 250;
@@ -27,21 +29,40 @@ export function refNameFault(name: string): string | undefined {
   return undefined;
 }
 
-/**
- * The full name of a branch or tag.
- * @param kind {@link BRANCHES} or {@link TAGS}
- * @throws ImgstoreError `BAD_NAME`
- */
-export function fullRefName(kind: typeof BRANCHES | typeof TAGS, name: string): string {
-  const what = kind === BRANCHES ? 'branch' : 'tag';
+/** What a name would be taken for: an id of SHA-256 or of SHA-1. */
+const ID_PATTERN = /^(?:[0-9a-f]{64}|[0-9a-f]{40})$/i;
+
+/** The refs that a user names by their short names. */
+export type RefKind = typeof BRANCHES | typeof TAGS;
+
+/** `branch` or `tag`. */
+export function kindWord(kind: RefKind): 'branch' | 'tag' {
+  return kind === BRANCHES ? 'branch' : 'tag';
+}
+
+/** The full name of a branch or tag to be made. @throws ImgstoreError `BAD_NAME`. */
+export function fullRefName(kind: RefKind, name: string): string {
   const fault = name.startsWith('-')
     ? "begins with '-'"
     : name === 'HEAD'
       ? "is 'HEAD'"
-      : refNameFault(kind + name);
-  if (fault !== undefined)
-    throw new ImgstoreError('BAD_NAME', `'${name}' cannot name a ${what}: it ${fault}`, { name });
+      : ID_PATTERN.test(name)
+        ? 'would be taken for an id'
+        : undefined;
+  if (fault !== undefined) throw badName(kind, name, fault);
+  return existingRefName(kind, name);
+}
+
+/** The full name of a branch or tag that may be there: git makes some that {@link fullRefName} refuses. @throws ImgstoreError `BAD_NAME`. */
+export function existingRefName(kind: RefKind, name: string): string {
+  const fault = refNameFault(kind + name);
+  if (fault !== undefined) throw badName(kind, name, fault);
   return kind + name;
+}
+
+function badName(kind: RefKind, name: string, fault: string): ImgstoreError {
+  const message = `'${name}' cannot name a ${kindWord(kind)}: it ${fault}: choose another name`;
+  return new ImgstoreError('BAD_NAME', message, { name });
 }
 
 /**
@@ -55,6 +76,7 @@ export function branchFromFile(path: string): string {
     .join('-')
     .replace(/^[.-]+|[.-]+$/g, '')
     .replace(/\.lock$/, '-lock');
+  if (ID_PATTERN.test(name)) return `disk-${name}`;
   return ['', '@', 'HEAD'].includes(name) ? 'disk' : name;
 }
 
@@ -70,11 +92,6 @@ function shorten(text: string): string {
 
 /** The short form that people use: without `refs/heads/`, `refs/tags/` or `refs/remotes/`. */
 export function shortRefName(name: string): string {
-  for (const kind of [BRANCHES, TAGS, REMOTES]) if (name.startsWith(kind)) return name.slice(kind.length);
+  for (const kind of VERSION_REFS) if (name.startsWith(kind)) return name.slice(kind.length);
   return name;
-}
-
-/** True for refs that lead to versions: branches, tags and those of remotes. */
-export function isVersionRef(name: string): boolean {
-  return [BRANCHES, TAGS, REMOTES].some((kind) => name.startsWith(kind));
 }

@@ -8,7 +8,8 @@ export interface PackedRef {
   readonly peeled: ObjectId | undefined;
 }
 
-const HEADER = '# pack-refs with: peeled fully-peeled sorted \n';
+/** Where the name begins in a line: behind an id of 64 digits and a space. */
+const NAME_OFFSET = 65;
 
 /**
  * Parses `packed-refs` (git: gitrepository-layout): `<id> <name>` lines, `^<id>` below an annotated tag, `#` comments.
@@ -24,22 +25,25 @@ export function parsePackedRefs(text: string, path: string): PackedRef[] {
       refs[refs.length - 1] = { ...last, peeled };
       return;
     }
-    const [id, name] = [line.slice(0, 64), line.slice(65)];
-    if (!isId(id) || line[64] !== ' ' || name === '') {
-      throw new ImgstoreError('DAMAGED', `${path}:${i + 1}: '${line}' is not a packed ref`, {
-        path,
-        line: i + 1,
-      });
+    const [id, name] = [line.slice(0, NAME_OFFSET - 1), line.slice(NAME_OFFSET)];
+    if (!isId(id) || line[NAME_OFFSET - 1] !== ' ' || name === '') {
+      throw new ImgstoreError(
+        'DAMAGED',
+        `${path}:${i + 1}: '${line}' is not a packed ref: mend or remove this line`,
+        { path, line: i + 1 },
+      );
     }
     refs.push({ name, id, peeled: undefined });
   });
   return refs;
 }
 
-/** The text of `packed-refs`. */
-export function encodePackedRefs(refs: readonly PackedRef[]): string {
-  const lines = refs.map(
-    ({ name, id, peeled }) => `${id} ${name}\n${peeled === undefined ? '' : `^${peeled}\n`}`,
-  );
-  return HEADER + lines.join('');
+/** The text of `packed-refs` without one ref; all else stays as git wrote it, and so what the first line says of it stays true. */
+export function withoutPackedRef(text: string, name: string): string {
+  let removing = false;
+  const lines = text.split('\n').filter((line) => {
+    removing = line.startsWith('^') ? removing : line.slice(NAME_OFFSET) === name;
+    return !removing;
+  });
+  return lines.join('\n');
 }

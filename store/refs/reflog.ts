@@ -1,7 +1,8 @@
-import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fromSystem, systemCode } from '../../errors/index.ts';
-import { passPoint } from '../../files/index.ts';
+import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
+import { LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
 import { encodePerson, type ObjectId, type Person, parsePerson } from '../../objects/index.ts';
 
 /** One move of a ref. */
@@ -13,6 +14,9 @@ export interface ReflogEntry {
 }
 
 const LINE_PATTERN = /^([0-9a-f]{64}) ([0-9a-f]{64}) ([^\t]*)(?:\t(.*))?$/;
+const LINE_END = 0x0a;
+/** `refs/heads`: what stands above all names. */
+const REF_KIND_PARTS = 2;
 
 /** The logs of a store's refs, in git's format, one file a ref below `logs/`; the newest line is the last. */
 export class Reflogs {
@@ -23,14 +27,23 @@ export class Reflogs {
     this.#folder = join(storeFolder, 'logs');
   }
 
-  /** Adds a line. @throws ImgstoreError `IO`. */
+  /** Adds a line, lasting. @throws ImgstoreError `IO`. */
   async append(ref: string, entry: ReflogEntry): Promise<void> {
     const path = join(this.#folder, ref);
-    const message = entry.message.replace(/\s+/g, ' ').trim();
     try {
-      await mkdir(dirname(path), { recursive: true });
-      passPoint('reflog.write', path);
-      await appendFile(path, `${entry.before} ${entry.after} ${encodePerson(entry.person)}\t${message}\n`);
+      const handle = await makeInFolder('reflog', path, () => open(path, 'a+'));
+      try {
+        const { size } = await handle.stat();
+        passPoint('reflog.write', path);
+        // A line that was cut off must not take the new one with it.
+        const start = size > 0 && (await lastByte(handle, size)) !== LINE_END ? '\n' : '';
+        await handle.appendFile(start + encodeEntry(entry));
+        passPoint('reflog.fsync', path);
+        await handle.sync();
+        if (size === 0) await syncFolder('reflog', dirname(path));
+      } finally {
+        await handle.close();
+      }
     } catch (error) {
       throw fromSystem(error, path);
     }
@@ -39,30 +52,71 @@ export class Reflogs {
   /** All lines, oldest first; none when there is no log. @throws ImgstoreError `IO`. */
   async read(ref: string): Promise<ReflogEntry[]> {
     const path = join(this.#folder, ref);
-    let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      return (await readFile(path, 'utf8')).split('\n').flatMap(parseLine);
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return [];
       throw fromSystem(error, path);
     }
-    // A line that is no line was cut off by a full disk or a kill: git passes over it too.
-    return text.split('\n').flatMap((line) => {
-      const match = LINE_PATTERN.exec(line);
-      if (match === null) return [];
-      const [, before, after, person, message] = match;
-      return [{ before: before!, after: after!, person: parsePerson(person!), message: message ?? '' }];
-    });
   }
 
-  /** Adds lines that another ref had before. */
-  async write(ref: string, entries: readonly ReflogEntry[]): Promise<void> {
-    for (const entry of entries) await this.append(ref, entry);
+  /** Makes these lines the whole log of a ref, at once. @throws ImgstoreError `IO`, `BUSY`. */
+  async replace(ref: string, entries: readonly ReflogEntry[]): Promise<void> {
+    const path = join(this.#folder, ref);
+    const lock = await makeInFolder('reflog', path, () => LockFile.take('reflog', path));
+    try {
+      await lock.commit(Buffer.from(entries.map(encodeEntry).join('')));
+    } finally {
+      await lock.release();
+    }
   }
 
-  /** Removes the log of a ref that is no more. */
+  /**
+   * Removes logs that a new ref's cannot stand beside: of `a` for `a/b`, and the other way round. Their refs have gone, or the new one could not be made:
+   * a kill came before they were removed too.
+   */
+  async clearWay(ref: string): Promise<void> {
+    const parts = ref.split('/');
+    for (let count = REF_KIND_PARTS + 1; count < parts.length; count++) {
+      const above = parts.slice(0, count).join('/');
+      if (this.#is(above)?.isFile()) await this.remove(above);
+    }
+    if (this.#is(ref)?.isDirectory()) await this.remove(ref);
+  }
+
+  #is(ref: string) {
+    return statSync(join(this.#folder, ref), { throwIfNoEntry: false });
+  }
+
+  /** Removes the log of a ref that is no more. @throws ImgstoreError `IO`. */
   async remove(ref: string): Promise<void> {
-    passPoint('reflog.remove', join(this.#folder, ref));
-    await rm(join(this.#folder, ref), { force: true, recursive: true });
+    const path = join(this.#folder, ref);
+    try {
+      passPoint('reflog.remove', path);
+      await rm(path, { force: true, recursive: true });
+    } catch (error) {
+      throw fromSystem(error, path);
+    }
   }
+}
+
+function encodeEntry({ before, after, person, message }: ReflogEntry): string {
+  return `${before} ${after} ${encodePerson(person)}\t${message.replace(/\s+/g, ' ').trim()}\n`;
+}
+
+/** A line that is none was cut off by a full disk or a kill: git passes over it too. */
+function parseLine(line: string): ReflogEntry[] {
+  const match = LINE_PATTERN.exec(line);
+  if (match === null) return [];
+  const [, before, after, person, message] = match;
+  try {
+    return [{ before: before!, after: after!, person: parsePerson(person!), message: message ?? '' }];
+  } catch (error) {
+    if (isImgstoreError(error)) return [];
+    throw error;
+  }
+}
+
+async function lastByte(handle: FileHandle, size: number): Promise<number | undefined> {
+  return (await handle.read(Buffer.alloc(1), 0, 1, size - 1)).buffer[0];
 }

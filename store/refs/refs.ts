@@ -1,11 +1,12 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { LockFile, passPoint, syncFolder } from '../../files/index.ts';
-import { isId, NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
+import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
+import { NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
 import { removeEmptyFolders, removeEmptyTree } from './empty-folders.ts';
 import { refNameFault, shortRefName, TAGS } from './name.ts';
-import { encodePackedRefs, type PackedRef, parsePackedRefs } from './packed.ts';
+import { type RefEnd, RefFiles } from './ref-files.ts';
 import { type ReflogEntry, Reflogs } from './reflog.ts';
 
 /** A ref and the object it names. */
@@ -15,10 +16,17 @@ export interface Ref {
   readonly id: ObjectId;
 }
 
+/** All refs of a kind: those that can be read, and what is wrong with the others. */
+export interface RefSurvey {
+  readonly refs: readonly Ref[];
+  readonly unreadable: readonly { readonly name: string; readonly fault: ImgstoreError }[];
+}
+
 /** A move of a ref, which happens only when the ref is still where the caller saw it. */
 export interface RefUpdate {
+  /** Symbolic refs are followed, but for a removal. */
   readonly name: string;
-  /** {@link NULL_ID}: the ref must not exist. Undefined: wherever it is. */
+  /** {@link NULL_ID}: the ref must not exist. Undefined: wherever it is, also when it cannot be read. */
   readonly before: ObjectId | undefined;
   /** {@link NULL_ID} removes the ref. */
   readonly after: ObjectId;
@@ -27,212 +35,196 @@ export interface RefUpdate {
   readonly message: string;
 }
 
-/** git's bound on symbolic refs that lead to each other. */
-const MOST_SYMBOLIC = 5;
-const SYMBOLIC = 'ref: ';
+/** How a ref is moved, where that is not what a commit needs. */
+export interface MoveOptions {
+  /** Lines that become the ref's log, before that of the move itself. */
+  readonly history?: readonly ReflogEntry[];
+  /** Replaces a symbolic ref instead of moving what it leads to. */
+  readonly replaceSymbolic?: boolean;
+}
 
 /** The refs of a store: files below `refs/`, `packed-refs`, and `HEAD`. */
 export class Refs {
   readonly logs: Reflogs;
-  readonly #folder: string;
+  readonly #files: RefFiles;
 
   /** @param storeFolder the store */
   constructor(storeFolder: string) {
-    this.#folder = storeFolder;
+    this.#files = new RefFiles(storeFolder);
     this.logs = new Reflogs(storeFolder);
   }
 
-  /** Where a ref leads, symbolic ones followed; undefined when it does not exist. @throws ImgstoreError `DAMAGED`. */
+  /** Where a ref leads, symbolic ones followed; undefined when it does not exist. @throws ImgstoreError `DAMAGED`, `IO`. */
   async resolve(name: string): Promise<ObjectId | undefined> {
-    let at = name;
-    for (let i = 0; i <= MOST_SYMBOLIC; i++) {
-      const content = await this.#read(at);
-      if (content === undefined || !content.startsWith(SYMBOLIC)) return content;
-      at = content.slice(SYMBOLIC.length).trim();
-    }
-    throw new ImgstoreError('DAMAGED', `${name}: symbolic refs lead to each other`, { name });
+    const { id, fault } = await this.#files.follow(name);
+    if (fault !== undefined) throw fault;
+    return id;
   }
 
-  /** The ref that a symbolic ref names (`HEAD` → `refs/heads/web`), whether that exists or not. */
-  async symbolicTarget(name: string): Promise<string | undefined> {
-    const content = await this.#read(name);
-    return content?.startsWith(SYMBOLIC) ? content.slice(SYMBOLIC.length).trim() : undefined;
+  /** Where a ref leads and by which way; a fault is part of the answer. */
+  follow(name: string): Promise<RefEnd> {
+    return this.#files.follow(name);
+  }
+
+  /**
+   * The ref that a symbolic ref names (`HEAD` → `refs/heads/web`), whether that exists or not.
+   * @throws ImgstoreError `DAMAGED`, `IO`
+   */
+  symbolicTarget(name: string): Promise<string | undefined> {
+    return this.#files.symbolicTarget(name);
   }
 
   /** Points a symbolic ref at another ref. */
-  async setSymbolic(name: string, target: string): Promise<void> {
-    const lock = await LockFile.take('ref', join(this.#folder, name));
-    try {
-      await lock.commit(Buffer.from(`${SYMBOLIC}${target}\n`));
-    } finally {
-      await lock.release();
-    }
+  setSymbolic(name: string, target: string): Promise<void> {
+    return this.#files.writeSymbolic(name, target);
   }
 
-  /** All refs whose names begin with `prefix` (`refs/heads/`), by name. @throws ImgstoreError `DAMAGED`. */
-  async list(prefix = 'refs/'): Promise<Ref[]> {
-    const found = new Map<string, ObjectId>();
-    for (const name of await this.#looseNames(prefix.slice(0, prefix.lastIndexOf('/')))) {
-      const id = await this.resolve(name);
-      if (id !== undefined) found.set(name, id);
+  /** The refs whose names begin with `prefix` (`refs/heads/`), by name. Those that cannot be read are left out: see {@link Refs.survey}. */
+  async list(prefix = 'refs/'): Promise<readonly Ref[]> {
+    return (await this.survey(prefix)).refs;
+  }
+
+  /** All refs whose names begin with `prefix`, by name. @throws ImgstoreError `DAMAGED` for a line of `packed-refs`, `IO`. */
+  async survey(prefix = 'refs/'): Promise<RefSurvey> {
+    const refs: Ref[] = [];
+    const unreadable: { name: string; fault: ImgstoreError }[] = [];
+    const loose = new Set(await this.#files.looseNames(prefix.slice(0, prefix.lastIndexOf('/'))));
+    for (const name of loose) {
+      const end = await this.#files.follow(name);
+      const fault = end.fault ?? danglingFault(name, end);
+      if (fault !== undefined) unreadable.push({ name, fault });
+      else if (end.id !== undefined) refs.push({ name, id: end.id });
     }
     // Files first: a ref that another process packs meanwhile is then seen twice, and never not at all.
-    for (const { name, id } of await this.#packed()) if (!found.has(name)) found.set(name, id);
-    return [...found]
-      .filter(([name]) => name.startsWith(prefix))
-      .map(([name, id]) => ({ name, id }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, id } of await this.#files.packed()) if (!loose.has(name)) refs.push({ name, id });
+    const asked = <T extends { name: string }>(all: readonly T[]) =>
+      all.filter(({ name }) => name.startsWith(prefix)).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return { refs: asked(refs), unreadable: asked(unreadable) };
   }
 
   /**
    * Moves, makes or removes a ref by lock, compare and rename, and logs it.
    * @throws ImgstoreError `REF_MOVED` when the ref is not where `before` says, `BUSY` when it stays locked, `EXISTS` when the name
-   * is in the way of another (`a` and `a/b`), `BAD_NAME`.
+   * is in the way of another (`a` and `a/b`), `BAD_NAME`, `DAMAGED` when it cannot be read
    */
-  async update(update: RefUpdate): Promise<void> {
-    await this.#move(update, []);
+  async update(update: RefUpdate, options: MoveOptions = {}): Promise<void> {
+    const fault = refNameFault(update.name);
+    if (fault !== undefined)
+      throw new ImgstoreError('BAD_NAME', `'${update.name}' cannot be a ref: it ${fault}`, {
+        name: update.name,
+      });
+    if (update.after === NULL_ID) await this.#remove(update);
+    else await this.#move(update, options);
   }
 
-  /** @param history lines that go into the log before that of this move */
-  async #move(update: RefUpdate, history: readonly ReflogEntry[]): Promise<void> {
-    const { name, before, after, person, message } = update;
-    const fault = refNameFault(name);
-    if (fault !== undefined)
-      throw new ImgstoreError('BAD_NAME', `'${name}' cannot be a ref: it ${fault}`, { name });
-    if (after !== NULL_ID && (await this.#read(name)) === undefined) await this.#refuseConflict(name);
+  /** The ref that excludes one of this name (`a` and `a/b` exclude each other), `except` left aside. */
+  async findConflict(name: string, except?: string): Promise<string | undefined> {
+    const packed = (await this.#files.packed()).map((ref) => ref.name);
+    const names = [...(await this.#files.looseNames('refs')), ...packed];
+    return names.find((other) => other !== except && excludeEachOther(name, other));
+  }
+
+  /** Refuses `a/b` beside `a`: git keeps refs as files, and a file cannot be a folder too. @throws ImgstoreError `EXISTS`. */
+  async refuseConflict(name: string, except?: string): Promise<void> {
+    const other = await this.findConflict(name, except);
+    if (other === undefined) return;
+    throw new ImgstoreError(
+      'EXISTS',
+      `'${shortRefName(name)}' cannot be made: '${shortRefName(other)}' is in the way: choose another name, or rename or remove that one`,
+      { name, other },
+    );
+  }
+
+  /** As {@link Refs.update} for what is not a removal. */
+  async #move(update: RefUpdate, options: MoveOptions): Promise<void> {
+    const { before, after, person, message } = update;
+    const end = await this.#end(update.name, options);
+    const { name } = end;
+    if (end.id === undefined && end.fault === undefined) await this.refuseConflict(name);
     const lock = await this.#lock(name);
     try {
-      const now = (await this.#read(name)) ?? NULL_ID;
-      if (before !== undefined && now !== before) throw moved(name, before, now);
-      if (after === NULL_ID) {
-        await this.#removeFromPacked(name);
-        passPoint('ref.remove', join(this.#folder, name));
-        await rm(join(this.#folder, name), { force: true });
-        await syncFolder('ref', dirname(join(this.#folder, name)));
-        await this.logs.remove(name);
-      } else {
-        // The log comes first: a log line for a move that did not happen does no harm, a move without one could not be undone.
-        if (now === NULL_ID) await this.#clearFolders(name);
-        const line = { before: history.at(-1)?.after ?? now, after, person, message };
-        // As git does: tags have no log, and `git gc` takes a tag object in one for damage.
-        if (!name.startsWith(TAGS)) await this.logs.write(name, [...history, line]);
-        await lock.commit(Buffer.from(`${after}\n`));
-      }
-    } finally {
-      await lock.release();
-    }
-    if (after === NULL_ID) {
-      await removeEmptyFolders(this.#folder, name);
-      await removeEmptyFolders(join(this.#folder, 'logs'), name);
-    }
-  }
-
-  /**
-   * Gives a ref another name, its log with it: the new one is made before the old one goes, so a kill between leaves both.
-   * @throws ImgstoreError as {@link Refs.update}
-   */
-  async rename(move: {
-    readonly from: string;
-    readonly to: string;
-    readonly id: ObjectId;
-    readonly person: Person;
-    readonly message: string;
-  }): Promise<void> {
-    const { from, to, id, person, message } = move;
-    // `a` → `a/b`: the old file would be in the way of the new one's folder.
-    const inTheWay = to.startsWith(`${from}/`) || from.startsWith(`${to}/`);
-    const history = await this.logs.read(from);
-    if (inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
-    await this.#move({ name: to, before: NULL_ID, after: id, person, message }, history);
-    if (!inTheWay) await this.update({ name: from, before: id, after: NULL_ID, person, message });
-  }
-
-  async #lock(name: string): Promise<LockFile> {
-    const path = join(this.#folder, name);
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      return await LockFile.take('ref', path);
-    } catch (error) {
-      // A folder of a removed branch may have gone between the two steps, and a file may be where a folder is needed.
-      if (isImgstoreError(error, 'NOT_FOUND')) return this.#lock(name);
-      throw fromSystem(error, path);
-    }
-  }
-
-  /** Removes what refs of longer names have left where a new ref's file and log will be: folders with nothing in them. */
-  async #clearFolders(name: string): Promise<void> {
-    for (const root of [this.#folder, join(this.#folder, 'logs')]) await removeEmptyTree(join(root, name));
-  }
-
-  /** The content of a ref: an id, or `ref: …`. */
-  async #read(name: string): Promise<string | undefined> {
-    const path = join(this.#folder, name);
-    try {
-      const content = (await readFile(path, 'utf8')).trim();
-      if (content.startsWith(SYMBOLIC) || isId(content)) return content;
-      throw new ImgstoreError('DAMAGED', `${path}: holds '${content.slice(0, 80)}', which is no object id`, {
-        path,
-      });
-    } catch (error) {
-      const code = systemCode(error);
-      if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'EISDIR') throw fromSystem(error, path);
-    }
-    return (await this.#packed()).find((ref) => ref.name === name)?.id;
-  }
-
-  async #packed(): Promise<PackedRef[]> {
-    const path = join(this.#folder, 'packed-refs');
-    try {
-      return parsePackedRefs(await readFile(path, 'utf8'), path);
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return [];
-      throw fromSystem(error, path);
-    }
-  }
-
-  async #removeFromPacked(name: string): Promise<void> {
-    if (!(await this.#packed()).some((ref) => ref.name === name)) return;
-    const lock = await LockFile.take('packed-refs', join(this.#folder, 'packed-refs'));
-    try {
-      const rest = (await this.#packed()).filter((ref) => ref.name !== name);
-      await lock.commit(Buffer.from(encodePackedRefs(rest)));
+      const now = await this.#end(update.name, options);
+      if (now.name !== name) throw moved(update.name, before ?? NULL_ID, now.id ?? NULL_ID);
+      const at = await this.#compare(update, now);
+      // The log comes first: a log line for a move that did not happen does no harm, a move without one could not be undone.
+      if (at === NULL_ID) await this.#clearWay(name);
+      const line = { before: options.history?.at(-1)?.after ?? at, after, person, message };
+      if (options.history !== undefined) await this.logs.replace(name, [...options.history, line]);
+      // As git does: tags have no log, and `git gc` takes a tag object in one for damage. Symbolic refs have one of their own.
+      else if (!name.startsWith(TAGS))
+        for (const each of [name, ...now.symbolic]) await this.logs.append(each, line);
+      await lock.commit(Buffer.from(`${after}\n`));
     } finally {
       await lock.release();
     }
   }
 
-  async #looseNames(folder: string): Promise<string[]> {
-    let entries: import('node:fs').Dirent[];
+  async #remove(update: RefUpdate): Promise<void> {
+    const { name } = update;
+    const lock = await this.#lock(name);
     try {
-      entries = await readdir(join(this.#folder, folder), { withFileTypes: true });
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
-      throw fromSystem(error, join(this.#folder, folder));
+      await this.#compare(update, await this.#files.follow(name));
+      await this.#files.removePacked(name);
+      await removeFile(this.#files.path(name));
+      await this.logs.remove(name);
+    } finally {
+      await lock.release();
     }
-    const names: string[] = [];
-    for (const entry of entries) {
-      const name = `${folder}/${entry.name}`;
-      if (entry.isDirectory()) names.push(...(await this.#looseNames(name)));
-      else if (refNameFault(name) === undefined) names.push(name);
-    }
-    return names;
+    await removeEmptyFolders(this.#files.folder, name);
+    await removeEmptyFolders(join(this.#files.folder, 'logs'), name);
   }
 
-  /** Refuses `a/b` beside `a`: git keeps refs as files, and a file cannot be a folder too. */
-  async #refuseConflict(name: string): Promise<void> {
-    for (const other of await this.list()) {
-      if (other.name.startsWith(`${name}/`) || name.startsWith(`${other.name}/`)) {
-        throw new ImgstoreError(
-          'EXISTS',
-          `'${shortRefName(name)}' cannot be made: '${shortRefName(other.name)}' is in the way`,
-          {
-            name,
-            other: other.name,
-          },
-        );
-      }
+  /** Fails when a ref is not where the caller saw it. Returns where it is, for the log. */
+  async #compare({ name, before }: RefUpdate, { id, fault }: RefEnd): Promise<ObjectId> {
+    if (before === undefined) {
+      // What cannot be read was where its log says.
+      return id ?? (fault === undefined ? undefined : (await this.logs.read(name)).at(-1)?.after) ?? NULL_ID;
     }
+    if (fault !== undefined) throw fault;
+    if ((id ?? NULL_ID) !== before) throw moved(name, before, id ?? NULL_ID);
+    return id ?? NULL_ID;
   }
+
+  /** The ref that a move changes. */
+  async #end(name: string, { replaceSymbolic }: MoveOptions): Promise<RefEnd> {
+    const end = await this.#files.follow(name);
+    return replaceSymbolic ? { ...end, name, symbolic: [] } : end;
+  }
+
+  #lock(name: string): Promise<LockFile> {
+    const path = this.#files.path(name);
+    return makeInFolder('ref', path, () => LockFile.take('ref', path));
+  }
+
+  /** Removes what other refs have left where a new ref's file and log will be: folders with nothing in them, and logs without a ref. */
+  async #clearWay(name: string): Promise<void> {
+    await removeEmptyTree(this.#files.path(name));
+    // A folder that is not empty has a ref that another process has just made, or its lock.
+    if (!existsSync(this.#files.path(name))) await this.logs.clearWay(name);
+  }
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    passPoint('ref.remove', path);
+    await unlink(path);
+  } catch (error) {
+    // Only packed, perhaps with a folder of its name that is left from another ref.
+    if (!['ENOENT', 'EISDIR'].includes(systemCode(error) ?? '')) throw fromSystem(error, path);
+  }
+  await syncFolder('ref', dirname(path));
+}
+
+/** True for `a` and `a/b`. */
+export function excludeEachOther(one: string, other: string): boolean {
+  return one.startsWith(`${other}/`) || other.startsWith(`${one}/`);
+}
+
+/** What is wrong with a symbolic ref to a ref that does not exist; undefined for one that is not symbolic and has gone. */
+function danglingFault(name: string, { name: target, symbolic, id }: RefEnd): ImgstoreError | undefined {
+  // `refs/remotes/origin/HEAD` names the remote's branch, whether it was fetched or not.
+  if (id !== undefined || symbolic.length === 0 || name.endsWith('/HEAD')) return undefined;
+  return new ImgstoreError('DAMAGED', `leads to '${target}', which does not exist`, { name, target });
 }
 
 function moved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {
@@ -241,7 +233,7 @@ function moved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {
     before === NULL_ID
       ? `'${short}' was made by another process meanwhile: look at it and try again`
       : now === NULL_ID
-        ? `'${short}' was removed by another process meanwhile`
+        ? `'${short}' was removed by another process meanwhile: try again, which makes it anew`
         : `'${short}' moved from ${before.slice(0, 12)} to ${now.slice(0, 12)} meanwhile: another process has committed: try again`;
   return new ImgstoreError('REF_MOVED', message, { name, before, now });
 }

@@ -1,7 +1,9 @@
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isId, NULL_ID, type ObjectId, parseCommit } from '../../objects/index.ts';
 import { LEAST_PREFIX_DIGITS } from '../objects/database.ts';
+import { describeDamage } from '../refs/damage.ts';
 import { BRANCHES, REMOTES, refNameFault, shortRefName, TAGS } from '../refs/name.ts';
+import type { Ref } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
 import { parseRevision, type Revision, type RevisionStep } from './parse.ts';
 
@@ -38,7 +40,8 @@ export async function resolveRevision(store: Store, text: string): Promise<Resol
       ref: undefined,
     };
   const ref = await findRef(store, revision.name);
-  const start = ref?.id ?? findId(store, revision, text);
+  if (ref !== undefined) await refuseLost(store, ref);
+  const start = ref?.id ?? (await findId(store, revision, text));
   const id = walkSteps(store, text, start, revision.steps);
   return { id, ref: revision.steps.length === 0 ? ref?.name : undefined };
 }
@@ -48,27 +51,59 @@ export async function resolveCommit(store: Store, text: string): Promise<ObjectI
   return peelToCommit(store, text, (await resolveRevision(store, text)).id);
 }
 
-/** The ref that a name means, as git looks for it. */
-export async function findRef(
-  store: Store,
-  name: string,
-): Promise<{ readonly name: string; readonly id: ObjectId } | undefined> {
+/**
+ * The ref that a name means, as git looks for it; one that cannot be read is passed over for another of the name.
+ * @throws ImgstoreError `DAMAGED` when there is no other
+ */
+export async function findRef(store: Store, name: string): Promise<Ref | undefined> {
   if (isId(name)) return undefined;
+  let damaged: { readonly full: string; readonly fault: ImgstoreError } | undefined;
   for (const place of PLACES) {
     const full = place(name);
     // Only HEAD lies outside of refs/: nothing else in the store's folder is a ref, whatever it is named.
     if (full !== 'HEAD' && (!full.startsWith('refs/') || refNameFault(full) !== undefined)) continue;
-    const id = await store.refs.resolve(full);
+    const { id, fault } = await store.refs.follow(full);
     if (id !== undefined) return { name: full, id };
+    if (fault !== undefined) damaged ??= { full, fault };
   }
-  return undefined;
+  if (damaged === undefined) return undefined;
+  throw await damagedError(store, damaged.full, damaged.fault);
 }
 
-function findId(store: Store, { name }: Revision, text: string): ObjectId {
-  if (name === 'HEAD')
-    throw new ImgstoreError('NOT_FOUND', "the store has no version yet: run 'imgstore commit IMAGE'", {
-      revision: text,
-    });
+/** Fails, with the way out, when a ref's object is not in the store. */
+async function refuseLost(store: Store, ref: Ref): Promise<void> {
+  try {
+    store.objects.peel(ref.id);
+  } catch (error) {
+    if (!isImgstoreError(error)) throw error;
+    throw await damagedError(store, ref.name, error);
+  }
+}
+
+async function damagedError(store: Store, ref: string, fault: ImgstoreError): Promise<ImgstoreError> {
+  return new ImgstoreError(
+    fault.code,
+    await describeDamage(store, ref, fault),
+    { ...fault.data, ref },
+    fault,
+  );
+}
+
+async function noHead(store: Store, text: string): Promise<ImgstoreError> {
+  const data = { revision: text };
+  if ((await store.refs.list(BRANCHES)).length === 0)
+    return new ImgstoreError('NOT_FOUND', "the store has no version yet: run 'imgstore commit IMAGE'", data);
+  const { name } = await store.refs.follow('HEAD');
+  const target = shortRefName(name);
+  return new ImgstoreError(
+    'NOT_FOUND',
+    `HEAD names '${target}', which does not exist: name a version instead; see 'imgstore images'`,
+    data,
+  );
+}
+
+async function findId(store: Store, { name }: Revision, text: string): Promise<ObjectId> {
+  if (name === 'HEAD') throw await noHead(store, text);
   const prefix = name.toLowerCase();
   const looksLikeId = /^[0-9a-f]{4,64}$/.test(prefix);
   const ids = looksLikeId ? store.objects.withPrefix(prefix) : [];
@@ -99,9 +134,12 @@ async function fromReflog(store: Store, { name }: Revision, back: number, text: 
     throw new ImgstoreError('NOT_FOUND', `unknown revision '${text}': no branch or tag '${name}'`, {
       revision: text,
     });
-  const logged = ref.name === 'HEAD' ? ((await store.refs.symbolicTarget('HEAD')) ?? 'HEAD') : ref.name;
-  const entries = await store.refs.logs.read(logged);
   if (back === 0) return ref.id;
+  const end = await store.refs.follow(ref.name);
+  // A symbolic ref may have a log of its own, of where it led; that of HEAD is the log of what it names now.
+  const own = ref.name === 'HEAD' ? [] : await store.refs.logs.read(ref.name);
+  const logged = own.length > 0 ? ref.name : end.name;
+  const entries = own.length > 0 ? own : await store.refs.logs.read(logged);
   // Each line has the id before and after a move: `@{n}` is before the n-th last.
   const id = entries.at(-back)?.before;
   if (id === undefined || id === NULL_ID) {

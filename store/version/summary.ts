@@ -1,5 +1,7 @@
+import { isImgstoreError } from '../../errors/index.ts';
 import { type Commit, diffMaps, type ObjectId } from '../../objects/index.ts';
-import { isVersionRef, shortRefName } from '../refs/name.ts';
+import { findTips } from '../history/tips.ts';
+import { shortRefName, VERSION_REFS } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from './count.ts';
@@ -15,7 +17,7 @@ export interface VersionSummary {
   /** With the bytes of each that are not zeros. */
   readonly disks: readonly { readonly disk: VersionDisk; readonly dataBytes: number }[];
   readonly files: readonly { readonly name: string; readonly size: number; readonly id: ObjectId }[];
-  /** Bytes in clusters that differ from the first parent; undefined for a first version, or when the parent's clusters have another size. */
+  /** Bytes in clusters that differ from the first parent; undefined for a first version, or when the parent's clusters have another size or it cannot be read. */
   readonly changedBytes: number | undefined;
 }
 
@@ -27,13 +29,11 @@ export async function summarizeVersion(store: Store, revision: string): Promise<
   const disks: { disk: VersionDisk; dataBytes: number }[] = [];
   for (const disk of version.disks)
     disks.push({ disk, dataBytes: await dataBytes(store.objects, disk, counter) });
-  const refs = (await store.refs.list()).filter(
-    (ref) => isVersionRef(ref.name) && store.objects.peel(ref.id) === id,
-  );
+  const { tips } = await findTips(store, ...VERSION_REFS);
   return {
     id,
     commit: version.commit,
-    refs: refs.map((ref) => shortRefName(ref.name)),
+    refs: tips.filter((tip) => tip.id === id).map((tip) => shortRefName(tip.name)),
     disks,
     files: version.files.map((file) => ({
       name: file.name,
@@ -50,9 +50,15 @@ async function changedBytes(store: Store, version: Version): Promise<number | un
   const parent = id === undefined ? undefined : tryReadVersion(store.objects, id);
   if (parent?.record.clusterSize !== version.record.clusterSize) return undefined;
   let clusters = 0;
-  for (const { name, map } of version.disks) {
-    const before = parent.disks.find((disk) => disk.name === name)?.map ?? { id: undefined, levels: 1 };
-    for await (const _ of diffMaps(store.objects.readTree, before, map)) clusters++;
+  try {
+    for (const { name, map } of version.disks) {
+      const before = parent.disks.find((disk) => disk.name === name)?.map ?? { id: undefined, levels: 1 };
+      for await (const _ of diffMaps(store.objects.readTree, before, map)) clusters++;
+    }
+  } catch (error) {
+    // The version's own maps were read before: those of the parent are damaged.
+    if (isImgstoreError(error)) return undefined;
+    throw error;
   }
   return clusters * version.record.clusterSize;
 }

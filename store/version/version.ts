@@ -47,7 +47,13 @@ export function readVersion(database: ObjectDatabase, id: ObjectId): Version {
     const root = parseTree(database.readAs('tree', commit.tree));
     const image = root.find((entry) => entry.name === IMAGE_FILE && !isFolder(entry));
     if (image === undefined)
-      throw new ImgstoreError('DAMAGED', `its tree has no ${IMAGE_FILE}: it was not made by imgstore`);
+      throw new ImgstoreError(
+        'DAMAGED',
+        `its tree has no ${IMAGE_FILE}: it was not made by imgstore: see it with 'git show'`,
+        {
+          foreign: true,
+        },
+      );
     const record = parseImageRecord(database.readAs('blob', image.id));
     const maps = folder(database, root, DISKS_FOLDER);
     const stray = maps.find((entry) => !isFolder(entry) || !Object.hasOwn(record.disks, entry.name));
@@ -73,13 +79,21 @@ export function readVersion(database: ObjectDatabase, id: ObjectId): Version {
   }
 }
 
-/** A version, or undefined for a commit that is none or is gone: git users may put other commits into a store. */
-export function tryReadVersion(database: ObjectDatabase, id: ObjectId): Version | undefined {
+/**
+ * A version, or undefined for a commit that is none or is gone: git users may put other commits into a store.
+ * @param onDamage told why a commit that imgstore made cannot be read
+ */
+export function tryReadVersion(
+  database: ObjectDatabase,
+  id: ObjectId,
+  onDamage?: (fault: ImgstoreError) => void,
+): Version | undefined {
   try {
     return readVersion(database, id);
   } catch (error) {
-    if (isImgstoreError(error)) return undefined;
-    throw error;
+    if (!isImgstoreError(error)) throw error;
+    if (error.data.foreign !== true) onDamage?.(error);
+    return undefined;
   }
 }
 

@@ -58,6 +58,11 @@ test.each([
   [['-d', '-m', 'web'], 2, 'takes a name only'],
   [['--', '-x', 'web'], 1, "begins with '-'"],
   [['HEAD', 'web'], 1, "is 'HEAD'"],
+  [['a'.repeat(64), 'web'], 1, 'would be taken for an id'],
+  [['-m', 'web', 'A'.repeat(40)], 1, 'would be taken for an id'],
+  [['-f'], 2, 'name the branch'],
+  [['-m'], 2, 'name the branch'],
+  [['-d', '-f', 'web'], 2, 'takes a name only'],
 ] as const)('branch %j exits with an error and changes nothing', async (args, status, part) => {
   const before = unchanged().git('for-each-ref');
   const outcome = await unchanged().run('branch', ...args);
@@ -70,4 +75,14 @@ test('branch -f moves a branch that is there', async () => {
   const place = await sample();
   await place.ok('branch', '-f', 'web-test', 'web');
   expect(place.git('rev-parse', 'web-test')).toBe(place.git('rev-parse', 'web'));
+});
+
+test('branch -m -f replaces the branch that has the new name', async () => {
+  const place = await sample();
+  const id = place.git('rev-parse', 'web');
+  expect(await place.json('branch', '-m', '-f', 'web', 'db')).toEqual({ name: 'db', commit: id });
+  expect(place.git('for-each-ref', '--format=%(refname) %(objectname)', 'refs/heads/')).toBe(
+    `refs/heads/db ${id}\nrefs/heads/web-test ${place.git('rev-parse', 'web-test')}`,
+  );
+  place.fsck();
 });

@@ -45,18 +45,36 @@ test('tag moves a tag only with --force, and -d removes it', async () => {
   expect(oneLine(gone)).toBe("no tag 'v1': see 'imgstore tag'");
 });
 
-test.each(['a b', 'a..b', '-x', '.a', 'a.lock', 'a~1', 'a/', 'HEAD', 'a\\b', '@{1}', ''])(
-  'tag refuses the name %j',
-  async (name) => {
-    const outcome = await unchanged().run('tag', '--', name, 'web');
-    expect(outcome.status).toBe(1);
-    expect(oneLine(outcome)).toContain(`'${name}' cannot name a tag`);
-    expect(await unchanged().json('tag')).toHaveLength(2);
-  },
-);
+test.each([
+  'a b',
+  'a..b',
+  '-x',
+  '.a',
+  'a.lock',
+  'a~1',
+  'a/',
+  'HEAD',
+  'f'.repeat(40),
+  '0'.repeat(64),
+  'a\\b',
+  '@{1}',
+  '',
+])('tag refuses the name %j', async (name) => {
+  const outcome = await unchanged().run('tag', '--', name, 'web');
+  expect(outcome.status).toBe(1);
+  expect(oneLine(outcome)).toContain(`'${name}' cannot name a tag`);
+  expect(await unchanged().json('tag')).toHaveLength(2);
+});
 
 test('tag exits with 2 when options do not go together', async () => {
-  for (const args of [['-d'], ['-d', 'v1', 'web'], ['-m', 'text']]) {
+  for (const args of [
+    ['-d'],
+    ['-f'],
+    ['-d', 'v1', 'web'],
+    ['-d', '-f', 'v1'],
+    ['-d', '-m', 'x', 'v1'],
+    ['-m', 'text'],
+  ]) {
     const outcome = await unchanged().run('tag', ...args);
     expect(outcome.status).toBe(2);
     oneLine(outcome);

@@ -94,5 +94,5 @@ test('listImages gives every branch by name with its last version and their numb
     ['web', web[2], 3],
   ]);
   expect(images[0]!.disks).toMatchObject([{ name: 'vda', virtualSize: 8192 }]);
-  expect(images[0]!.commit.committer.seconds).toBe(1_700_000_004);
+  expect(images[0]!.commit!.committer.seconds).toBe(1_700_000_004);
 });

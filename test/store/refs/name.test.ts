@@ -116,6 +116,8 @@ test.each([
   ['~~~.raw', 'disk'],
   ['HEAD.qcow2', 'disk'],
   ['bücher.qcow2', 'bücher'],
+  [`${'0a'.repeat(32)}.qcow2`, `disk-${'0a'.repeat(32)}`],
+  [`${'0A'.repeat(20)}.raw`, `disk-${'0A'.repeat(20)}`],
 ])('branchFromFile makes of %s the branch %s', (path, branch) => {
   expect(branchFromFile(path)).toBe(branch);
 });

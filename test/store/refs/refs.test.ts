@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { NULL_ID } from '../../../objects/index.ts';
 import { Refs } from '../../../store/refs/refs.ts';
+import { renameRef } from '../../../store/refs/rename.ts';
 import { git, gitFsck } from '../git.ts';
 import { listFiles } from '../new-store.ts';
 import { fileText, isThere, move, storeWithCommits } from './some-refs.ts';
@@ -237,17 +238,17 @@ test('Refs.setSymbolic points HEAD where git and we find it, whatever letters th
   expect(await refs.resolve('HEAD')).toBe(ids[0]);
 });
 
-test('Refs.rename moves a ref with its log, and leaves the log of a ref in the way alone', async () => {
+test('renameRef moves a ref with its log, and leaves the log of a ref in the way alone', async () => {
   const { refs, path, ids } = await storeWithCommits();
   await move(refs, WEB, NULL_ID, ids[0]!, 'one');
   await move(refs, WEB, ids[0], ids[1]!, 'two');
   await move(refs, 'refs/heads/other', NULL_ID, ids[2]!, 'mine');
   const change = { from: WEB, id: ids[1]!, person: PERSON_OF_LOG, message: 'renamed' };
-  await expect(refs.rename({ ...change, to: 'refs/heads/other' })).rejects.toMatchObject({
+  await expect(renameRef(refs, { ...change, to: 'refs/heads/other' })).rejects.toMatchObject({
     code: 'REF_MOVED',
   });
   expect((await refs.logs.read('refs/heads/other')).map(({ message }) => message)).toEqual(['mine']);
-  await refs.rename({ ...change, to: 'refs/heads/new' });
+  await renameRef(refs, { ...change, to: 'refs/heads/new' });
   expect((await refs.logs.read('refs/heads/new')).map(({ message }) => message)).toEqual([
     'one',
     'two',
