@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import { type Backing, checkoutVersion } from '../store/index.ts';
+import { collect } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -11,6 +12,7 @@ interface CheckoutOptions {
   readonly format?: ImageFormat;
   readonly backing?: string;
   readonly compress?: CompressionType;
+  readonly allowBacking?: readonly string[];
   readonly force?: boolean;
 }
 
@@ -32,6 +34,7 @@ export function define(command: Command): void {
         'compress clusters: smaller, slower to write; zstd needs QEMU 5.1',
       ).choices(['zlib', 'zstd']),
     )
+    .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
     .option('-f, --force', 'replace a file that is in the way')
     .addHelpText(
       'after',
