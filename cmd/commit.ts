@@ -78,9 +78,10 @@ function commitJson({ disks, ...result }: CommitResult) {
 function commitText(result: CommitResult): string {
   if (result.unchanged) {
     const id = shortId(result.commit);
+    const lost = result.newObjects === 0 ? '' : `, ${result.newObjects} lost objects are stored again`;
     return result.newBranch
-      ? `${result.branch}: new branch at ${id}, which holds the same bytes\n`
-      : `${result.branch}: unchanged, still ${id}\n`;
+      ? `${result.branch}: new branch at ${id}, which holds the same bytes${lost}\n`
+      : `${result.branch}: unchanged, still ${id}${lost}\n`;
   }
   const disks = result.disks.map(
     ({ name, virtualSize, clusters, newClusters, readBytes }) =>
