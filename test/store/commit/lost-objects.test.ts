@@ -23,7 +23,8 @@ async function committed() {
     lost: readonly string[],
     change: { branch?: string; allowEmpty?: boolean },
   ) => {
-    for (const name of lost) await rm(made.store.objects.loose.path(await git(made.path, 'rev-parse', name)));
+    const ids = await Promise.all(lost.map((name) => git(made.path, 'rev-parse', name)));
+    for (const id of ids) await rm(made.store.objects.loose.path(id));
     return commitVersion(await reopen(made.path), { ...request, ...change });
   };
   const forget = () => rm(`${made.path}/imgstore`, { recursive: true });
