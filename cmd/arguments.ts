@@ -15,6 +15,17 @@ export function countArgument(text: string): number {
   return Number(text);
 }
 
+/** The path of a file or folder: an empty one is most often a variable of a script that is not set. */
+export function pathArgument(text: string): string {
+  if (text === '') throw new InvalidArgumentError('a name of a file or folder is empty');
+  return text;
+}
+
+/** Gathers paths that may be given several times. */
+export function collectPaths(text: string, before: readonly string[] | undefined): readonly string[] {
+  return collect(pathArgument(text), before);
+}
+
 /** Gathers an option that may be given several times. */
 export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];

@@ -33,7 +33,8 @@ export async function refuseOwnBacking(output: string, below: readonly string[])
 export async function refuseInStore(output: string, store: string): Promise<void> {
   const { path } = await placeOf(output);
   const way = relative(await realpath(store), path);
-  if (way === '..' || way.startsWith(`..${sep}`)) return;
+  // The folder itself is refused as any folder is.
+  if (way === '' || way === '..' || way.startsWith(`..${sep}`)) return;
   throw new ImgstoreError('USAGE', `${output}: is in the store's own folder: choose another place`, {
     path: output,
   });
