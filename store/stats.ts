@@ -1,4 +1,4 @@
-import { clustersPerSlot, type ObjectId, type ObjectType, parseNode } from '../objects/index.ts';
+import { clustersPerSlot, type ObjectId, type ObjectType, readNode } from '../objects/index.ts';
 import { walkCommits } from './history/walk.ts';
 import { BRANCHES, shortRefName } from './refs/name.ts';
 import { resolveRevision } from './revision/resolve.ts';
@@ -97,7 +97,7 @@ class UniqueClusters {
   async #enter(disk: VersionDisk, id: ObjectId, level: number, first: number): Promise<void> {
     if (this.#nodes.has(id)) return;
     this.#nodes.add(id);
-    const node = parseNode(await this.#store.objects.readTree(id), level);
+    const node = await readNode(this.#store.objects.readTree, id, level);
     for (const [slot, below] of node.entries()) {
       if (below === undefined) continue;
       const start = first + slot * clustersPerSlot(level);

@@ -1,8 +1,9 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { clusterCount, diffMaps, type ObjectId } from '../../objects/index.ts';
+import { clusterCount, type ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { diffDiskMaps } from '../version/map-errors.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
 
@@ -20,7 +21,7 @@ export async function* changesAgainstVersion(
       `the versions have clusters of ${base.clusterSize} and ${disk.clusterSize} bytes: use --backing none`,
     );
   }
-  for await (const { cluster, after } of diffMaps(store.objects.readTree, base.map, disk.map))
+  for await (const { cluster, after } of diffDiskMaps(store.objects, base, disk))
     yield { cluster, id: after };
 }
 

@@ -3,6 +3,7 @@ import type { CompressionType } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
+import { refuseBeyondEnd } from '../version/map-errors.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 import type { Outputs } from './outputs.ts';
@@ -37,7 +38,8 @@ export interface ImageCluster {
   readonly id: ObjectId | undefined;
 }
 
-/** Number of clusters of a disk that hold data. */
-export function countClusters(store: Store, disk: VersionDisk): Promise<number> {
-  return new ClusterCounter(store.objects.readTree).count(disk.map);
+/** Number of clusters of a disk that hold data. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
+export async function countClusters(store: Store, disk: VersionDisk): Promise<number> {
+  await refuseBeyondEnd(store.objects, disk);
+  return new ClusterCounter(store.objects.readTree).count(disk);
 }

@@ -1,6 +1,7 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { inDisk } from '../version/map-errors.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
 import { rememberOutput } from './remember.ts';
 import { type BackingFile, writeQcow2 } from './write-qcow2.ts';
@@ -25,5 +26,9 @@ export function writeOverlay(
 function write(job: CheckoutJob, writer: (file: PendingFile) => Promise<number>): Promise<number> {
   const { path, force, readOnly, onTaken } = job;
   const onPublished = (mtimeNs: bigint) => rememberOutput(job, mtimeNs);
-  return job.outputs.write({ path, force, readOnly, onTaken, onPublished }, writer);
+  const named = (file: PendingFile) =>
+    writer(file).catch((error: unknown) => {
+      throw inDisk(job.disk, error);
+    });
+  return job.outputs.write({ path, force, readOnly, onTaken, onPublished }, named);
 }

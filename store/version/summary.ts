@@ -1,9 +1,10 @@
-import { type Commit, diffMaps, type ObjectId } from '../../objects/index.ts';
+import type { Commit, ObjectId } from '../../objects/index.ts';
 import { isVersionRef, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from './count.ts';
 import { dataBytes } from './data-bytes.ts';
+import { diffDiskMaps } from './map-errors.ts';
 import { readVersion, tryReadVersion, type Version, type VersionDisk } from './version.ts';
 
 /** All about one version. */
@@ -50,9 +51,13 @@ async function changedBytes(store: Store, version: Version): Promise<number | un
   const parent = id === undefined ? undefined : tryReadVersion(store.objects, id);
   if (parent?.record.clusterSize !== version.record.clusterSize) return undefined;
   let clusters = 0;
-  for (const { name, map } of version.disks) {
-    const before = parent.disks.find((disk) => disk.name === name)?.map ?? { id: undefined, levels: 1 };
-    for await (const _ of diffMaps(store.objects.readTree, before, map)) clusters++;
+  for (const disk of version.disks) {
+    const before = parent.disks.find((each) => each.name === disk.name) ?? {
+      ...disk,
+      version: parent.id,
+      map: { id: undefined, levels: 1 },
+    };
+    for await (const _ of diffDiskMaps(store.objects, before, disk)) clusters++;
   }
   return clusters * version.record.clusterSize;
 }
