@@ -85,7 +85,7 @@ export async function refuseTaken(path: string, force: boolean): Promise<void> {
   try {
     const stats = await lstat(path);
     if (stats.isDirectory()) throw new ImgstoreError('EXISTS', `${path}: is a folder: name a file`, { path });
-    if (!stats.isFile() && !stats.isSymbolicLink())
+    if (!stats.isFile() && !(stats.isSymbolicLink() && (await leadsToFileOrNothing(path))))
       throw new ImgstoreError('EXISTS', `${path}: is not a regular file`, { path });
     if (!force) {
       throw new ImgstoreError(
@@ -102,5 +102,15 @@ export async function refuseTaken(path: string, force: boolean): Promise<void> {
     }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw fromSystem(error, path);
+  }
+}
+
+/** A link is replaced itself, which must not happen to /dev/stdout or the name of a disk below /dev/disk. */
+async function leadsToFileOrNothing(link: string): Promise<boolean> {
+  try {
+    return (await stat(link)).isFile();
+  } catch (error) {
+    if (['ENOENT', 'ELOOP'].includes(systemCode(error) ?? '')) return true;
+    throw error;
   }
 }

@@ -56,6 +56,6 @@ async function inodeAt(path: string): Promise<string | undefined> {
   } catch (error) {
     // A link that leads nowhere, or in a circle, leads to none of the files below either.
     if (['ENOENT', 'ELOOP'].includes(systemCode(error) ?? '')) return undefined;
-    throw error;
+    throw fromSystem(error, path);
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
@@ -331,9 +331,19 @@ describe('the output', () => {
     await commitBytes(made, 'web', diskOf([1]));
     mkdirSync(made.file('folder'));
     symlinkSync('nowhere', made.file('link.raw'));
+    symlinkSync('/dev/null', made.file('device.raw'));
+    symlinkSync('folder', made.file('folder.raw'));
     const out = (name: string, force: boolean) =>
       checkoutVersion(made.store, { revision: 'web', output: made.file(name), force });
     await expect(out('folder', true)).rejects.toMatchObject({ code: 'EXISTS' });
+    for (const name of ['device.raw', 'folder.raw']) {
+      await expect(out(name, true)).rejects.toMatchObject({ code: 'EXISTS' });
+      expect(lstatSync(made.file(name)).isSymbolicLink()).toBe(true);
+    }
+    await expect(out('n'.repeat(300), false)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining(`${'n'.repeat(300)}: name too long`),
+    });
     await expect(out('link.raw', false)).rejects.toMatchObject({ code: 'EXISTS' });
     await expect(out('none/x.raw', false)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(out('web.raw/x.raw', false)).rejects.toMatchObject({ code: 'IO' });

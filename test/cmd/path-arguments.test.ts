@@ -32,3 +32,16 @@ test.each([
   expect(oneLine(outcome)).toMatch(/is empty|write NAME=FILE/);
   expect(await readdir(place.folder)).toEqual(before);
 });
+
+test('a name that is not UTF-8 is a usage error, and no file of another name is made', async () => {
+  const place = await sample();
+  const before = await readdir(place.folder);
+  // A shell hands on bytes that no string of JavaScript can hold.
+  const through = ['bash', '-c', '"$@" "$(printf \'out\\xff.raw\')"', 'bash'];
+  for (const args of [['checkout', 'web', '-o'], ['commit'], ['info']]) {
+    const outcome = await place.start(args, { through }).finished;
+    expect(outcome).toMatchObject({ status: 2, stdout: '' });
+    expect(oneLine(outcome)).toContain('is not a name in UTF-8');
+  }
+  expect(await readdir(place.folder)).toEqual(before);
+});
