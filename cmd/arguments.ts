@@ -15,6 +15,23 @@ export function countArgument(text: string): number {
   return Number(text);
 }
 
+/** What a decoder puts in the place of bytes that are not UTF-8. */
+const REPLACEMENT = '\uFFFD';
+
+/** The path of a file or folder: an empty one is most often a variable of a script that is not set. */
+export function pathArgument(text: string): string {
+  if (text === '') throw new InvalidArgumentError('a name of a file or folder is empty');
+  // Node decodes the command line as UTF-8: other bytes are lost, and the name would be that of another file.
+  if (text.includes(REPLACEMENT))
+    throw new InvalidArgumentError(`'${text}' is not a name in UTF-8: give the file another one`);
+  return text;
+}
+
+/** Gathers paths that may be given several times. */
+export function collectPaths(text: string, before: readonly string[] | undefined): readonly string[] {
+  return collect(pathArgument(text), before);
+}
+
 /** Gathers an option that may be given several times. */
 export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];
@@ -28,5 +45,5 @@ export function parseNamedFile(
   const at = text.indexOf('=');
   if (at <= 0 || at === text.length - 1)
     throw new ImgstoreError('USAGE', `${option} ${text}: write NAME=FILE`, { option, text });
-  return { name: text.slice(0, at), path: text.slice(at + 1) };
+  return { name: text.slice(0, at), path: pathArgument(text.slice(at + 1)) };
 }

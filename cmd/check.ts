@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { isImgstoreError } from '../errors/index.ts';
 import { type CheckReport, checkImage, type ImageFormat, type Verdict } from '../qcow2/index.ts';
+import { pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatRatio } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -13,7 +14,7 @@ const EXIT_NO_CHECK = 63;
 /** `imgstore check` */
 export function define(command: Command): void {
   command
-    .argument('<image>', 'the file')
+    .argument('<image>', 'the file', pathArgument)
     .option('--format <format>', 'qcow2 or raw, instead of looking', formatArgument)
     .addHelpText(
       'after',

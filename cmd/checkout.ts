@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import { type Backing, checkoutVersion } from '../store/index.ts';
+import { collectPaths, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -11,6 +12,7 @@ interface CheckoutOptions {
   readonly format?: ImageFormat;
   readonly backing?: string;
   readonly compress?: CompressionType;
+  readonly allowBacking?: readonly string[];
   readonly force?: boolean;
 }
 
@@ -18,12 +20,13 @@ interface CheckoutOptions {
 export function define(command: Command): void {
   command
     .argument('<rev>', 'the version')
-    .option('-o, --output <file>', "the file to write (default: the revision's name)")
+    .option('-o, --output <file>', "the file to write (default: the revision's name)", pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
     .option('--format <format>', "qcow2 or raw (default: by the file's ending, else qcow2)", formatArgument)
     .option(
       '--backing <what>',
       "none, chain (a file for each earlier version), or a file: './none' is a file",
+      pathArgument,
       'none',
     )
     .addOption(
@@ -31,6 +34,11 @@ export function define(command: Command): void {
         '--compress <type>',
         'compress clusters: smaller, slower to write; zstd needs QEMU 5.1',
       ).choices(['zlib', 'zstd']),
+    )
+    .option(
+      '--allow-backing <dir>',
+      'also follow backing files into this folder (several times)',
+      collectPaths,
     )
     .option('-f, --force', 'replace a file that is in the way')
     .addHelpText(

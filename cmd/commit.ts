@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import { type CommitResult, commitVersion, type DiskToStore } from '../store/index.ts';
-import { collect, parseNamedFile } from './arguments.ts';
+import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -23,7 +23,7 @@ interface CommitOptions {
 /** `imgstore commit` */
 export function define(command: Command): void {
   command
-    .argument('[image...]', 'the disks of one machine, named vda, vdb, … in this order')
+    .argument('[image...]', 'the disks of one machine, named vda, vdb, … in this order', collectPaths)
     .option('-m, --message <text>', 'what this version is')
     .option('-b, --branch <name>', "the image's name (default: the first file's name without its ending)")
     .option('--parent <rev>', 'the version that a new branch starts from')
@@ -31,8 +31,12 @@ export function define(command: Command): void {
     .option('--disk <name=image>', 'a disk with a name of its own (several times)', collect)
     .option('--attach <name=file>', 'a file to keep beside the disks (several times)', collect)
     .option('--allow-empty', 'make a version although nothing has changed')
-    .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
-    .option('--key-file <file>', KEY_FILE_HELP)
+    .option(
+      '--allow-backing <dir>',
+      'also follow backing files into this folder (several times)',
+      collectPaths,
+    )
+    .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
     .option('--force-share', 'store an image although a running QEMU writes to it')
     .addHelpText(
       'after',
@@ -78,9 +82,10 @@ function commitJson({ disks, ...result }: CommitResult) {
 function commitText(result: CommitResult): string {
   if (result.unchanged) {
     const id = shortId(result.commit);
+    const lost = result.newObjects === 0 ? '' : `, ${result.newObjects} lost objects are stored again`;
     return result.newBranch
-      ? `${result.branch}: new branch at ${id}, which holds the same bytes\n`
-      : `${result.branch}: unchanged, still ${id}\n`;
+      ? `${result.branch}: new branch at ${id}, which holds the same bytes${lost}\n`
+      : `${result.branch}: unchanged, still ${id}${lost}\n`;
   }
   const disks = result.disks.map(
     ({ name, virtualSize, clusters, newClusters, readBytes }) =>

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { ImageFormat } from '../qcow2/index.ts';
 import { compare } from '../store/index.ts';
-import { collect } from './arguments.ts';
+import { collectPaths, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
 import { formatArgument } from './image-format.ts';
@@ -19,11 +19,15 @@ interface CompareOptions {
 export function define(command: Command): void {
   command
     .argument('<a>', 'a version')
-    .argument('<b>', 'a version or an image file')
+    .argument('<b>', 'a version or an image file', pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
     .option('--format <format>', "the image's format, instead of looking", formatArgument)
-    .option('--allow-backing <dir>', 'also follow backing files into this folder (several times)', collect)
-    .option('--key-file <file>', KEY_FILE_HELP)
+    .option(
+      '--allow-backing <dir>',
+      'also follow backing files into this folder (several times)',
+      collectPaths,
+    )
+    .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
     .option('--force-share', 'read an image although a running QEMU writes to it')
     .addHelpText(
       'after',

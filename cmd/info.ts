@@ -7,6 +7,7 @@ import {
   type ImageFormat,
   type SnapshotFacts,
 } from '../qcow2/index.ts';
+import { pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -14,7 +15,7 @@ import { formatArgument } from './image-format.ts';
 /** `imgstore info` */
 export function define(command: Command): void {
   command
-    .argument('<image>', 'the file')
+    .argument('<image>', 'the file', pathArgument)
     .option('--format <format>', 'qcow2 or raw, instead of looking', formatArgument)
     .addHelpText('after', '\nExample:\n  imgstore info web.qcow2')
     .action(async (image: string, options: { format?: ImageFormat }, command: Command) => {

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { initStore } from '../store/index.ts';
-import { sizeArgument } from './arguments.ts';
+import { pathArgument, sizeArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes } from './format.ts';
 
 /** `imgstore init` */
 export function define(command: Command): void {
   command
-    .argument('[dir]', 'folder that gets the store', '.')
+    .argument('[dir]', 'folder that gets the store', pathArgument, '.')
     .option('--cluster-size <size>', 'size of a cluster, 4K to 2M (default: 64K)', sizeArgument)
     .addHelpText('after', '\nExample:\n  imgstore init /var/lib/vms --cluster-size 64K')
     .action(async (dir: string, options: { clusterSize?: number }, command: Command) => {

@@ -1,18 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
+import { pathArgument } from './arguments.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { reportError } from './report-error.ts';
 import { stopOnSignals } from './signals.ts';
-import { VERBS } from './verbs.ts';
+import { VERBS, type Verb } from './verbs.ts';
 
 /**
  * Runs one command line to its end and returns the exit code. Results go to stdout, everything else to stderr.
  * @param argv without `node` and the script
  */
 export async function runCommandLine(argv: readonly string[]): Promise<number> {
-  const program = createProgram();
-  const stop = stopOnSignals();
+  let stop = () => {};
+  const program = createProgram((verb) => {
+    if (!verb.readsOnly) stop = stopOnSignals();
+  });
   // A reader that has seen enough (`imgstore cat … | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(ExitCode.done);
@@ -46,12 +49,17 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(): Command {
+/** @param onVerb called when it is known which verb will run */
+function createProgram(onVerb: (verb: Verb) => void): Command {
   const program = new Command('imgstore')
     .description('git for disks: keeps every version of your VM images, each cluster once')
     .version(packageVersion(), '--version', 'print the version')
     .option('-C <dir>', 'run as if started in this folder', changeFolder)
-    .option('--store <dir>', "the store, instead of the nearest '.imgstore' above (also: IMGSTORE_DIR)")
+    .option(
+      '--store <dir>',
+      "the store, instead of the nearest '.imgstore' above (also: IMGSTORE_DIR)",
+      pathArgument,
+    )
     .option('--json', 'print one JSON document on stdout')
     .option('-q, --quiet', 'print errors only')
     .option('-v, --verbose', 'print more, and the origin of unexpected errors')
@@ -66,7 +74,9 @@ function createProgram(): Command {
   for (const { name, description } of VERBS) program.command(name).description(description);
   program.hook('preSubcommand', async (_program, command) => {
     const verb = VERBS.find(({ name }) => name === command.name());
-    (await verb?.load())?.define(command);
+    if (verb === undefined) return;
+    onVerb(verb);
+    (await verb.load()).define(command);
   });
   addHelp(program);
   return program;
@@ -89,6 +99,7 @@ function addHelp(program: Command): void {
 }
 
 function changeFolder(folder: string): string {
+  pathArgument(folder);
   try {
     process.chdir(folder);
   } catch {

@@ -8,7 +8,11 @@ export const interruption: AbortSignal = controller.signal;
 /** How long an operation has to stop by itself; an exit handler removes unfinished files in any case. */
 const GRACE_MS = 2000;
 
-/** Handles signals until the returned function is called. A second signal ends the process at once. */
+/**
+ * Handles signals until the returned function is called. A second signal ends the process at once.
+ *
+ * Only for what has something to clean up: Node runs a handler between two steps of the program, and a walk of a large history or map is one step.
+ */
 export function stopOnSignals(): () => void {
   const onSignal = () => {
     if (interruption.aborted) process.exit(ExitCode.interrupted);

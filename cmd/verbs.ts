@@ -4,6 +4,8 @@ import type { Command } from 'commander';
 export interface Verb {
   readonly name: string;
   readonly description: string;
+  /** It changes nothing, so there is nothing to clean up: a signal ends it at once, as it ends any program. */
+  readonly readsOnly?: boolean;
   /** Loads the verb's file, which adds arguments, options and the action. */
   readonly load: () => Promise<{ readonly define: (command: Command) => void }>;
 }
@@ -22,11 +24,22 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'log',
+    readsOnly: true,
     description: 'list versions, newest first; of all images when none is named',
     load: () => import('./log.ts'),
   },
-  { name: 'show', description: 'tell all about one version', load: () => import('./show.ts') },
-  { name: 'images', description: 'list the images in the store', load: () => import('./images.ts') },
+  {
+    name: 'show',
+    readsOnly: true,
+    description: 'tell all about one version',
+    load: () => import('./show.ts'),
+  },
+  {
+    name: 'images',
+    readsOnly: true,
+    description: 'list the images in the store',
+    load: () => import('./images.ts'),
+  },
   { name: 'tag', description: 'list tags, or make or remove one', load: () => import('./tag.ts') },
   {
     name: 'branch',
@@ -34,9 +47,15 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./branch.ts'),
   },
   { name: 'checkout', description: 'write a version as an image file', load: () => import('./checkout.ts') },
-  { name: 'cat', description: "write a version's bytes to stdout", load: () => import('./cat.ts') },
+  {
+    name: 'cat',
+    readsOnly: true,
+    description: "write a version's bytes to stdout",
+    load: () => import('./cat.ts'),
+  },
   {
     name: 'diff',
+    readsOnly: true,
     description: 'list the ranges in which two versions differ',
     load: () => import('./diff.ts'),
   },
@@ -45,19 +64,27 @@ export const VERBS: readonly Verb[] = [
     description: 'tell whether a version holds the same bytes as another or as an image',
     load: () => import('./compare.ts'),
   },
-  { name: 'map', description: 'list where a version has data', load: () => import('./map.ts') },
+  {
+    name: 'map',
+    readsOnly: true,
+    description: 'list where a version has data',
+    load: () => import('./map.ts'),
+  },
   {
     name: 'stats',
+    readsOnly: true,
     description: 'tell what the store holds, and at what cost',
     load: () => import('./stats.ts'),
   },
   {
     name: 'info',
+    readsOnly: true,
     description: 'tell what an image file is; needs no store',
     load: () => import('./info.ts'),
   },
   {
     name: 'check',
+    readsOnly: true,
     description: "check a qcow2 image's metadata, as qemu-img check does; needs no store",
     load: () => import('./check.ts'),
   },

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { closeSync, constants, openSync } from 'node:fs';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fromSystem } from '../errors/index.ts';
+import { fromSystem, systemCode } from '../errors/index.ts';
 import { passPoint } from './points.ts';
 import { forgetUnfinished, watchUnfinished } from './temporary.ts';
 
@@ -15,6 +15,9 @@ export interface PendingFileOptions {
   /** Permission bits before the umask; git makes objects read-only. */
   readonly mode?: number;
 }
+
+/** What link(2) fails with where the file system (FAT, some network and FUSE ones) or its server has none, or no more. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK']);
 
 /**
  * A file that is being written under a temporary name in the folder where it will live: written, fsynced, then renamed into
@@ -117,6 +120,42 @@ export class PendingFile {
       forgetUnfinished(this.path);
     } catch (error) {
       throw fromSystem(error, path);
+    }
+  }
+
+  /**
+   * Gives the file its name, unless something has it: link(2) and unlink(2), since rename(2) replaces what came meanwhile. Where the file
+   * system has no links the name is taken by an empty file first, which the rename then replaces.
+   * @throws ImgstoreError `IO`, with `EEXIST` as `system` when something has the name.
+   */
+  async claim(path: string): Promise<void> {
+    await this.#close();
+    try {
+      passPoint(`${this.kind}.link`, path);
+      await link(this.path, path);
+      // The file has its name now; a second one that cannot be removed is tried again at exit.
+      await this.discard();
+    } catch (error) {
+      if (!NO_LINKS.has(systemCode(error) ?? '')) throw fromSystem(error, path);
+      await this.#renameOverPlaceholder(path);
+    }
+  }
+
+  async #renameOverPlaceholder(path: string): Promise<void> {
+    try {
+      // Synchronous, so that no exit can come between making the file and knowing that it is ours to remove.
+      closeSync(openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600));
+    } catch (error) {
+      throw fromSystem(error, path);
+    }
+    watchUnfinished(path);
+    try {
+      await this.rename(path);
+    } catch (error) {
+      await rm(path, { force: true }).catch(() => {});
+      throw error;
+    } finally {
+      forgetUnfinished(path);
     }
   }
 

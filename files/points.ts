@@ -5,7 +5,7 @@
 export type PointName = `${string}.${FileAction}`;
 
 /** What is about to be done to a file. */
-export type FileAction = 'create' | 'write' | 'fsync' | 'rename' | 'remove' | 'fsync-folder';
+export type FileAction = 'create' | 'write' | 'fsync' | 'link' | 'rename' | 'remove' | 'fsync-folder';
 
 /** Called before an action; what it throws, the action fails with. */
 export type PointHook = (point: PointName, path: string) => void;

@@ -33,7 +33,7 @@ export {
   mapLevels,
 } from './map/geometry.ts';
 export { emptyNode, encodeNode, type MapNode, parseNode } from './map/node.ts';
-export { type MapLeaf, type ReadTree, walkMap } from './map/walk.ts';
+export { type MapLeaf, type ReadTree, readNode, walkMap } from './map/walk.ts';
 export {
   encodeObjectHeader,
   type GitObject,

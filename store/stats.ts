@@ -1,5 +1,5 @@
 import { type ImgstoreError, isImgstoreError } from '../errors/index.ts';
-import { clustersPerSlot, type ObjectId, type ObjectType, parseNode } from '../objects/index.ts';
+import { clustersPerSlot, type ObjectId, type ObjectType, readNode } from '../objects/index.ts';
 import { findTips } from './history/tips.ts';
 import { lostText, walkCommits } from './history/walk.ts';
 import { type DamagedRef, MISSING_REMEDY, refWithKind } from './refs/damage.ts';
@@ -138,7 +138,7 @@ class UniqueClusters {
   async #enter(disk: VersionDisk, id: ObjectId, level: number, first: number): Promise<void> {
     if (this.#nodes.has(id)) return;
     this.#nodes.add(id);
-    const node = parseNode(await this.#store.objects.readTree(id), level);
+    const node = await readNode(this.#store.objects.readTree, id, level);
     for (const [slot, below] of node.entries()) {
       if (below === undefined) continue;
       const start = first + slot * clustersPerSlot(level);

@@ -1,7 +1,7 @@
 import type { ObjectId } from '../id.ts';
 import { clustersPerSlot, FAN_OUT, type MapRoot } from './geometry.ts';
-import { emptyNode, type MapNode, parseNode } from './node.ts';
-import type { ReadTree } from './walk.ts';
+import { emptyNode, type MapNode } from './node.ts';
+import { type ReadTree, readNode } from './walk.ts';
 
 /** One cluster whose bytes differ between two maps; an undefined side is zeros. */
 export interface MapChange {
@@ -56,5 +56,5 @@ function below(place: Place, id: ObjectId | undefined, slot: number): Place {
 async function load(read: ReadTree, place: Place): Promise<MapNode> {
   const { id, levels } = place.root;
   if (id === undefined || levels < place.level) return emptyNode();
-  return parseNode(await read(id), levels);
+  return readNode(read, id, levels);
 }

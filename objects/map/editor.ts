@@ -1,8 +1,8 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../id.ts';
 import { clustersPerSlot, FAN_OUT, type MapRoot } from './geometry.ts';
-import { emptyNode, encodeNode, type MapNode, parseNode } from './node.ts';
-import type { ReadTree } from './walk.ts';
+import { emptyNode, encodeNode, type MapNode } from './node.ts';
+import { type ReadTree, readNode } from './walk.ts';
 
 /** Stores a tree object and returns its id. */
 export type WriteTree = (data: Uint8Array) => Promise<ObjectId>;
@@ -84,7 +84,7 @@ export class MapEditor {
   }
 
   async #open(level: number, first: number, id: ObjectId | undefined): Promise<void> {
-    const node = id === undefined ? emptyNode() : parseNode(await this.#read(id), level);
+    const node = id === undefined ? emptyNode() : await readNode(this.#read, id, level);
     this.#path.push({ level, first, node, was: id, changed: false });
   }
 
@@ -105,7 +105,7 @@ export class MapEditor {
   async #openRoot(): Promise<void> {
     let { id, levels } = this.#base;
     for (; levels > this.#levels && id !== undefined; levels--)
-      id = parseNode(await this.#read(id), levels)[0];
+      id = (await readNode(this.#read, id, levels))[0];
     if (levels >= this.#levels) return this.#open(this.#levels, 0, id);
     for (let level = this.#levels; level > levels; level--)
       this.#path.push({ level, first: 0, node: emptyNode(), was: undefined, changed: true });

@@ -1,3 +1,4 @@
+import { ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../id.ts';
 import { clustersPerSlot, FAN_OUT, type MapRoot } from './geometry.ts';
 import { type MapNode, parseNode } from './node.ts';
@@ -5,8 +6,20 @@ import { type MapNode, parseNode } from './node.ts';
 /** Reads a tree object's data by its id; a walk asks only for the nodes that it enters. */
 export type ReadTree = (id: ObjectId) => Promise<Uint8Array>;
 
+/** Reads a node of a map. @throws ImgstoreError `DAMAGED` naming the tree, and what `read` throws. */
+export async function readNode(read: ReadTree, id: ObjectId, level: number): Promise<MapNode> {
+  const data = await read(id);
+  try {
+    return parseNode(data, level);
+  } catch (error) {
+    if (!(error instanceof ImgstoreError)) throw error;
+    throw new ImgstoreError(error.code, `tree ${id}: ${error.message}`, { ...error.data, id }, error);
+  }
+}
+
 /** A lowest node: up to 256 neighbouring clusters. */
 export interface MapLeaf {
+  readonly id: ObjectId;
   /** Number of the cluster in slot 0. */
   readonly first: number;
   readonly node: MapNode;
@@ -33,9 +46,9 @@ async function* walkNode(
   from: number,
   to: number,
 ): AsyncGenerator<MapLeaf> {
-  const node = parseNode(await read(id), level);
+  const node = await readNode(read, id, level);
   if (level === 1) {
-    yield { first, node };
+    yield { id, first, node };
     return;
   }
   const span = clustersPerSlot(level);

@@ -12,34 +12,47 @@ import { writeFlat, writeOverlay } from './write-file.ts';
 /** Files in a chain that we write, the top not counted; what lies further back is flattened into the lowest. QEMU opens every file of a chain. */
 const MOST_BASES = 64;
 
-/** A file that holds an earlier version. */
+/** A file that holds an earlier version, or will. */
 export interface BaseFile {
   readonly path: string;
-  readonly disk: VersionDisk;
-}
-
-/** An earlier version of a disk. */
-interface Ancestor {
   readonly commit: ObjectId;
   readonly disk: VersionDisk;
 }
 
 /**
- * Makes, or finds, the files of the versions before a job's: one for each first parent, oldest first, in the folder of the output. Their names come from the commits
- * alone, so siblings share them. Returns the one that the output stands on, or undefined when there is no earlier version.
+ * The files of the versions before a job's: one for each first parent that has the same disk in clusters of the same size, oldest first, in
+ * the folder of the output. Their names come from the commits alone, so siblings share them.
+ */
+export function baseFiles({ store, commit, disk, path }: CheckoutJob): BaseFile[] {
+  const found: BaseFile[] = [];
+  let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
+  while (at !== undefined && found.length < MOST_BASES) {
+    // What imgstore did not make, or what is damaged, ends the chain: the oldest file of it is whole.
+    const version = tryReadVersion(store.objects, at);
+    const same = version?.disks.find((each) => each.name === disk.name);
+    if (version === undefined || same === undefined || same.clusterSize !== disk.clusterSize) break;
+    found.push({ path: join(dirname(resolve(path)), baseName(at, same)), commit: at, disk: same });
+    at = version.commit.parents[0];
+  }
+  return found.reverse();
+}
+
+/**
+ * Writes the base files that are not there yet.
  * @throws ImgstoreError `EXISTS` when a file of that name holds something else
  */
-export async function checkoutBase(job: CheckoutJob): Promise<BaseFile | undefined> {
-  let below: BaseFile | undefined;
-  for (const ancestor of ancestors(job).reverse()) {
-    const path = join(dirname(resolve(job.path)), baseName(ancestor));
-    const clusters = await countClusters(job.store, ancestor.disk);
-    const baseJob = { ...job, ...ancestor, clusters, path, force: false, readOnly: true };
-    if (existsSync(path)) await refuseOther(baseJob);
-    else await writeBase(baseJob, below);
-    below = { path, disk: ancestor.disk };
+export async function writeBaseFiles(job: CheckoutJob, bases: readonly BaseFile[]): Promise<void> {
+  for (const [i, base] of bases.entries()) {
+    const clusters = await countClusters(job.store, base.disk);
+    const baseJob = { ...job, ...base, clusters, force: false, readOnly: true };
+    if (existsSync(base.path)) {
+      // It may stand on one that was lost and is made again.
+      await job.outputs.publish();
+      await refuseOther(baseJob);
+    } else {
+      await writeBase({ ...baseJob, onTaken: () => refuseOther(baseJob) }, bases[i - 1]);
+    }
   }
-  return below;
 }
 
 async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise<void> {
@@ -51,28 +64,13 @@ async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise
   }
 }
 
-/** First parents that have the same disk in clusters of the same size, newest first. */
-function ancestors({ store, commit, disk }: CheckoutJob): Ancestor[] {
-  const found: Ancestor[] = [];
-  let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
-  while (at !== undefined && found.length < MOST_BASES) {
-    // What imgstore did not make, or what is damaged, ends the chain: the oldest file of it is whole.
-    const version = tryReadVersion(store.objects, at);
-    const same = version?.disks.find((each) => each.name === disk.name);
-    if (version === undefined || same === undefined || same.clusterSize !== disk.clusterSize) break;
-    found.push({ commit: at, disk: same });
-    at = version.commit.parents[0];
-  }
-  return found;
-}
-
-function baseName({ commit, disk }: Ancestor): string {
+function baseName(commit: ObjectId, disk: VersionDisk): string {
   return `base-${commit.slice(0, 12)}-${disk.name}.qcow2`;
 }
 
 /** A file that is in a base's place must hold just its bytes: known by the stat cache, else compared. */
 async function refuseOther(job: CheckoutJob): Promise<void> {
-  const file = await openDisk(job.path, {});
+  const file = await openDisk(job.path, { allowBacking: job.allowBacking });
   try {
     const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
     if (known?.commit === job.commit && known.disk === job.disk.name) return;

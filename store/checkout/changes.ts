@@ -1,8 +1,9 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { clusterCount, diffMaps, type ObjectId } from '../../objects/index.ts';
-import { openDisk } from '../commit/open-disk.ts';
+import { clusterCount, type ObjectId } from '../../objects/index.ts';
+import type { OpenDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { diffDiskMaps } from '../version/map-errors.ts';
 import { readVersion, type VersionDisk } from '../version/version.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
 
@@ -20,7 +21,7 @@ export async function* changesAgainstVersion(
       `the versions have clusters of ${base.clusterSize} and ${disk.clusterSize} bytes: use --backing none`,
     );
   }
-  for await (const { cluster, after } of diffMaps(store.objects.readTree, base.map, disk.map))
+  for await (const { cluster, after } of diffDiskMaps(store.objects, base, disk))
     yield { cluster, id: after };
 }
 
@@ -28,34 +29,22 @@ export async function* changesAgainstVersion(
  * The clusters that an overlay on a file needs. What the file holds is known from the stat cache when it has not changed since it
  * was committed or checked out; otherwise it is read and compared, so a wrong file costs room, never wrong bytes.
  */
-export async function* changesAgainstFile(job: CheckoutJob, path: string): AsyncGenerator<ImageCluster> {
-  const file = await openDisk(path, {});
-  try {
-    const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
-    if (known !== undefined && job.store.objects.has(known.commit)) {
-      const base = readVersion(job.store.objects, known.commit).disks.find(
-        (disk) => disk.name === known.disk,
-      );
-      if (base?.clusterSize === job.disk.clusterSize) return yield* changesAgainstVersion(job, base);
-    }
-    const monitor = { signal: job.monitor.signal };
-    let last = -1;
-    for await (const { cluster, stored } of diffAgainstSource(
-      job.store.objects,
-      job.disk,
-      file.source,
-      job.workers,
-      monitor,
-    )) {
-      yield { cluster, id: stored };
-      last = cluster;
-    }
-    const end = endThatShows(job.disk, file.source.size);
-    if (end !== undefined && end !== last) yield { cluster: end, id: await storedAt(job, end) };
-    await file.refuseChanged();
-  } finally {
-    await file.source.close();
+export async function* changesAgainstFile(job: CheckoutJob, file: OpenDisk): AsyncGenerator<ImageCluster> {
+  const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
+  if (known !== undefined && job.store.objects.has(known.commit)) {
+    const base = readVersion(job.store.objects, known.commit).disks.find((disk) => disk.name === known.disk);
+    if (base?.clusterSize === job.disk.clusterSize) return yield* changesAgainstVersion(job, base);
   }
+  const { objects } = job.store;
+  const monitor = { signal: job.monitor.signal };
+  let last = -1;
+  for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor)) {
+    yield { cluster: change.cluster, id: change.stored };
+    last = change.cluster;
+  }
+  const end = endThatShows(job.disk, file.source.size);
+  if (end !== undefined && end !== last) yield { cluster: end, id: await storedAt(job, end) };
+  await file.refuseChanged();
 }
 
 /**

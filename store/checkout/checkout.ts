@@ -2,15 +2,19 @@ import { realpath } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
+import { openDisk } from '../commit/open-disk.ts';
 import type { Monitor } from '../progress.ts';
 import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
-import { checkoutBase } from './base-file.ts';
+import { baseFiles, writeBaseFiles } from './base-file.ts';
 import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
+import { refuseTaken } from './output-file.ts';
+import { Outputs } from './outputs.ts';
+import { refuseInStore, refuseOwnBacking } from './refuse-output.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
 
 /** What the new file stands on: nothing, one file for each earlier version, or a file that is there. */
@@ -27,6 +31,8 @@ export interface CheckoutRequest {
   readonly backing?: Backing | undefined;
   /** Compresses the clusters of a qcow2 file, and of the files below it that are made too. */
   readonly compress?: CompressionType | undefined;
+  /** Folders from which the files below a backing file may come, besides its own. */
+  readonly allowBacking?: readonly string[] | undefined;
   /** Replaces a file that is in the way. */
   readonly force?: boolean | undefined;
 }
@@ -45,8 +51,9 @@ export interface CheckoutResult {
 }
 
 /**
- * Writes a version's disk as a file that QEMU can use. There is never a part of a file.
- * @throws ImgstoreError `NOT_FOUND`, `EXISTS`, `USAGE` (a raw file with a backing file, or compressed), `DAMAGED`, `IO`
+ * Writes a version's disk as a file that QEMU can use. There is never a part of a file, and after a failure no new one.
+ * @throws ImgstoreError `NOT_FOUND`, `EXISTS`, `USAGE` (a raw file with a backing file, or compressed; an output that it would stand on),
+ * `DAMAGED`, `IO`
  */
 export async function checkoutVersion(
   store: Store,
@@ -67,16 +74,16 @@ export async function checkoutVersion(
     request.output ??
     (await defaultOutput(store, request.revision, version.disks.length > 1 ? disk.name : undefined, format));
 
+  const { compress, force = false, allowBacking = [] } = request;
+  await refuseInStore(path, store.folder);
   const clusters = await countClusters(store, disk);
   const workers = new ClusterWorkers(clusters * disk.clusterSize);
+  const outputs = new Outputs();
+  const output = { path, force, readOnly: false, compress, allowBacking, outputs };
+  const job = { store, commit, disk, clusters, ...output, workers, monitor };
   try {
-    const force = request.force ?? false;
-    const { compress } = request;
-    const job = { store, commit, disk, clusters, path, force, readOnly: false, compress, workers, monitor };
-    const written =
-      format === 'raw'
-        ? { writtenBytes: await writeFlat(job, 'raw'), backing: null }
-        : await writeLayer(job, backing);
+    const written = format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing);
+    await outputs.publish();
     return {
       file: path,
       format,
@@ -85,34 +92,58 @@ export async function checkoutVersion(
       seconds: (performance.now() - started) / 1000,
     };
   } finally {
+    await outputs.discard();
     await workers.close();
   }
 }
 
-async function writeLayer(
-  job: CheckoutJob,
-  backing: Backing,
-): Promise<{ readonly writtenBytes: number; readonly backing: string | null }> {
-  if (backing === 'none') return { writtenBytes: await writeFlat(job, 'qcow2'), backing: null };
-  if (backing === 'chain') {
-    const base = await checkoutBase(job);
-    if (base === undefined) return { writtenBytes: await writeFlat(job, 'qcow2'), backing: null };
-    const file = basename(base.path);
-    const changes = changesAgainstVersion(job, base.disk);
-    return { writtenBytes: await writeOverlay(job, changes, { file, format: 'qcow2' }), backing: file };
+/** What was written into the file that was asked for. */
+type WrittenLayer = Pick<CheckoutResult, 'writtenBytes' | 'backing'>;
+
+async function writeWhole(job: CheckoutJob, format: ImageFormat): Promise<WrittenLayer> {
+  await refuseTaken(job.path, job.force);
+  return { writtenBytes: await writeFlat(job, format), backing: null };
+}
+
+async function writeLayer(job: CheckoutJob, backing: Backing): Promise<WrittenLayer> {
+  if (backing === 'none') return writeWhole(job, 'qcow2');
+  return backing === 'chain' ? writeOnChain(job) : writeOnFile(job, backing.file);
+}
+
+async function writeOnChain(job: CheckoutJob): Promise<WrittenLayer> {
+  const bases = baseFiles(job);
+  const base = bases.at(-1);
+  if (base === undefined) return writeWhole(job, 'qcow2');
+  await refuseOwnBacking(
+    job.path,
+    bases.map(({ path }) => path),
+  );
+  await refuseTaken(job.path, job.force);
+  await writeBaseFiles(job, bases);
+  const file = basename(base.path);
+  const changes = changesAgainstVersion(job, base.disk);
+  return { writtenBytes: await writeOverlay(job, changes, { file, format: 'qcow2' }), backing: file };
+}
+
+async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer> {
+  const { format } = await describeImage(path);
+  const base = await openDisk(path, { allowBacking: job.allowBacking });
+  try {
+    await refuseOwnBacking(job.path, base.paths);
+    await refuseTaken(job.path, job.force);
+    const file = await nameFrom(job.path, path);
+    // The user named the file, so the new one may be looked at with it.
+    const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
+    const changes = changesAgainstFile(onFile, base);
+    return { writtenBytes: await writeOverlay(onFile, changes, { file, format }), backing: file };
+  } finally {
+    await base.source.close();
   }
-  const { format } = await describeImage(backing.file);
-  const file = await nameFrom(job.path, backing.file);
-  const changes = changesAgainstFile(job, backing.file);
-  return { writtenBytes: await writeOverlay(job, changes, { file, format }), backing: file };
 }
 
 /** The name by which an overlay's header calls its backing file: from the overlay's folder, so that both can move together. */
 async function nameFrom(overlay: string, backing: string): Promise<string> {
   const [folder, file] = await Promise.all([realpath(dirname(resolve(overlay))), realpath(backing)]);
-  if (join(folder, basename(overlay)) === file) {
-    throw new ImgstoreError('USAGE', `${overlay}: cannot be its own backing file`, { path: overlay });
-  }
   const name = relative(folder, file);
   // QEMU takes what stands before a colon for a protocol, unless a slash comes first.
   return /^[^/]*:/.test(name) ? `./${name}` : name;

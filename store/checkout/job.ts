@@ -3,8 +3,10 @@ import type { CompressionType } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
+import { refuseBeyondEnd } from '../version/map-errors.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
+import type { Outputs } from './outputs.ts';
 
 /** What is needed to write one file of a checkout. */
 export interface CheckoutJob {
@@ -18,8 +20,14 @@ export interface CheckoutJob {
   readonly force: boolean;
   /** For files that others stand on: a write to a backing file breaks every overlay. */
   readonly readOnly: boolean;
+  /** Called when another process made the file meanwhile; throws unless that one does as well. */
+  readonly onTaken?: (() => Promise<void>) | undefined;
   /** How the clusters of qcow2 files are compressed; plain when undefined. */
   readonly compress: CompressionType | undefined;
+  /** Folders from which backing files may come, besides the image's own. */
+  readonly allowBacking: readonly string[];
+  /** Where the files go until all are written. */
+  readonly outputs: Outputs;
   readonly workers: ClusterWorkers;
   readonly monitor: Monitor;
 }
@@ -30,7 +38,8 @@ export interface ImageCluster {
   readonly id: ObjectId | undefined;
 }
 
-/** Number of clusters of a disk that hold data. */
-export function countClusters(store: Store, disk: VersionDisk): Promise<number> {
-  return new ClusterCounter(store.objects.readTree).count(disk.map);
+/** Number of clusters of a disk that hold data. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
+export async function countClusters(store: Store, disk: VersionDisk): Promise<number> {
+  await refuseBeyondEnd(store.objects, disk);
+  return new ClusterCounter(store.objects.readTree).count(disk);
 }

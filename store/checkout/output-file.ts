@@ -12,38 +12,55 @@ export interface OutputOptions {
   readonly readOnly: boolean;
 }
 
-/** A file that was written. */
-export interface WrittenFile<T> {
-  /** What the writing function returned. */
-  readonly result: T;
+/** A new file that is complete under a temporary name beside its place. */
+export interface OutputFile {
   /** When it was written last: nanoseconds since 1970. A later write by anybody changes it. */
   readonly mtimeNs: bigint;
+  /** Gives it its name. @throws ImgstoreError `EXISTS` unless forced, `IN_USE` when a QEMU has the file open, `IO` */
+  readonly publish: () => Promise<void>;
+  /** Removes it, if it has no name yet. Never throws. */
+  readonly discard: () => Promise<void>;
 }
 
 /**
- * Writes a new file by `write` under a temporary name beside its place and renames it at the end, so that there is never a part of one.
+ * Writes a new file by `write` under a temporary name, so that there is never a part of one under its own.
  * It is not fsynced: its bytes are in the store.
- * @throws ImgstoreError `EXISTS` unless forced, `IN_USE` when a QEMU has the file open, `IO`, and what `write` throws; the temporary file is then gone
+ * @throws ImgstoreError `IO`, and what `write` throws; the temporary file is then gone
  */
-export async function writeOutputFile<T>(
+export async function writeOutputFile(
   path: string,
   { force, readOnly }: OutputOptions,
-  write: (file: PendingFile) => Promise<T>,
-): Promise<WrittenFile<T>> {
-  await refuseExisting(path, force);
+  write: (file: PendingFile) => Promise<void>,
+): Promise<OutputFile> {
   const file = await createBeside(path, readOnly ? 0o444 : 0o666);
   try {
-    const result = await write(file);
+    await write(file);
     const mtimeNs = await file.mtimeNs();
     // While it has no name nobody else can write to it: past this tick of the clock, every other write shows in its times.
     await sleep(CLOCK_TICK_MS);
-    await refuseExisting(path, force);
-    await file.rename(path);
-    return { result, mtimeNs };
+    return { mtimeNs, publish: () => publish(file, path, force), discard: () => file.discard() };
   } catch (error) {
     await file.discard();
+    throw namedAs(path, file, error);
+  }
+}
+
+async function publish(file: PendingFile, path: string, force: boolean): Promise<void> {
+  await refuseTaken(path, force);
+  try {
+    await (force ? file.rename(path) : file.claim(path));
+  } catch (error) {
+    // Something came in this moment.
+    if (error instanceof ImgstoreError && error.data.system === 'EEXIST') await refuseTaken(path, force);
     throw error;
   }
+}
+
+/** An error that names the file as the user does. */
+function namedAs(path: string, file: PendingFile, error: unknown): unknown {
+  if (!(error instanceof ImgstoreError) || error.data.path !== file.path) return error;
+  const message = error.message.replace(file.path, () => path);
+  return new ImgstoreError(error.code, message, { ...error.data, path }, error);
 }
 
 /** Characters of the name that go into the temporary one, which must not be longer than a name can be. */
@@ -63,11 +80,12 @@ async function createBeside(path: string, mode: number): Promise<PendingFile> {
   }
 }
 
-async function refuseExisting(path: string, force: boolean): Promise<void> {
+/** Refuses a place for a new file where something is that must stay. @throws ImgstoreError `EXISTS`, `IN_USE`, `IO` */
+export async function refuseTaken(path: string, force: boolean): Promise<void> {
   try {
     const stats = await lstat(path);
     if (stats.isDirectory()) throw new ImgstoreError('EXISTS', `${path}: is a folder: name a file`, { path });
-    if (!stats.isFile() && !stats.isSymbolicLink())
+    if (!stats.isFile() && !(stats.isSymbolicLink() && (await leadsToFileOrNothing(path))))
       throw new ImgstoreError('EXISTS', `${path}: is not a regular file`, { path });
     if (!force) {
       throw new ImgstoreError(
@@ -84,5 +102,15 @@ async function refuseExisting(path: string, force: boolean): Promise<void> {
     }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw fromSystem(error, path);
+  }
+}
+
+/** A link is replaced itself, which must not happen to /dev/stdout or the name of a disk below /dev/disk. */
+async function leadsToFileOrNothing(link: string): Promise<boolean> {
+  try {
+    return (await stat(link)).isFile();
+  } catch (error) {
+    if (['ENOENT', 'ELOOP'].includes(systemCode(error) ?? '')) return true;
+    throw error;
   }
 }

@@ -7,11 +7,11 @@ import type { CheckoutJob } from './job.ts';
  * @param mtimeNs of the file before it got its name: another one now means that somebody has written to it
  */
 export async function rememberOutput(
-  { store, commit, disk, clusters, path }: CheckoutJob,
+  { store, commit, disk, clusters, path, allowBacking }: CheckoutJob,
   mtimeNs: bigint,
 ): Promise<void> {
   try {
-    const file = await openDisk(path, {});
+    const file = await openDisk(path, { allowBacking });
     try {
       if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
       await store.statCache.put(file.files, file.lookedNs, { commit, disk: disk.name, clusters });

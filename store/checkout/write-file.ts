@@ -1,15 +1,15 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { inDisk } from '../version/map-errors.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
-import { writeOutputFile } from './output-file.ts';
 import { rememberOutput } from './remember.ts';
 import { type BackingFile, writeQcow2 } from './write-qcow2.ts';
 import { writeRaw } from './write-raw.ts';
 
 /** Writes a disk into one file that needs no other. Returns the bytes of data written. */
 export function writeFlat(job: CheckoutJob, format: ImageFormat): Promise<number> {
-  return writeAndRemember(job, (file) =>
+  return write(job, (file) =>
     format === 'raw' ? writeRaw(job, file) : writeQcow2(job, file, allClusters(job.store.objects, job.disk)),
   );
 }
@@ -20,14 +20,15 @@ export function writeOverlay(
   changes: AsyncIterable<ImageCluster>,
   backing: BackingFile,
 ): Promise<number> {
-  return writeAndRemember(job, (file) => writeQcow2(job, file, changes, backing));
+  return write(job, (file) => writeQcow2(job, file, changes, backing));
 }
 
-async function writeAndRemember(
-  job: CheckoutJob,
-  write: (file: PendingFile) => Promise<number>,
-): Promise<number> {
-  const { result, mtimeNs } = await writeOutputFile(job.path, job, write);
-  await rememberOutput(job, mtimeNs);
-  return result;
+function write(job: CheckoutJob, writer: (file: PendingFile) => Promise<number>): Promise<number> {
+  const { path, force, readOnly, onTaken } = job;
+  const onPublished = (mtimeNs: bigint) => rememberOutput(job, mtimeNs);
+  const named = (file: PendingFile) =>
+    writer(file).catch((error: unknown) => {
+      throw inDisk(job.disk, error);
+    });
+  return job.outputs.write({ path, force, readOnly, onTaken, onPublished }, named);
 }

@@ -1,3 +1,4 @@
+import { ImgstoreError } from '../../errors/index.ts';
 import type { PendingFile } from '../../files/index.ts';
 import { clusterCount } from '../../objects/index.ts';
 import { Qcow2Writer } from '../../qcow2/index.ts';
@@ -17,6 +18,7 @@ export interface BackingFile {
 /**
  * Writes a disk, or what differs between it and a backing file, as qcow2 with the store's cluster size. Host offsets are handed out in guest order while workers write the data.
  * Returns the bytes of data written.
+ * @throws ImgstoreError `UNSUPPORTED` for a disk that is too large
  */
 export async function writeQcow2(
   job: CheckoutJob,
@@ -24,6 +26,7 @@ export async function writeQcow2(
   clusters: AsyncIterable<ImageCluster>,
   backing?: BackingFile,
 ): Promise<number> {
+  refuseTooLarge(job);
   const { virtualSize, clusterSize } = job.disk;
   const writer = new Qcow2Writer(file, { virtualSize, clusterSize, backing, compressionType: job.compress });
   const seen = onDisk(job.disk, clusters);
@@ -33,6 +36,20 @@ export async function writeQcow2(
       : await restoreCompressed(job, file, writer, seen, job.compress);
   await writer.finish();
   return written;
+}
+
+/** An L1 table has 32 MiB at most, QEMU's limit, of entries of 8 bytes; each leads to a cluster of as many. */
+const MOST_L1_ENTRIES = (32 * 2 ** 20) / 8;
+
+/** @throws ImgstoreError `UNSUPPORTED` for a disk that qcow2 cannot hold in clusters of its size */
+function refuseTooLarge({ path, disk: { virtualSize, clusterSize } }: CheckoutJob): void {
+  const most = Math.min(MOST_L1_ENTRIES * (clusterSize / 8) * clusterSize, 2 ** 53 - 1024);
+  if (virtualSize <= most) return;
+  throw new ImgstoreError(
+    'UNSUPPORTED',
+    `${path}: the disk has ${virtualSize} bytes, a qcow2 with clusters of ${clusterSize} bytes ${most} at most: use --format raw`,
+    { path, size: virtualSize },
+  );
 }
 
 /** A backing file may be longer than the disk: what lies behind the end is not seen. */

@@ -1,3 +1,4 @@
+import { ImgstoreError } from '../../errors/index.ts';
 import type { PendingFile } from '../../files/index.ts';
 import { allClusters, clusterLength } from '../version/disk-source.ts';
 import type { CheckoutJob } from './job.ts';
@@ -5,8 +6,22 @@ import { type PlacedCluster, restoreClusters } from './restore.ts';
 
 /** Writes a disk as a raw file, sparse where it is zeros. Returns the bytes of data written. */
 export async function writeRaw(job: CheckoutJob, file: PendingFile): Promise<number> {
-  await file.truncate(job.disk.virtualSize);
+  await takeLength(job, file);
   return restoreClusters(job, file, placeAtGuestOffsets(job));
+}
+
+async function takeLength({ path, disk }: CheckoutJob, file: PendingFile): Promise<void> {
+  try {
+    await file.truncate(disk.virtualSize);
+  } catch (error) {
+    if (!(error instanceof ImgstoreError) || error.data.system !== 'EFBIG') throw error;
+    throw new ImgstoreError(
+      'IO',
+      `${path}: the file system has no files of ${disk.virtualSize} bytes: use --format qcow2`,
+      { path, size: disk.virtualSize },
+      error,
+    );
+  }
 }
 
 async function* placeAtGuestOffsets({ store, disk }: CheckoutJob): AsyncGenerator<PlacedCluster> {

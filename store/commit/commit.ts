@@ -1,31 +1,21 @@
 import { basename } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
-import {
-  compareEntries,
-  encodeCommit,
-  encodeTree,
-  MODE_FILE,
-  MODE_FOLDER,
-  NULL_ID,
-  type ObjectId,
-  subject,
-  type TreeEntry,
-} from '../../objects/index.ts';
+import { NULL_ID, type ObjectId, subject } from '../../objects/index.ts';
 import { branchTip } from '../history/tips.ts';
-import type { ObjectTransaction } from '../objects/transaction.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
 import { moveHead } from '../refs/edit.ts';
 import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
-import { encodeImageRecord, IMAGE_VERSION, isEntryName } from '../version/image-json.ts';
-import { DISKS_FOLDER, FILES_FOLDER, IMAGE_FILE, tryReadVersion } from '../version/version.ts';
+import { isEntryName } from '../version/image-json.ts';
+import { tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
 import { type Content, findSameContent, hasContent } from './same-content.ts';
 import { type StoredDisk, storeDisk } from './store-disk.ts';
+import { type MadeCommit, writeVersion } from './write-version.ts';
 
 /** A disk image to store, and as which disk. */
 export interface DiskToStore {
@@ -55,6 +45,7 @@ export interface CommitResult {
   /** True when this was the branch's first version. */
   readonly newBranch: boolean;
   readonly disks: readonly StoredDisk[];
+  /** Those that the store did not have; of an unchanged version those that it had lost. */
   readonly newObjects: number;
   /** Bytes that the new objects take on disk. */
   readonly storedBytes: number;
@@ -108,8 +99,11 @@ export async function commitVersion(
 
     const content = { clusterSize: store.clusterSize, disks, files };
     const existing = request.allowEmpty ? undefined : await findExisting(store, tip, parent, content);
-    const made = existing ?? (await writeVersion(store, request, open, parent, content, transaction));
-    // Also when nothing is new to the branch: clusters that the store has lost come back this way.
+    const facts = open.map((disk) => disk.facts);
+    const message = request.message ?? defaultMessage(request);
+    const version = { content, facts, parent, message };
+    const made = existing ?? (await writeVersion(store.config, version, transaction));
+    // Also when nothing is new to the branch: what the store has lost comes back this way.
     if (transaction.newObjects > 0) await transaction.publish();
     if (made.commit !== tip) await moveBranch(store, ref, tip, made);
     await moveHead(store, ref, monitor);
@@ -120,8 +114,8 @@ export async function commitVersion(
       parents: made.parents,
       branch: shortRefName(ref),
       disks,
-      newObjects: existing === undefined ? transaction.newObjects : 0,
-      storedBytes: existing === undefined ? transaction.storedBytes : 0,
+      newObjects: transaction.newObjects,
+      storedBytes: transaction.storedBytes,
       newBranch: tip === undefined,
       unchanged: existing !== undefined,
       seconds: (performance.now() - started) / 1000,
@@ -131,15 +125,6 @@ export async function commitVersion(
     await workers?.close();
     for (const disk of open) await disk.source.close();
   }
-}
-
-/** A version's commit, new or found. */
-interface MadeCommit {
-  readonly commit: ObjectId;
-  readonly tree: ObjectId;
-  readonly parents: readonly ObjectId[];
-  /** First line of the message. */
-  readonly subject: string;
 }
 
 function refuseBadNames(request: CommitRequest): void {
@@ -193,49 +178,6 @@ async function findExisting(
   if (same === undefined) return undefined;
   const { tree, parents, message } = same.commit;
   return { commit: same.id, tree, parents, subject: subject(message) };
-}
-
-async function writeVersion(
-  store: Store,
-  request: CommitRequest,
-  open: readonly OpenDisk[],
-  parent: ObjectId | undefined,
-  { clusterSize, disks, files }: Content,
-  transaction: ObjectTransaction,
-): Promise<MadeCommit> {
-  const records = disks.map(({ name, virtualSize, map }, i) => [
-    name,
-    { virtualSize, levels: map.levels, source: open[i]!.facts },
-  ]);
-  const record = encodeImageRecord({
-    version: IMAGE_VERSION,
-    clusterSize,
-    disks: Object.fromEntries(records),
-  });
-  const maps = disks.map(({ name, map }) => ({ mode: MODE_FOLDER, name, id: map.id! })).sort(compareEntries);
-  const entries: TreeEntry[] = [
-    { mode: MODE_FOLDER, name: DISKS_FOLDER, id: await transaction.put('tree', encodeTree(maps)) },
-    { mode: MODE_FILE, name: IMAGE_FILE, id: await transaction.put('blob', record) },
-  ];
-  if (files.length > 0) {
-    entries.push({
-      mode: MODE_FOLDER,
-      name: FILES_FOLDER,
-      id: await transaction.put('tree', encodeTree(files)),
-    });
-  }
-  const tree = await transaction.put('tree', encodeTree(entries.sort(compareEntries)));
-  const message = `${(request.message ?? defaultMessage(request)).trimEnd()}\n`;
-  const parents = parent === undefined ? [] : [parent];
-  const [author, committer] = [
-    currentPerson('author', store.config),
-    currentPerson('committer', store.config),
-  ];
-  const commit = await transaction.put(
-    'commit',
-    encodeCommit({ tree, parents, author, committer, message, extra: [] }),
-  );
-  return { commit, tree, parents, subject: subject(message) };
 }
 
 function defaultMessage({ disks }: CommitRequest): string {

@@ -23,6 +23,8 @@ export interface OpenDisk {
   readonly path: string;
   readonly source: BlockSource;
   readonly facts: SourceFacts;
+  /** Real paths of the image and of every file below it, top first. */
+  readonly paths: readonly string[];
   /** What the user should know: what of the image is not stored. */
   readonly notices: readonly string[];
   /** About how many bytes there are to read, for progress: what the files take on disk, at most the disk's size. */
@@ -62,6 +64,7 @@ export async function openDisk(path: string, options: OpenDiskOptions): Promise<
       path,
       source: image.source,
       facts: sourceFacts(image),
+      paths: image.files.map((file) => file.path),
       notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0, encrypted.size > 0),
       expectedBytes: Math.min(image.source.size, await allocatedBytes(image.files)),
       files: tells ? { format: image.format, identities: before } : undefined,

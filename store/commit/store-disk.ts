@@ -2,6 +2,7 @@ import type { MapRoot } from '../../objects/index.ts';
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
+import { hasMap } from '../version/has-map.ts';
 import { tryReadVersion } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 import { ingestDisk } from './ingest.ts';
@@ -31,13 +32,14 @@ export async function storeDisk(
 ): Promise<StoredDisk> {
   const virtualSize = disk.source.size;
   const known = disk.files === undefined ? undefined : await store.statCache.get(disk.files);
-  // The stat cache may outlive a version: then it is worth nothing.
+  // The stat cache may outlive a version, or a part of its map: then it is worth nothing.
   const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
   const before = version?.disks.find((each) => each.name === known?.disk);
   if (
     known !== undefined &&
     before?.virtualSize === virtualSize &&
-    before.clusterSize === store.clusterSize
+    before.clusterSize === store.clusterSize &&
+    (await hasMap(store.objects, before.map))
   ) {
     return { name, virtualSize, map: before.map, clusters: known.clusters, newClusters: 0, readBytes: 0 };
   }

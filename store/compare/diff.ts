@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { diffMaps, type MapChange } from '../../objects/index.ts';
+import type { MapChange } from '../../objects/index.ts';
 import type { Store } from '../store.ts';
+import { diffDiskMaps } from '../version/map-errors.ts';
 import { readVersion, type Version, type VersionDisk } from '../version/version.ts';
 
 /** A range of a disk that differs between two versions. `added`: zeros before, or not
@@ -41,29 +42,30 @@ function requireSameClusters(before: Version, after: Version): void {
 }
 
 /** A disk that a version does not have counts as one without bytes. */
-function findOrEmpty(version: Version, name: string): DiskShape {
+function findOrEmpty(version: Version, name: string): VersionDisk {
   const { clusterSize } = version.record;
   return (
     version.disks.find((disk) => disk.name === name) ?? {
+      version: version.id,
+      name,
       map: { id: undefined, levels: 1 },
       virtualSize: 0,
       clusterSize,
+      source: {},
     }
   );
 }
-
-type DiskShape = Pick<VersionDisk, 'map' | 'virtualSize' | 'clusterSize'>;
 
 /** What both disks have is compared by their maps; what only the longer one has is one range, whatever it holds. */
 async function* diffDisks(
   store: Store,
   disk: string,
-  before: DiskShape,
-  after: DiskShape,
+  before: VersionDisk,
+  after: VersionDisk,
 ): AsyncGenerator<RangeChange> {
   const common = Math.min(before.virtualSize, after.virtualSize);
   let open: RangeChange | undefined;
-  for await (const change of diffMaps(store.objects.readTree, before.map, after.map)) {
+  for await (const change of diffDiskMaps(store.objects, before, after)) {
     const kind = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'changed';
     const offset = change.cluster * after.clusterSize;
     if (offset >= common) break;

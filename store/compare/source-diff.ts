@@ -5,6 +5,7 @@ import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { refuseBeyondEnd } from '../version/map-errors.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 
@@ -28,6 +29,7 @@ export async function* diffAgainstSource(
   workers: ClusterWorkers,
   monitor: Monitor,
 ): AsyncGenerator<SourceChange> {
+  await refuseBeyondEnd(database, disk);
   const { clusterSize } = disk;
   const aligned = new ResizedSource(source, disk.virtualSize);
   const stored = allClusters(database, disk);

@@ -1,10 +1,6 @@
-import {
-  clustersPerSlot,
-  type MapRoot,
-  type ObjectId,
-  parseNode,
-  type ReadTree,
-} from '../../objects/index.ts';
+import { clustersPerSlot, type ObjectId, type ReadTree, readNode } from '../../objects/index.ts';
+import { inDisk } from './map-errors.ts';
+import type { VersionDisk } from './version.ts';
 
 /** Nodes whose counts are kept: counting the versions of a disk costs one read of each node that differs between them. */
 const MOST_NODES = 100_000;
@@ -18,15 +14,20 @@ export class ClusterCounter {
     this.#read = read;
   }
 
-  /** Number of clusters in a map that are not zeros. */
-  async count({ id, levels }: MapRoot): Promise<number> {
-    return id === undefined ? 0 : this.#countNode(id, levels);
+  /** Number of clusters of a disk that are not zeros. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
+  async count(disk: VersionDisk): Promise<number> {
+    const { id, levels } = disk.map;
+    try {
+      return id === undefined ? 0 : await this.#countNode(id, levels);
+    } catch (error) {
+      throw inDisk(disk, error);
+    }
   }
 
   async #countNode(id: ObjectId, level: number): Promise<number> {
     const known = this.#counts.get(id);
     if (known !== undefined) return known;
-    const below = parseNode(await this.#read(id), level).filter((each) => each !== undefined);
+    const below = (await readNode(this.#read, id, level)).filter((each) => each !== undefined);
     let count = below.length;
     if (clustersPerSlot(level) > 1) {
       count = 0;

@@ -2,6 +2,7 @@ import { type BlockSource, checkRange, type Extent } from '../../block/index.ts'
 import { ImgstoreError } from '../../errors/index.ts';
 import { FAN_OUT, type ObjectId, walkMap } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
+import { inDisk } from './map-errors.ts';
 import type { VersionDisk } from './version.ts';
 
 /** A disk of a version, read as any other disk. Absent clusters are zeros. */
@@ -69,18 +70,22 @@ export interface StoredCluster {
   readonly id: ObjectId;
 }
 
-/** The stored clusters of a disk with numbers in [from, to), in order. */
+/** The stored clusters of a disk with numbers in [from, to), in order. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
 export async function* allClusters(
   database: ObjectDatabase,
   disk: VersionDisk,
   from = 0,
   to = Number.MAX_SAFE_INTEGER,
 ): AsyncGenerator<StoredCluster> {
-  for await (const { first, node } of walkMap(database.readTree, disk.map, from, to)) {
-    for (let slot = Math.max(0, from - first); slot < FAN_OUT && first + slot < to; slot++) {
-      const id = node[slot];
-      if (id !== undefined) yield { cluster: first + slot, id };
+  try {
+    for await (const { first, node } of walkMap(database.readTree, disk.map, from, to)) {
+      for (let slot = Math.max(0, from - first); slot < FAN_OUT && first + slot < to; slot++) {
+        const id = node[slot];
+        if (id !== undefined) yield { cluster: first + slot, id };
+      }
     }
+  } catch (error) {
+    throw inDisk(disk, error);
   }
 }
 
@@ -94,14 +99,13 @@ export function clusterLength(
 
 /** A cluster's bytes. @throws ImgstoreError `DAMAGED` when the blob is not as long as the cluster. */
 function readCluster(database: ObjectDatabase, disk: VersionDisk, cluster: number, id: ObjectId): Uint8Array {
-  const data = database.readAs('blob', id);
-  const length = clusterLength(disk, cluster);
-  if (data.length !== length) {
-    throw new ImgstoreError(
-      'DAMAGED',
-      `disk ${disk.name}: cluster ${cluster} is ${data.length} bytes long, not ${length}`,
-      { cluster, id },
-    );
+  try {
+    const data = database.readAs('blob', id);
+    const length = clusterLength(disk, cluster);
+    if (data.length === length) return data;
+    const reason = `cluster ${cluster} is ${data.length} bytes long, not ${length}`;
+    throw new ImgstoreError('DAMAGED', `object ${id}: ${reason}`, { cluster, id });
+  } catch (error) {
+    throw inDisk(disk, error);
   }
-  return data;
 }

@@ -1,11 +1,12 @@
 import { isImgstoreError } from '../../errors/index.ts';
-import { type Commit, diffMaps, type ObjectId } from '../../objects/index.ts';
+import type { Commit, ObjectId } from '../../objects/index.ts';
 import { findTips } from '../history/tips.ts';
 import { shortRefName, VERSION_REFS } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from './count.ts';
 import { dataBytes } from './data-bytes.ts';
+import { diffDiskMaps } from './map-errors.ts';
 import { readVersion, tryReadVersion, type Version, type VersionDisk } from './version.ts';
 
 /** All about one version. */
@@ -51,9 +52,13 @@ async function changedBytes(store: Store, version: Version): Promise<number | un
   if (parent?.record.clusterSize !== version.record.clusterSize) return undefined;
   let clusters = 0;
   try {
-    for (const { name, map } of version.disks) {
-      const before = parent.disks.find((disk) => disk.name === name)?.map ?? { id: undefined, levels: 1 };
-      for await (const _ of diffMaps(store.objects.readTree, before, map)) clusters++;
+    for (const disk of version.disks) {
+      const before = parent.disks.find((each) => each.name === disk.name) ?? {
+        ...disk,
+        version: parent.id,
+        map: { id: undefined, levels: 1 },
+      };
+      for await (const _ of diffDiskMaps(store.objects, before, disk)) clusters++;
     }
   } catch (error) {
     // The version's own maps were read before: those of the parent are damaged.

@@ -18,6 +18,8 @@ export const FILES_FOLDER = 'files';
 
 /** One disk of a version. */
 export interface VersionDisk {
+  /** The version's commit. */
+  readonly version: ObjectId;
   readonly name: string;
   /** Bytes. */
   readonly virtualSize: number;
@@ -60,6 +62,7 @@ export function readVersion(database: ObjectDatabase, id: ObjectId): Version {
     if (stray !== undefined)
       throw new ImgstoreError('DAMAGED', `${DISKS_FOLDER}/${stray.name} is not in ${IMAGE_FILE}`);
     const disks = Object.entries(record.disks).map(([name, { virtualSize, levels, source }]) => ({
+      version: id,
       name,
       virtualSize,
       clusterSize: record.clusterSize,

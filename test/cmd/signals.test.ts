@@ -1,8 +1,10 @@
-import { readdir, readlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, readdir, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { type Outcome, oneLine, type Running, sharedWorkplace } from './imgstore.ts';
+import { system } from '../acceptance/system.ts';
+import { type Outcome, oneLine, type Running, sharedWorkplace, Workplace } from './imgstore.ts';
 import { writeDisk } from './sample.ts';
 import { listStore, unfinished } from './store-files.ts';
 
@@ -94,4 +96,45 @@ async function opened(pid: number): Promise<string[]> {
   const folder = `/proc/${pid}/fd`;
   const numbers = await readdir(folder).catch(() => []);
   return Promise.all(numbers.map((number) => readlink(join(folder, number)).catch(() => '')));
+}
+
+test.each([
+  ['SIGINT', 'cat'],
+  ['SIGTERM', 'cat'],
+  ['SIGINT', 'map'],
+  ['SIGINT', 'diff'],
+  ['SIGINT', 'log'],
+  ['SIGINT', 'stats'],
+  ['SIGINT', 'show'],
+] as const)('%s ends %s at once, also while it is busy', async (signal, verb) => {
+  // Stopped by reading a fifo in the place of an object, it cannot run a handler: what ends it then is the signal itself.
+  const own = await Workplace.withStore();
+  await writeDisk(own, 'a.raw', 1);
+  await own.ok('commit', 'a.raw', '-b', 'web');
+  await writeDisk(own, 'a.raw', 2);
+  await own.ok('commit', 'a.raw', '-b', 'web');
+  const id = own.git('rev-parse', verb === 'log' ? 'web~1' : 'web:disks/vda');
+  const path = own.path('.imgstore/objects', id.slice(0, 2), id.slice(2));
+  await rm(path);
+  system('mkfifo', path);
+  const running = own.start(
+    verb === 'diff' ? ['diff', 'web~1', 'web'] : [verb, ...(verb === 'stats' ? [] : ['web'])],
+  );
+  const writer = await openBeside(running, path);
+  running.child.kill(signal);
+  // A shell gives it as 130 or 143.
+  expect(await running.finished).toMatchObject({ status: null, signal, stdout: '', stderr: '' });
+  await writer.close();
+});
+
+/** Opens a fifo for writing when somebody reads from it, who then waits for the first byte. */
+async function openBeside({ child }: Running, path: string): Promise<FileHandle> {
+  while (child.exitCode === null) {
+    try {
+      return await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch {
+      await sleep(2);
+    }
+  }
+  throw new Error('it ended without reading');
 }

@@ -1,7 +1,7 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { expect, test } from 'vitest';
-import { PendingFile, syncFolder, writeWholeFile } from '../../files/index.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { PendingFile, syncFolder, watchPoints, writeWholeFile } from '../../files/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
 import { failAtEach, recordPoints } from './fault.ts';
 import { filesBelow } from './names.ts';
@@ -29,6 +29,65 @@ test('PendingFile.rename replaces the file that has the name', async () => {
   expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('old and longer');
   await file.rename(join(folder, 'name'));
   expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('new');
+});
+
+/** What a file system without links says to link(2): FAT, and network file systems. */
+const NO_LINKS = ['EPERM', 'ENOTSUP'];
+
+/** Makes link(2) fail until the test ends. */
+function refuseLinks(code: string | undefined): void {
+  const stop = watchPoints((point) => {
+    if (point === 'test.link' && code !== undefined) throw Object.assign(new Error(code), { code });
+  });
+  onTestFinished(stop);
+}
+
+test.each([undefined, ...NO_LINKS])(
+  'PendingFile.claim gives the file its name (link(2): %s)',
+  async (code) => {
+    refuseLinks(code);
+    const folder = await temporaryFolder();
+    const file = await PendingFile.create('test', folder, { mode: 0o444 });
+    await file.write(0, bytes('new'));
+    await file.claim(join(folder, 'name'));
+    expect(filesBelow(folder)).toEqual(['name']);
+    expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('new');
+    expect(statSync(join(folder, 'name'))).toMatchObject({ nlink: 1 });
+    expect(statSync(join(folder, 'name')).mode & 0o222).toBe(0);
+  },
+);
+
+test.each([undefined, ...NO_LINKS])(
+  'PendingFile.claim throws for a name that something has, and leaves that (link(2): %s)',
+  async (code) => {
+    refuseLinks(code);
+    const folder = await temporaryFolder();
+    writeFileSync(join(folder, 'name'), 'mine');
+    symlinkSync('nowhere', join(folder, 'link'));
+    for (const name of ['name', 'link']) {
+      const file = await PendingFile.create('test', folder);
+      await expect(file.claim(join(folder, name))).rejects.toMatchObject({
+        code: 'IO',
+        data: { system: 'EEXIST' },
+      });
+      await file.discard();
+    }
+    expect(readdirSync(folder).sort()).toEqual(['link', 'name']);
+    expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('mine');
+  },
+);
+
+test('PendingFile.claim leaves no empty file when the rename over it fails', async () => {
+  const folder = await temporaryFolder();
+  const stop = watchPoints((point) => {
+    if (point === 'test.link') throw Object.assign(new Error('no'), { code: 'EPERM' });
+    if (point === 'test.rename') throw Object.assign(new Error('no'), { code: 'ENOSPC' });
+  });
+  onTestFinished(stop);
+  const file = await PendingFile.create('test', folder);
+  await expect(file.claim(join(folder, 'name'))).rejects.toMatchObject({ code: 'IO' });
+  await file.discard();
+  expect(filesBelow(folder)).toEqual([]);
 });
 
 test('PendingFile gives each file a name of its own, with prefix and kind', async () => {

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { hostname, userInfo } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { encodePerson } from '../../objects/index.ts';
+import { encodeCommit, encodePerson } from '../../objects/index.ts';
 import { Config } from '../../store/config/config.ts';
 import { currentPerson } from '../../store/person.ts';
-import './git.ts';
+import { git, gitFsck } from './git.ts';
+import { newStore } from './new-store.ts';
 
 const SETTINGS = new Config([
   { key: 'user.name', value: 'User' },
@@ -90,8 +91,30 @@ test.each([
   '17000 pounds',
   '+0100',
   '1700000000 0100',
+  '1969-12-31T23:59:59Z',
+  '1970-01-01T00:30:00+01:00',
+  '1700000000 +1500',
+  '1700000000 -9959',
+  '2023-11-14T22:13:20 +1401',
 ])('currentPerson throws USAGE for the date %j', (date) => {
   expect(() => currentPerson('author', SETTINGS, { GIT_AUTHOR_DATE: date })).toThrow(
     expect.objectContaining({ code: 'USAGE' }),
   );
 });
+
+test.each(['@0 +0000', '1700000000 +1400', '1700000000 -1400', '1970-01-01T01:00:00+01:00'])(
+  'currentPerson takes the date %j, the first or last that git fsck has nothing against',
+  async (date) => {
+    const { store, path } = await newStore();
+    const person = currentPerson('author', SETTINGS, { GIT_AUTHOR_DATE: date });
+    const transaction = store.begin();
+    const tree = await transaction.put('tree', Buffer.alloc(0));
+    const message = 'm\n';
+    const commit = encodeCommit({ tree, parents: [], author: person, committer: person, message, extra: [] });
+    const id = await transaction.put('commit', commit);
+    await transaction.publish();
+    await transaction.discard();
+    await git(path, 'update-ref', 'refs/heads/web', id);
+    await gitFsck(path);
+  },
+);

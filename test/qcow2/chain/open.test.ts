@@ -215,6 +215,28 @@ describe('openImage', () => {
     expect(failed.message).toContain('L1 tables');
   });
 
+  it('follows names in a backing file of no named format only when its own name says that it is qcow2', async () => {
+    await mkdir(file('guess'));
+    await writeFile(file('guess/bottom.raw'), noise(2 ** 20, 4));
+    for (const [middle, isNamedSo] of [
+      ['middle.qcow2', true],
+      ['middle.raw', false],
+      ['middle', false],
+    ] as const) {
+      await overlay(file(`guess/${middle}`), 'bottom.raw', 'raw');
+      const top = await overlay(file('guess/top.qcow2'), middle, '');
+      if (isNamedSo) {
+        const { source, files } = await openImage(top);
+        expect(files).toHaveLength(3);
+        await source.close();
+      } else {
+        const failed = await refusal(top);
+        expect(failed.code).toBe('FORBIDDEN');
+        expect(failed.message).toContain(`${middle}: looks like qcow2 by content only`);
+      }
+    }
+  });
+
   it('refuses a data file that is not named', async () => {
     const image = await overlay(file('nameless.qcow2'), '');
     const bytes = await readFile(image);

@@ -1,13 +1,16 @@
-import { mkdirSync, readdirSync, renameSync, statSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { watchPoints } from '../../../files/index.ts';
+import { clusterCount, mapLevels } from '../../../objects/index.ts';
 import { openImage } from '../../../qcow2/index.ts';
 import { checkoutVersion, commitVersion } from '../../../store/index.ts';
 import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { commitBytes, newStore, SMALL } from '../new-store.ts';
+import { commitTree } from '../version/make-version.ts';
 
 /** A disk as a qcow2 shows it: whole sectors. */
 function sectors(disk: Buffer): Buffer {
@@ -243,7 +246,73 @@ describe('on a file', () => {
   });
 });
 
+test('checkoutVersion stands on a file whose own backing file is in a folder that is allowed', async () => {
+  const made = await newStore();
+  await commitBytes(made, 'web', diskOf([1, 2, 3]));
+  for (const folder of ['bottom', 'top', 'out']) mkdirSync(made.file(folder));
+  await writeFile(made.file('bottom/base.raw'), diskOf([1, 2, 0]));
+  const file = made.file('top/middle.qcow2');
+  await qemuImg('create', '-q', '-f', 'qcow2', '-b', '../bottom/base.raw', '-F', 'raw', file);
+  const request = { revision: 'web', output: made.file('out/web.qcow2'), backing: { file } };
+  await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
+    code: 'FORBIDDEN',
+    message: expect.stringContaining(`--allow-backing ${made.file('bottom')}`),
+  });
+  expect(readdirSync(made.file('out'))).toEqual([]);
+  const allowBacking = [made.file('bottom')];
+  const result = await checkoutVersion(made.store, { ...request, allowBacking });
+  expect(result).toMatchObject({ backing: '../top/middle.qcow2', writtenBytes: SMALL });
+  expect((await qemuBytes(request.output)).equals(diskOf([1, 2, 3]))).toBe(true);
+  // What it holds is known at once.
+  const disks = [{ name: 'vda', path: request.output }];
+  const commit = { disks, branch: 'web', allowBacking: [...allowBacking, made.file('top')] };
+  expect(await commitVersion(made.store, commit)).toMatchObject({
+    unchanged: true,
+    disks: [{ readBytes: 0 }],
+  });
+});
+
 describe('the output', () => {
+  test('checkoutVersion throws EXISTS for a file that comes while it writes, and leaves it', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([1]));
+    const output = made.file('out.raw');
+    const stop = watchPoints((point) => {
+      if (point === 'checkout.link') writeFileSync(output, 'mine');
+    });
+    onTestFinished(stop);
+    await expect(checkoutVersion(made.store, { revision: 'web', output })).rejects.toMatchObject({
+      code: 'EXISTS',
+    });
+    expect(await readFile(output, 'utf8')).toBe('mine');
+    expect(readdirSync(made.file('.')).sort()).toEqual(['.imgstore', 'out.raw', 'web.raw']);
+  });
+
+  test.each(['out.raw', 'out.qcow2'])(
+    'checkoutVersion throws one clear line for a disk that no %s can hold',
+    async (name) => {
+      const made = await newStore();
+      const virtualSize = Number.MAX_SAFE_INTEGER;
+      const levels = mapLevels(clusterCount(virtualSize, SMALL));
+      const record = { version: 1, clusterSize: SMALL, disks: { vda: { virtualSize, levels } } };
+      const id = await commitTree(made.store, { 'image.json': JSON.stringify(record), disks: [] });
+      const stop = watchPoints((point) => {
+        if (point !== 'checkout.write') return;
+        // Not every file system refuses it.
+        throw Object.assign(new Error('too large'), { code: 'EFBIG' });
+      });
+      onTestFinished(stop);
+      const request = { revision: id, output: made.file(name) };
+      await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
+        code: name === 'out.raw' ? 'IO' : 'UNSUPPORTED',
+        message: expect.stringMatching(
+          new RegExp(`^${request.output}: .*${virtualSize} bytes.*: use --format`),
+        ),
+      });
+      expect(readdirSync(made.file('.'))).toEqual(['.imgstore']);
+    },
+  );
+
   test('checkoutVersion throws EXISTS for a file that is there and replaces it when forced', async () => {
     const made = await newStore();
     await commitBytes(made, 'web', diskOf([1]));
@@ -262,9 +331,19 @@ describe('the output', () => {
     await commitBytes(made, 'web', diskOf([1]));
     mkdirSync(made.file('folder'));
     symlinkSync('nowhere', made.file('link.raw'));
+    symlinkSync('/dev/null', made.file('device.raw'));
+    symlinkSync('folder', made.file('folder.raw'));
     const out = (name: string, force: boolean) =>
       checkoutVersion(made.store, { revision: 'web', output: made.file(name), force });
     await expect(out('folder', true)).rejects.toMatchObject({ code: 'EXISTS' });
+    for (const name of ['device.raw', 'folder.raw']) {
+      await expect(out(name, true)).rejects.toMatchObject({ code: 'EXISTS' });
+      expect(lstatSync(made.file(name)).isSymbolicLink()).toBe(true);
+    }
+    await expect(out('n'.repeat(300), false)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining(`${'n'.repeat(300)}: name too long`),
+    });
     await expect(out('link.raw', false)).rejects.toMatchObject({ code: 'EXISTS' });
     await expect(out('none/x.raw', false)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(out('web.raw/x.raw', false)).rejects.toMatchObject({ code: 'IO' });

@@ -80,14 +80,13 @@ test('checkoutVersion throws DAMAGED for a cluster that holds another object of 
 test.each(OUTPUTS)('checkoutVersion leaves no part of %s when there is no room for it', async (name) => {
   const made = await newStore();
   await commitBytes(made, 'web', diskOf([1, 2, 3]));
-  for (const point of ['checkout.create', 'checkout.write', 'checkout.rename']) {
+  for (const point of ['checkout.create', 'checkout.write', 'checkout.link', 'checkout.rename']) {
     const stop = watchPoints((at) => {
       if (at === point) throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
     });
     onTestFinished(stop);
-    await expect(
-      checkoutVersion(made.store, { revision: 'web', output: made.file(name) }),
-    ).rejects.toMatchObject({
+    const request = { revision: 'web', output: made.file(name), force: point === 'checkout.rename' };
+    await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
       code: 'IO',
       message: expect.stringContaining('no space left'),
     });

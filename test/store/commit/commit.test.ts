@@ -227,6 +227,19 @@ describe('a new branch', () => {
     expect(top).toMatchObject({ branch: 'top', parents: [base.commit], disks: [{ newClusters: 1 }] });
     expect((await resolveRevision(store, 'top~1')).id).toBe(base.commit);
   });
+
+  test('commitVersion finds the parent of an overlay that keeps its data in another file', async () => {
+    const { store, file } = await newStore();
+    await writeFile(file('base.raw'), diskOf([1, 2, 3]));
+    await sleep(60);
+    const base = await commitVersion(store, { disks: [{ name: 'vda', path: file('base.raw') }] });
+    const top = file('top.qcow2');
+    const data = `data_file=${file('top.data')}`;
+    await qemuImg('create', '-f', 'qcow2', '-o', data, '-b', file('base.raw'), '-F', 'raw', top);
+    await qemuIo(top, 'write -P 2 0 4k');
+    const result = await commitVersion(store, { disks: [{ name: 'vda', path: top }] });
+    expect(result).toMatchObject({ parents: [base.commit], disks: [{ newClusters: 1 }] });
+  });
 });
 
 describe('what cannot be', () => {

@@ -1,12 +1,14 @@
-import { rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Level } from 'level';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkoutVersion, commitVersion } from '../../../store/index.ts';
+import { qemuBytes, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
 import { newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { diskBytes } from './disk-bytes.ts';
 
 /** Longer than the ticks of the clock by which the system stamps files. */
 const SETTLE_MS = 60;
@@ -143,3 +145,26 @@ test('commitVersion knows a file by another disk name too', async () => {
   const other = await commitVersion(store, { disks: [{ name: 'vdb', path: image }], branch: 'other' });
   expect(other).toMatchObject({ unchanged: false, disks: [{ name: 'vdb', readBytes: 0 }] });
 });
+
+test.each(['raw', 'qcow2'] as const)(
+  'commitVersion reads a file again that was committed in another format than %s',
+  async (format) => {
+    const { store, file } = await newStore();
+    const image = file('disk.qcow2');
+    await qemuImg('create', '-f', 'qcow2', image, '1M');
+    await qemuIo(image, 'write -P 5 64k 64k');
+    // As long as its disk, so that the size does not tell.
+    await truncate(image, 2 ** 20);
+    await sleep(SETTLE_MS);
+    const commit = (as: 'raw' | 'qcow2') =>
+      commitVersion(store, { disks: [{ name: 'vda', path: image }], branch: 'web', format: as });
+    const disks = { raw: await readFile(image), qcow2: await qemuBytes(image) };
+    await commit(format === 'raw' ? 'qcow2' : 'raw');
+    const changed = await commit(format);
+    expect(changed).toMatchObject({ unchanged: false, disks: [{ virtualSize: disks[format].length }] });
+    expect(changed.disks[0]!.readBytes).toBeGreaterThan(0);
+    expect((await diskBytes(store, 'web')).equals(disks[format])).toBe(true);
+    // Both are known now.
+    expect((await commit(format)).disks).toMatchObject([{ readBytes: 0 }]);
+  },
+);

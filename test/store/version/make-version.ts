@@ -8,6 +8,7 @@ import {
   MODE_FILE,
   MODE_FOLDER,
   mapLevels,
+  NULL_ID,
   type ObjectId,
   type TreeEntry,
 } from '../../../objects/index.ts';
@@ -50,5 +51,5 @@ export async function storeClusters(
   const map = { id: await editor.finish(), levels };
   await transaction.publish();
   await transaction.discard();
-  return { name: 'vda', virtualSize: bytes.length, clusterSize, map, source: {} };
+  return { version: NULL_ID, name: 'vda', virtualSize: bytes.length, clusterSize, map, source: {} };
 }
