@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import {
   compareEntries,
@@ -15,13 +14,14 @@ import type { ObjectTransaction } from '../objects/transaction.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
 import { moveHead } from '../refs/edit.ts';
-import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/name.ts';
+import { BRANCHES, fullRefName, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { encodeImageRecord, IMAGE_VERSION, isEntryName } from '../version/image-json.ts';
 import { DISKS_FOLDER, FILES_FOLDER, IMAGE_FILE, tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
+import { defaultBranch, sourceTitle } from './names.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
 import { type Content, findSameContent, hasContent } from './same-content.ts';
 import { type StoredDisk, storeDisk } from './store-disk.ts';
@@ -74,7 +74,7 @@ export async function commitVersion(
   monitor: Monitor = {},
 ): Promise<CommitResult> {
   const started = performance.now();
-  const ref = fullRefName(BRANCHES, request.branch ?? branchFromFile(request.disks[0]!.path));
+  const ref = fullRefName(BRANCHES, request.branch ?? defaultBranch(request.disks[0]!.path));
   refuseBadNames(request);
   const tip = await store.refs.resolve(ref);
   if (
@@ -238,7 +238,7 @@ async function writeVersion(
 }
 
 function defaultMessage({ disks }: CommitRequest): string {
-  return `Store ${disks.map(({ path }) => basename(path)).join(', ')}`;
+  return `Store ${disks.map(({ path }) => sourceTitle(path)).join(', ')}`;
 }
 
 async function moveBranch(
