@@ -14,7 +14,11 @@ export interface Served {
 }
 
 /** Starts `command` with arguments that the socket's path goes into, and waits until it listens. */
-async function start(command: string, argumentsFor: (socket: string) => readonly string[]): Promise<Served> {
+async function start(
+  command: string,
+  argumentsFor: (socket: string) => readonly string[],
+  port?: number,
+): Promise<Served> {
   const socket = join(await temporaryFolder(), 's');
   const child = spawn(command, argumentsFor(socket), { stdio: ['ignore', 'ignore', 'pipe'] });
   let errors = '';
@@ -27,7 +31,7 @@ async function start(command: string, argumentsFor: (socket: string) => readonly
     child.kill('SIGKILL');
     await ended;
   });
-  while (!(await listens(socket))) {
+  while (!(await listens(port ?? socket))) {
     if (child.exitCode !== null) throw new Error(`${command}: ${child.exitCode}: ${errors}`);
     await sleep(5);
   }
@@ -35,9 +39,9 @@ async function start(command: string, argumentsFor: (socket: string) => readonly
 }
 
 /** The socket's file is there a moment before anybody listens. */
-function listens(path: string): Promise<boolean> {
+function listens(address: string | number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(path);
+    const socket = typeof address === 'number' ? connect(address, '127.0.0.1') : connect(address);
     socket.on('error', () => resolve(false));
     socket.on('connect', () => {
       socket.destroy();
@@ -54,6 +58,11 @@ export function qemuNbd(image: string, ...options: readonly string[]): Promise<S
 /** `nbdkit` with filters, a plugin and their parameters. */
 export function nbdkit(...args: readonly string[]): Promise<Served> {
   return start('nbdkit', (socket) => ['-f', '-U', socket, ...args]);
+}
+
+/** The same on a TCP port of this machine. */
+export function nbdkitOnPort(port: number, ...args: readonly string[]): Promise<Served> {
+  return start('nbdkit', () => ['-f', '-i', '127.0.0.1', '-p', String(port), ...args], port);
 }
 
 /** A file with these bytes, gone after the test. */

@@ -12,7 +12,7 @@ const DIFFERENCING = 4;
 export async function checkVhd(file: RawFile, path: string): Promise<void> {
   const ends = [
     await readUpTo(file, 0, FOOTER_BYTES),
-    await readUpTo(file, file.size - FOOTER_BYTES, FOOTER_BYTES),
+    await readUpTo(file, Math.max(0, file.size - FOOTER_BYTES), FOOTER_BYTES),
   ];
   const footers = ends.filter(
     (end) => end.length === FOOTER_BYTES && end.toString('latin1', 0, 8) === COOKIE,
