@@ -19,6 +19,7 @@ const MOST_FOLDER_BYTES = 90;
 
 /** Processes and folders to take away however this process ends. */
 const running = new Set<QemuNbd>();
+let removesAtExit = false;
 
 /** An image served by a `qemu-nbd` of its own, read-only, over a unix socket that nobody else can reach. */
 export class QemuNbd {
@@ -52,7 +53,8 @@ export class QemuNbd {
    * @param imageOptions what QEMU is to open (`--image-opts`): nothing is left for it to guess
    */
   static async start(program: string, imageOptions: string): Promise<QemuNbd> {
-    if (running.size === 0) process.once('exit', removeAll);
+    if (!removesAtExit) process.on('exit', removeAll);
+    removesAtExit = true;
     const folder = await mkdtemp(join(socketFolder(), 'imgstore-nbd-'));
     const args = ['--read-only', `--socket=${join(folder, 'socket')}`, '--image-opts', imageOptions];
     // Where it is there, setpriv lets the system end qemu-nbd when this process is killed before the two are connected;
@@ -115,7 +117,6 @@ export class QemuNbd {
     await this.#ended;
     await this.#removeFolder();
     running.delete(this);
-    if (running.size === 0) process.off('exit', removeAll);
   }
 
   /** For a process that ends now. */

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -130,6 +131,30 @@ test('imgstore that is interrupted takes qemu-nbd and its folder away', async ()
   imgstore.kill('SIGINT');
   expect(await ended).toEqual([130, null]);
   expect(await socketFolders(temporary)).toEqual([]);
+});
+
+test('imgstore refuses an image for which QEMU opens a file that nobody has checked', async () => {
+  const { file, path } = await newStore();
+  await image(file('a.vdi'), 'vdi');
+  await writeFile(file('secret'), 'secret');
+  const bin = file('bin');
+  await mkdir(bin);
+  const real = (process.env.PATH ?? '')
+    .split(':')
+    .map((folder) => `${folder}/qemu-nbd`)
+    .find((name) => existsSync(name));
+  await writeFile(join(bin, 'qemu-nbd'), `#!/bin/sh\nexec 9<'${file('secret')}'\nexec ${real} "$@"\n`);
+  await chmod(join(bin, 'qemu-nbd'), 0o755);
+  const imgstore = spawn(process.execPath, [PROGRAM, '--store', path, 'commit', file('a.vdi')], {
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let text = '';
+  imgstore.stderr.on('data', (chunk) => {
+    text += String(chunk);
+  });
+  const [code] = await once(imgstore, 'close');
+  expect([code, text]).toEqual([1, expect.stringMatching(/a\.vdi: made QEMU open ".*secret"/)]);
 });
 
 function isAlive(pid: number): boolean {
