@@ -1,17 +1,17 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import { type CommitResult, commitVersion, type DiskToStore } from '../store/index.ts';
+import { type CommitResult, commitVersion, type DiskFormat, type DiskToStore } from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
-import { formatArgument } from './image-format.ts';
+import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface CommitOptions {
   readonly message?: string;
   readonly branch?: string;
   readonly parent?: string;
-  readonly format?: 'qcow2' | 'raw';
+  readonly format?: DiskFormat;
   readonly disk?: readonly string[];
   readonly attach?: readonly string[];
   readonly allowEmpty?: boolean;
@@ -23,11 +23,15 @@ interface CommitOptions {
 /** `imgstore commit` */
 export function define(command: Command): void {
   command
-    .argument('[image...]', 'the disks of one machine, named vda, vdb, … in this order', collectPaths)
+    .argument(
+      '[image...]',
+      'the disks of one machine, named vda, vdb, … in this order: files, block devices, NBD URIs',
+      collectPaths,
+    )
     .option('-m, --message <text>', 'what this version is')
     .option('-b, --branch <name>', "the image's name (default: the first file's name without its ending)")
     .option('--parent <rev>', 'the version that a new branch starts from')
-    .option('--format <format>', 'qcow2 or raw, instead of looking', formatArgument)
+    .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
     .option('--disk <name=image>', 'a disk with a name of its own (several times)', collect)
     .option('--attach <name=file>', 'a file to keep beside the disks (several times)', collect)
     .option('--allow-empty', 'make a version although nothing has changed')

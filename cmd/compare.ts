@@ -1,15 +1,14 @@
 import type { Command } from 'commander';
-import type { ImageFormat } from '../qcow2/index.ts';
-import { compare } from '../store/index.ts';
+import { compare, type DiskFormat } from '../store/index.ts';
 import { collectPaths, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
-import { formatArgument } from './image-format.ts';
+import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface CompareOptions {
   readonly disk?: string;
-  readonly format?: ImageFormat;
+  readonly format?: DiskFormat;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
   readonly keyFile?: string;
@@ -19,9 +18,9 @@ interface CompareOptions {
 export function define(command: Command): void {
   command
     .argument('<a>', 'a version')
-    .argument('<b>', 'a version or an image file', pathArgument)
+    .argument('<b>', 'a version, an image file or an NBD URI', pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
-    .option('--format <format>', "the image's format, instead of looking", formatArgument)
+    .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
     .option(
       '--allow-backing <dir>',
       'also follow backing files into this folder (several times)',

@@ -1,36 +1,45 @@
 import type { Command } from 'commander';
-import {
-  BITMAP_FLAWS,
-  type BitmapFacts,
-  describeImage,
-  type ImageDetails,
-  type ImageFormat,
-  type SnapshotFacts,
-} from '../qcow2/index.ts';
-import { pathArgument } from './arguments.ts';
+import { BITMAP_FLAWS, type BitmapFacts, type SnapshotFacts } from '../qcow2/index.ts';
+import { type DiskDetails, type DiskFormat, describeDisk } from '../store/index.ts';
+import { collectPaths, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes } from './format.ts';
-import { formatArgument } from './image-format.ts';
+import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
+
+interface InfoOptions {
+  readonly format?: DiskFormat;
+  readonly allowBacking?: readonly string[];
+}
 
 /** `imgstore info` */
 export function define(command: Command): void {
   command
-    .argument('<image>', 'the file', pathArgument)
-    .option('--format <format>', 'qcow2 or raw, instead of looking', formatArgument)
+    .argument('<image>', 'the file, or an NBD URI', pathArgument)
+    .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
+    .option('--allow-backing <dir>', 'also follow extents into this folder (several times)', collectPaths)
     .addHelpText('after', '\nExample:\n  imgstore info web.qcow2')
-    .action(async (image: string, options: { format?: ImageFormat }, command: Command) => {
-      const facts = await describeImage(image, options);
+    .action(async (image: string, options: InfoOptions, command: Command) => {
+      const facts = await describeDisk(image, options);
       new Context(command).result(facts, () => infoText(facts));
     });
 }
 
-function infoText({ path, format, virtualSize, fileSize, allocatedBytes, qcow2 }: ImageDetails): string {
+function infoText({
+  path,
+  format,
+  virtualSize,
+  fileSize,
+  allocatedBytes,
+  qcow2,
+  files,
+}: DiskDetails): string {
   const lines: [string, string | undefined][] = [
     ['image', path],
     ['format', format],
     ['virtual size', `${formatBytes(virtualSize)} (${virtualSize} bytes)`],
-    ['file size', formatBytes(fileSize)],
-    ['on disk', formatBytes(allocatedBytes)],
+    ['file size', fileSize === undefined ? undefined : formatBytes(fileSize)],
+    ['on disk', allocatedBytes === undefined ? undefined : formatBytes(allocatedBytes)],
+    ['files', files === undefined || files.length < 2 ? undefined : list(files.length, files)],
   ];
   if (qcow2 !== undefined) {
     const flags = (['extendedL2', 'lazyRefcounts', 'dirty', 'corrupt'] as const).filter(

@@ -40,6 +40,8 @@ export type ErrorCode =
   | 'IN_USE'
   /** Bytes of the store are not what their id or checksum says. */
   | 'DAMAGED'
+  /** An NBD server, or the way to it, failed or broke the protocol. */
+  | 'NBD'
   /** The system refused: no space, no permission, input or output error. */
   | 'IO'
   /** Stopped by a signal. */

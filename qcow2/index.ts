@@ -32,6 +32,7 @@ export type {
   Qcow2Facts,
   SnapshotFacts,
 } from './chain/facts.ts';
+export { FOREIGN_FORMATS, type ForeignFormat, type FoundForeign, findForeign } from './chain/foreign.ts';
 export type { ImageFormat } from './chain/format.ts';
 export {
   describeImage,
@@ -42,6 +43,7 @@ export {
   type OpenOptions,
   openImage,
 } from './chain/open.ts';
+export { FilePolicy, type FileRole } from './chain/policy.ts';
 export { type CheckReport, checkImage, type Verdict } from './check/check.ts';
 export type { Finding, FindingKind } from './check/findings.ts';
 export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';

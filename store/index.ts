@@ -16,7 +16,8 @@ export {
 } from './checkout/checkout.ts';
 export type { Attachment } from './commit/attachments.ts';
 export { type CommitRequest, type CommitResult, commitVersion, type DiskToStore } from './commit/commit.ts';
-export type { OpenDiskOptions } from './commit/open-disk.ts';
+export { type DiskDetails, describeDisk } from './commit/describe.ts';
+export type { DiskFormat, OpenDiskOptions } from './commit/disk.ts';
 export type { StoredDisk } from './commit/store-disk.ts';
 export { type CompareRequest, type Comparison, compare } from './compare/compare.ts';
 export { diffVersions, type RangeChange } from './compare/diff.ts';

@@ -2,8 +2,9 @@ import { extname } from 'node:path';
 import type { RawFile } from '../../block/index.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import { hasQcowMagic } from '../meta/layout.ts';
+import { foreignSignature, RAW_ENDINGS } from './foreign.ts';
 
-/** The formats that imgstore reads. */
+/** The formats that are read here. */
 export type ImageFormat = 'qcow2' | 'raw';
 
 /** How sure the format of a file is. `guessed`: by content alone, under a name that does not say qcow2. */
@@ -13,23 +14,9 @@ export interface FoundFormat {
 }
 
 const QCOW2_ENDINGS: ReadonlySet<string> = new Set(['.qcow2', '.qcow', '.qcow3', '.qc2']);
-const RAW_ENDINGS: ReadonlySet<string> = new Set(['.raw', '.img', '.bin', '.iso', '.dd']);
 
 /** Enough for every signature below. */
 const PROBE_BYTES = 512;
-
-/** Signatures of formats that imgstore does not read, by what qemu-img calls them. */
-const FOREIGN: readonly { readonly name: string; readonly at: number; readonly signature: Uint8Array }[] = [
-  { name: 'vmdk', at: 0, signature: Buffer.from('KDMV') },
-  { name: 'vmdk', at: 0, signature: Buffer.from('COWD') },
-  { name: 'vmdk', at: 0, signature: Buffer.from('# Disk DescriptorFile') },
-  { name: 'vdi', at: 0x40, signature: Buffer.from([0x7f, 0x10, 0xda, 0xbe]) },
-  { name: 'vpc', at: 0, signature: Buffer.from('conectix') },
-  { name: 'vhdx', at: 0, signature: Buffer.from('vhdxfile') },
-  { name: 'qed', at: 0, signature: Buffer.from('QED\0') },
-  { name: 'parallels', at: 0, signature: Buffer.from('WithoutFreeSpace') },
-  { name: 'parallels', at: 0, signature: Buffer.from('WithouFreSpacExt') },
-];
 
 /**
  * Decides the format of the file that the user named. What the user says wins; a raw disk is never taken for one
@@ -95,7 +82,7 @@ export async function backingFormat(
     default:
       throw unsupported(
         owner,
-        `its backing file has the format ${JSON.stringify(named)}, which imgstore does not read: convert the image with qemu-img convert -O qcow2`,
+        `its backing file has the format ${JSON.stringify(named)}, which imgstore does not read below a qcow2: convert the image with qemu-img convert -O qcow2`,
         { backing: file.path, format: named },
       );
   }
@@ -108,12 +95,11 @@ async function probe(file: RawFile): Promise<Uint8Array> {
 }
 
 function refuseForeign(head: Uint8Array, path: string): void {
-  for (const { name, at, signature } of FOREIGN) {
-    if (Buffer.compare(head.subarray(at, at + signature.length), signature) !== 0) continue;
-    throw unsupported(
-      path,
-      `is a ${name} image, which imgstore does not read: convert it with qemu-img convert -f ${name} -O qcow2`,
-      { format: name },
-    );
-  }
+  const format = foreignSignature(head);
+  if (format === undefined) return;
+  throw unsupported(
+    path,
+    `is a ${format} image, where only qcow2 and raw disks can be: convert it with qemu-img convert -f ${format} -O qcow2`,
+    { format },
+  );
 }

@@ -3,7 +3,7 @@ import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 
 /** What a file is to the image that names it. */
-export type FileRole = 'backing file' | 'data file';
+export type FileRole = 'backing file' | 'data file' | 'extent';
 
 /**
  * Which files an image may pull in. A name inside an image is whatever its author wrote: `/etc/shadow`, or a

@@ -1,17 +1,17 @@
-import { basename } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId, subject } from '../../objects/index.ts';
 import { branchTip } from '../history/tips.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
 import { moveHead } from '../refs/edit.ts';
-import { BRANCHES, branchFromFile, fullRefName, shortRefName } from '../refs/name.ts';
+import { BRANCHES, fullRefName, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { isEntryName } from '../version/image-json.ts';
 import { tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
+import { defaultBranch, sourceTitle } from './names.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
 import { type Content, findSameContent, hasContent } from './same-content.ts';
 import { type StoredDisk, storeDisk } from './store-disk.ts';
@@ -66,7 +66,7 @@ export async function commitVersion(
   monitor: Monitor = {},
 ): Promise<CommitResult> {
   const started = performance.now();
-  const ref = fullRefName(BRANCHES, request.branch ?? branchFromFile(request.disks[0]!.path));
+  const ref = fullRefName(BRANCHES, request.branch ?? defaultBranch(request.disks[0]!.path));
   refuseBadNames(request);
   const tip = await branchTip(store, ref);
   if (
@@ -181,7 +181,7 @@ async function findExisting(
 }
 
 function defaultMessage({ disks }: CommitRequest): string {
-  return `Store ${disks.map(({ path }) => basename(path)).join(', ')}`;
+  return `Store ${disks.map(({ path }) => sourceTitle(path)).join(', ')}`;
 }
 
 async function moveBranch(

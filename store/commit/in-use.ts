@@ -6,8 +6,12 @@ import { ImgstoreError } from '../../errors/index.ts';
  * @throws ImgstoreError `IN_USE`
  */
 export async function refuseInUse(path: string): Promise<void> {
-  if ((await usedByQemu(path)) !== 'writing') return;
-  throw new ImgstoreError(
+  if ((await usedByQemu(path)) === 'writing') throw inUseByQemu(path);
+}
+
+/** What is said of such a file. */
+export function inUseByQemu(path: string): ImgstoreError {
+  return new ImgstoreError(
     'IN_USE',
     `${path}: a running QEMU has it open for writing: stop the machine, or pass --force-share to store it as it is now`,
     { path },

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { BlockSource } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { type OpenDiskOptions, openDisk } from '../commit/open-disk.ts';
 import type { Monitor } from '../progress.ts';
@@ -25,7 +26,7 @@ export interface Comparison {
 export interface CompareRequest extends OpenDiskOptions {
   /** A version. */
   readonly revision: string;
-  /** A version or an image file; a name that is both is a version. */
+  /** A version, an image file or an NBD URI; a name that is both a version and a file is a version. */
   readonly other: string;
   /** Of versions with several disks; all disks when two versions are compared and none is named. */
   readonly disk?: string | undefined;
@@ -43,7 +44,7 @@ export async function compare(
   monitor: Monitor = {},
 ): Promise<Comparison> {
   const version = readVersion(store.objects, await resolveCommit(store, request.revision));
-  const other = await tryResolve(store, request.other);
+  const other = isNbdUri(request.other) ? undefined : await tryResolve(store, request.other);
   if (other !== undefined)
     return compareVersions(store, version, readVersion(store.objects, other), request.disk, monitor);
   const disk = findDisk(version, request.disk);

@@ -44,8 +44,8 @@ async function patched(name: string, at: number, bytes: readonly number[]): Prom
 test('commit refuses a file that is no image', async () => {
   await writeFile(place().path('notes.txt'), 'not an image\n'.repeat(100));
   await refuses('notes.txt: is not a disk image that imgstore knows: pass --format raw', 'notes.txt');
-  await writeFile(place().path('a.vmdk'), 'KDMV'.padEnd(1024, '\0'));
-  await refuses('a.vmdk: is a vmdk image', 'a.vmdk');
+  await writeFile(place().path('a.vmdk'), 'COWD'.padEnd(1024, '\0'));
+  await refuses('a.vmdk: is one extent of a VMDK', 'a.vmdk');
 });
 
 test('commit refuses an empty qcow2 and a file that is not there', async () => {

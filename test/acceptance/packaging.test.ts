@@ -9,7 +9,7 @@ import { qemuBytes } from '../qcow2/qemu.ts';
 
 const run = promisify(execFile);
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const ENTRIES = ['block', 'objects', 'pack', 'qcow2', 'store'];
+const ENTRIES = ['block', 'nbd', 'objects', 'pack', 'qcow2', 'store'];
 
 test('the package installs globally and works, without scripts of its own or of others', {
   timeout: 300_000,

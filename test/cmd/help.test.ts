@@ -51,7 +51,7 @@ test.each([
   [['log', 'a', 'b'], 'argument'],
   [['show'], 'rev'],
   [['commit'], 'no image'],
-  [['commit', 'a.raw', '--format', 'vmdk'], 'vmdk'],
+  [['commit', 'a.raw', '--format', 'nonsense'], 'nonsense'],
   [['init', '--cluster-size', 'big'], 'big'],
   [['cat', 'web', '--offset', '-1'], '-1'],
   [['-C', 'nowhere', 'log'], 'nowhere'],

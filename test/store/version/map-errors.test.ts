@@ -48,7 +48,6 @@ async function commitClusters(store: Store, virtualSize: number, clusters: Clust
 const READERS: [string, (made: TestStore, id: ObjectId, good: ObjectId) => Promise<unknown>][] = [
   ['summarizeVersion', ({ store }, id) => summarizeVersion(store, id)],
   ['mapDisk', ({ store }, id) => all(mapDisk(store, readVersion(store.objects, id).disks[0]!))],
-  ['measureStore', ({ store }, id) => measureStore(store, [id])],
   ['diffVersions from it', ({ store }, id, good) => all(diffVersions(store, id, good))],
   ['diffVersions to it', ({ store }, id, good) => all(diffVersions(store, good, id))],
   ['compare', ({ store }, id, good) => compare(store, { revision: id, other: good })],
@@ -142,4 +141,15 @@ test('a map with an entry of another kind is damage, and version, disk and tree 
     code: 'DAMAGED',
     message: `version ${commit.slice(0, 12)}: disk vda: tree ${map}: a cluster map has an entry 'disks': names are 00 to ff`,
   });
+});
+
+test('measureStore counts what is left of a version with a cluster behind the end, and tells of it', async () => {
+  const made = await withGood();
+  const clusters = { 0: diskOf([1]), [CLUSTERS]: diskOf([2]) };
+  const { commit, tree } = await commitClusters(made.store, CLUSTERS * SMALL, clusters);
+  const { images } = await measureStore(made.store, [commit]);
+  expect(images).toHaveLength(1);
+  expect(images[0]!.damaged).toContain(
+    `version ${commit.slice(0, 12)}: disk vda: tree ${tree}: has cluster ${CLUSTERS}`,
+  );
 });

@@ -1,0 +1,44 @@
+import { ProtocolFault } from './fault.ts';
+
+const DESCRIPTOR_BYTES = 8;
+
+/** "Structured reply types": no server should send more in one chunk. */
+const MAX_DESCRIPTORS = 2 ** 20;
+export const MAX_STATUS_BYTES = 4 + DESCRIPTOR_BYTES * MAX_DESCRIPTORS;
+
+/** One stretch of an export, in the order of the export. */
+export interface StatusExtent {
+  /** Bytes, never 0. */
+  readonly length: number;
+  /** What they mean is up to the metadata context. */
+  readonly flags: number;
+}
+
+/** Payload of `NBD_REPLY_TYPE_BLOCK_STATUS`; its extents are made as they are asked for, since there may be a million. */
+export interface StatusChunk {
+  readonly contextId: number;
+  extents(): Iterable<StatusExtent>;
+}
+
+/** True when a chunk of block status may have a payload of this many bytes. */
+export function isStatusLength(length: number): boolean {
+  return length > 4 && length <= MAX_STATUS_BYTES && (length - 4) % DESCRIPTOR_BYTES === 0;
+}
+
+/**
+ * @param payload of a length that {@link isStatusLength} allows
+ * @throws ProtocolFault for an extent of no length
+ */
+export function parseStatus(payload: Buffer): StatusChunk {
+  for (let at = 4; at < payload.length; at += DESCRIPTOR_BYTES) {
+    if (payload.readUInt32BE(at) === 0) throw new ProtocolFault('a block status has the length 0');
+  }
+  return {
+    contextId: payload.readUInt32BE(0),
+    *extents() {
+      for (let at = 4; at < payload.length; at += DESCRIPTOR_BYTES) {
+        yield { length: payload.readUInt32BE(at), flags: payload.readUInt32BE(at + 4) };
+      }
+    },
+  };
+}

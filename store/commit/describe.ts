@@ -1,0 +1,53 @@
+import { isNbdUri } from '../../nbd/index.ts';
+import { describeImage, type ImageDetails, type ImageFormat } from '../../qcow2/index.ts';
+import { foreignFormat } from '../foreign/find-format.ts';
+import type { DiskFormat, OpenDisk, OpenDiskOptions } from './disk.ts';
+import { openForeignDisk } from './open-foreign-disk.ts';
+import { openNbdDisk } from './open-nbd-disk.ts';
+
+/** One disk that can be committed, as plain data that survives JSON. */
+export interface DiskDetails extends Omit<ImageDetails, 'format' | 'fileSize' | 'allocatedBytes'> {
+  readonly format: DiskFormat | 'nbd';
+  /** Bytes of all files; undefined for an NBD export. */
+  readonly fileSize: number | undefined;
+  /** Bytes that the files take on their disk; undefined for an NBD export. */
+  readonly allocatedBytes: number | undefined;
+  /** Every file that the image consists of, itself first, where it can have several. */
+  readonly files: readonly string[] | undefined;
+}
+
+/**
+ * Facts about an image, without what it stands on, or about an NBD export.
+ * @param path a file, or an NBD URI
+ * @throws ImgstoreError as `openDisk` does for the image itself
+ */
+export async function describeDisk(
+  path: string,
+  options: Pick<OpenDiskOptions, 'format' | 'allowBacking'> = {},
+): Promise<DiskDetails> {
+  if (isNbdUri(path)) return described(await openNbdDisk(path, options), 'nbd');
+  const foreign = await foreignFormat(path, options.format);
+  if (foreign === undefined) {
+    const format = options.format as ImageFormat | undefined;
+    return { ...(await describeImage(path, { format })), files: undefined };
+  }
+  // Its size is safe to look at also while a machine runs from it.
+  return described(await openForeignDisk(path, foreign, { ...options, forceShare: true }), foreign.format);
+}
+
+async function described(disk: OpenDisk, format: DiskFormat | 'nbd'): Promise<DiskDetails> {
+  const { path, source, files } = disk;
+  try {
+    return {
+      path,
+      format,
+      virtualSize: source.size,
+      fileSize: files?.identities.reduce((sum, { size }) => sum + size, 0),
+      allocatedBytes: disk.allocatedBytes,
+      qcow2: undefined,
+      files: files?.identities.map((file) => file.path),
+    };
+  } finally {
+    await source.close();
+  }
+}

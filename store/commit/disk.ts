@@ -1,0 +1,56 @@
+import { dirname } from 'node:path';
+import type { BlockSource } from '../../block/index.ts';
+import type { ForeignFormat, ImageFormat, ImageKey } from '../../qcow2/index.ts';
+import type { KnownFiles } from '../stat-cache.ts';
+import type { SourceFacts } from '../version/image-json.ts';
+
+/** The formats that disks are read from. */
+export type DiskFormat = ImageFormat | ForeignFormat;
+
+/** How to open an image that is to be stored or compared. */
+export interface OpenDiskOptions {
+  /** What the user says; content and name decide otherwise. Not for exports of NBD servers, which have none. */
+  readonly format?: DiskFormat | undefined;
+  /** Folders from which backing files, data files and extents may come, besides the image's own. */
+  readonly allowBacking?: readonly string[] | undefined;
+  /** Goes on although a running QEMU writes to it. */
+  readonly forceShare?: boolean | undefined;
+  /** The password of encrypted images. It is kept nowhere. */
+  readonly key?: ImageKey | undefined;
+}
+
+/** A disk, open for reading, and how its files looked before the first byte was read. */
+export interface OpenDisk {
+  readonly path: string;
+  readonly source: BlockSource;
+  readonly facts: SourceFacts;
+  /** Real paths of the image and of every file that belongs to it, top first; none of an NBD export. */
+  readonly paths: readonly string[];
+  /** What the user should know: what of the image is not stored. */
+  readonly notices: readonly string[];
+  /** Bytes that the files take on disk; undefined where there are none, on an NBD server. */
+  readonly allocatedBytes: number | undefined;
+  /** About how many bytes there are to read, for progress: what the files take on disk, at most the disk's size. */
+  readonly expectedBytes: number;
+  /**
+   * The image and every file that belongs to it, top first. Undefined when they do not tell what the disk holds: a block
+   * device has no state to compare, an NBD export shows none, and the old encryption reads as something else with another key.
+   */
+  readonly files: KnownFiles | undefined;
+  /** The same for what lies below the image: its backing file with all below that. */
+  readonly below: KnownFiles | undefined;
+  /** When they were looked at: nanoseconds since 1970. */
+  readonly lookedNs: bigint;
+  /** Throws `IN_USE` when a file has changed since. */
+  readonly refuseChanged: () => Promise<void>;
+}
+
+/** The folders that names in an image may lead to; undefined for the image's own. */
+export function allowedFolders(
+  path: string,
+  { allowBacking }: OpenDiskOptions,
+): readonly string[] | undefined {
+  return allowBacking === undefined || allowBacking.length === 0
+    ? undefined
+    : [dirname(path), ...allowBacking];
+}

@@ -1,0 +1,59 @@
+import { stat } from 'node:fs/promises';
+import { type FileIdentity, type RawFile, sameIdentity } from '../../block/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+
+/** The files that a disk is read from, and how they looked before the first byte was read. */
+export class WatchedFiles {
+  readonly identities: readonly FileIdentity[];
+  /** When they were looked at: nanoseconds since 1970. */
+  readonly lookedNs: bigint;
+  readonly #files: readonly RawFile[];
+
+  private constructor(files: readonly RawFile[], identities: readonly FileIdentity[], lookedNs: bigint) {
+    this.#files = files;
+    this.identities = identities;
+    this.lookedNs = lookedNs;
+  }
+
+  /** Looks at the files. @param lookedNs when they were opened */
+  static async look(files: readonly RawFile[], lookedNs: bigint): Promise<WatchedFiles> {
+    return new WatchedFiles(files, await identitiesOf(files), lookedNs);
+  }
+
+  /** True when a change shows: a block device has no times. */
+  get tell(): boolean {
+    return !this.#files.some((file) => file.isDevice);
+  }
+
+  /** Bytes that the files take on disk. @throws system errors of stat(2) */
+  async allocatedBytes(): Promise<number> {
+    const sizes = await Promise.all(
+      this.#files.map(async (file) => (file.isDevice ? file.size : (await stat(file.path)).blocks * 512)),
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /** @throws ImgstoreError `IN_USE` when a file has changed since */
+  async refuseChanged(): Promise<void> {
+    const now = await identitiesOf(this.#files);
+    const changed = this.#files.findIndex(
+      (file, i) => !file.isDevice && !sameIdentity(this.identities[i]!, now[i]!),
+    );
+    if (changed < 0) return;
+    const { path } = this.#files[changed]!;
+    throw new ImgstoreError(
+      'IN_USE',
+      `${path}: changed while it was read: stop what writes to it and try again`,
+      { path },
+    );
+  }
+}
+
+/** The present moment, as {@link WatchedFiles} counts it. */
+export function nowNs(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
+}
+
+function identitiesOf(files: readonly RawFile[]): Promise<FileIdentity[]> {
+  return Promise.all(files.map((file) => file.identity()));
+}
