@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ImgstoreError } from '../../errors/index.ts';
 import { checkImage, describeImage, openImage, Qcow2Writer } from '../../qcow2/index.ts';
+import { TYPE_DATA_FILE } from '../../qcow2/meta/extensions.ts';
 import { encodeHeader } from '../../qcow2/meta/header-encode.ts';
 import * as layout from '../../qcow2/meta/layout.ts';
 import { oneLine, Workplace } from '../cmd/imgstore.ts';
@@ -18,7 +19,6 @@ const CLUSTER = 4096;
 const DISK = 64 * 1024;
 /** Offsets within an entry of the snapshot table. */
 const SNAPSHOT_L1_SIZE_AT = 8;
-const TYPE_DATA_FILE = 0x44415441;
 const INCOMPATIBLE_DATA_FILE = 4n;
 
 let good: Buffer;
