@@ -12,6 +12,8 @@ import type { FeatureKind, FeatureName } from './features.ts';
 const TYPE_AT = 0;
 const LENGTH_AT = TYPE_AT + 4;
 const DATA_AT = LENGTH_AT + 4;
+/** Type and length, which an area that has any extension must have room for. */
+export const EXTENSION_HEAD_BYTES = DATA_AT;
 const ALIGNMENT = 8;
 
 export const TYPE_END = 0;
@@ -81,9 +83,18 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
   const list: RawExtension[] = [];
 
   let at = 0;
-  while (at + DATA_AT <= area.length) {
+  while (at < area.length) {
+    if (area.length - at < EXTENSION_HEAD_BYTES) {
+      throw badImage(
+        image,
+        `its header extensions end in the middle of one, ${area.length} bytes from their start`,
+        {
+          field: 'header extension',
+          value: area.length,
+        },
+      );
+    }
     const type = view.getUint32(at + TYPE_AT);
-    if (type === TYPE_END) break;
     const length = view.getUint32(at + LENGTH_AT);
     const start = at + DATA_AT;
     if (length > area.length - start) {
@@ -92,6 +103,7 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
         value: length,
       });
     }
+    if (type === TYPE_END) break;
     const data = new Uint8Array(area.subarray(start, start + length));
     list.push({ type, data });
     switch (type) {
