@@ -11,6 +11,7 @@ const COMMANDS_OF = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   git: ['git'],
   e2fsprogs: ['mke2fs', 'debugfs'],
+  'cryptsetup-bin': ['cryptsetup'],
 };
 
 /**
