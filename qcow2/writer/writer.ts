@@ -1,13 +1,12 @@
 import type { WriteTarget } from '../../block/index.ts';
-import { encodeBitmap, type NewBitmap } from '../meta/bitmap-encode.ts';
-import { MAX_BITMAPS } from '../meta/bitmap-layout.ts';
-import { encodeHeader, type NewHeader } from '../meta/header-encode.ts';
 import { ALL_SUBCLUSTERS, compressedOffsetLimit, writeCompressedEntry } from '../meta/l2-encode.ts';
+import { BitmapList } from './bitmap-list.ts';
 import { type BitmapOptions, writeBitmap } from './bitmap-writer.ts';
 import { ClusterEntries, type SubclusterBits } from './cluster-entries.ts';
 import { DiskSequence } from './disk-sequence.ts';
 import type { TablePart } from './disk-tables.ts';
 import { HostSpace } from './host-space.ts';
+import { checkHeaderFits, imageHeader } from './image-header.ts';
 import { type ImagePlan, planImage, type Qcow2WriterOptions } from './options.ts';
 import { writeRefcounts } from './refcounts.ts';
 import { Sharing } from './sharing.ts';
@@ -55,7 +54,7 @@ export class Qcow2Writer {
   readonly #disks: DiskSequence;
   readonly #entries: ClusterEntries;
   readonly #sharing: Sharing;
-  readonly #bitmaps: NewBitmap[] = [];
+  readonly #bitmaps = new BitmapList();
   #finished = false;
 
   /** @throws ImgstoreError `USAGE` for what qcow2 does not have, or names and extensions that do not fit. */
@@ -70,7 +69,7 @@ export class Qcow2Writer {
     this.#disks = new DiskSequence(target, this.#space, this.#plan);
     this.#entries = new ClusterEntries(this.#disks, this.#plan);
     this.#sharing = new Sharing(this.#disks, this.#entries, this.#space);
-    this.#checkHeaderFits(false);
+    checkHeaderFits(this.#plan, false);
   }
 
   /**
@@ -217,13 +216,9 @@ export class Qcow2Writer {
    */
   async addBitmap(options: BitmapOptions): Promise<void> {
     this.#checkOpen();
-    if (this.#plan.version === 2) throw usage('version 0.10 has no bitmaps');
-    if (this.#bitmaps.length === MAX_BITMAPS) throw usage(`more than ${MAX_BITMAPS} bitmaps`);
-    if (this.#bitmaps.some(({ name }) => name === options.name)) {
-      throw usage(`bitmap ${options.name} comes twice`);
-    }
-    this.#checkHeaderFits(true);
-    this.#bitmaps.push(await writeBitmap(this.#target, this.#space, options, this.virtualSize));
+    this.#bitmaps.admit(options.name, this.#plan);
+    checkHeaderFits(this.#plan, true);
+    this.#bitmaps.add(await writeBitmap(this.#target, this.#space, options, this.virtualSize));
   }
 
   /**
@@ -239,14 +234,14 @@ export class Qcow2Writer {
     this.#streams.close();
     const { l1Offset, snapshotTable } = await this.#disks.finish();
     const snapshots = await this.#writeList(snapshotTable);
-    const bitmaps = await this.#writeList(Buffer.concat(this.#bitmaps.map(encodeBitmap)));
+    const bitmaps = await this.#writeList(this.#bitmaps.encode());
     const refcounts = await writeRefcounts(this.#target, this.#space);
-    const header = this.#header({
+    const header = imageHeader(this.#plan, {
       l1Offset,
       refcountTableOffset: refcounts.tableOffset,
       refcountTableClusters: refcounts.tableClusters,
       snapshots: snapshots && { count: this.#disks.snapshotCount, offset: snapshots.offset },
-      bitmaps: bitmaps && { count: this.#bitmaps.length, ...bitmaps },
+      bitmaps: bitmaps && { count: this.#bitmaps.count, ...bitmaps },
     });
     await this.#target.write(0, header);
     return refcounts.fileSize;
@@ -268,30 +263,5 @@ export class Qcow2Writer {
 
   #checkOpen(): void {
     if (this.#finished) throw usage('the image is finished');
-  }
-
-  #checkHeaderFits(withBitmaps: boolean): void {
-    const places = { l1Offset: 0, refcountTableOffset: 0, refcountTableClusters: 0 };
-    const bitmaps = withBitmaps ? { count: 1, size: 0, offset: 0 } : undefined;
-    const bytes = this.#header({ ...places, bitmaps }).length;
-    if (bytes > this.clusterSize) {
-      throw usage(
-        `a header of ${bytes} bytes, with the backing file's name and extensions, does not fit clusters of ${this.clusterSize} bytes`,
-      );
-    }
-  }
-
-  #header(
-    places: Pick<
-      NewHeader,
-      'l1Offset' | 'refcountTableOffset' | 'refcountTableClusters' | 'snapshots' | 'bitmaps'
-    >,
-  ): Uint8Array {
-    return encodeHeader({
-      ...this.#plan,
-      clusterBits: this.#clusterBits,
-      l1Entries: this.#disks.active.l1Entries,
-      ...places,
-    });
   }
 }
