@@ -99,7 +99,8 @@ export class Qcow2Image implements BlockSource {
       map: new ClusterMap(rules, l1, new TableCache(host, rules.geometry.clusterSize, parts.tableCacheBytes)),
       data: cipher === undefined ? new PlainData(data) : new EncryptedData(data, cipher),
       compressed: new CompressedReader(host, header, parts.name),
-      mostData: data.size + rules.geometry.clusterSize,
+      // In a data file every cluster is at its own place, so that none can be named twice; the file may be cut short.
+      mostData: rules.externalData ? Number.POSITIVE_INFINITY : host.size + rules.geometry.clusterSize,
       image: parts.name,
     };
     this.#disk = new GuestSpace({ ...shared, backing: parts.backing });
