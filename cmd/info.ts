@@ -54,9 +54,9 @@ function infoText({
         'backing file',
         qcow2.backingFile === undefined
           ? undefined
-          : `${qcow2.backingFile} (${qcow2.backingFormat ?? 'format not named'})`,
+          : visible(`${qcow2.backingFile} (${qcow2.backingFormat ?? 'format not named'})`),
       ],
-      ['data file', qcow2.dataFile?.name],
+      ['data file', qcow2.dataFile?.name && visible(qcow2.dataFile.name)],
       [
         'encrypted',
         qcow2.encrypted && `with ${qcow2.encrypted.toUpperCase()}: only its key shows what the disk holds`,
@@ -79,13 +79,21 @@ function list(count: number, lines: readonly string[]): string | undefined {
   return [`${count}${known}`, ...lines].join('\n  ');
 }
 
+/** A name that an image holds, in one line and with nothing that a terminal obeys. */
+function visible(name: string): string {
+  return name.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+}
+
 function snapshotText({ id, name, date, diskSize, vmStateSize }: SnapshotFacts): string {
   const state = vmStateSize === 0 ? 'no VM state' : `VM state ${formatBytes(vmStateSize)}`;
   const when = date.slice(0, 19).replace('T', ' ');
-  return `${JSON.stringify(id)} ${JSON.stringify(name)}, ${when} UTC, disk ${formatBytes(diskSize)}, ${state}`;
+  return `${visible(JSON.stringify(id))} ${visible(JSON.stringify(name))}, ${when} UTC, disk ${formatBytes(diskSize)}, ${state}`;
 }
 
 function bitmapText({ name, granularity, flaw }: BitmapFacts): string {
   const state = flaw === undefined ? 'valid' : `not valid: ${BITMAP_FLAWS[flaw]}`;
-  return `${JSON.stringify(name)}, granularity ${formatBytes(granularity)}, ${state}`;
+  return `${visible(JSON.stringify(name))}, granularity ${formatBytes(granularity)}, ${state}`;
 }

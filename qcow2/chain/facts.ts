@@ -169,8 +169,8 @@ function qcow2Facts(header: Qcow2Header): Qcow2Facts {
   };
 }
 
-/** stat(2) counts blocks of 512 bytes whatever the file system's own. */
-async function allocatedBytes(path: string): Promise<number> {
+/** Bytes that a file takes on its disk. stat(2) counts blocks of 512 bytes whatever the file system's own. */
+export async function allocatedBytes(path: string): Promise<number> {
   try {
     return (await stat(path)).blocks * 512;
   } catch (error) {

@@ -7,7 +7,7 @@ import { badImage, unsupported } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
 import { Qcow2Image, readHeader } from '../reader/image.ts';
 import { usedL1Bytes } from '../reader/l1-table.ts';
-import { type ImageDetails, type ImageFacts, imageDetails, imageFacts } from './facts.ts';
+import { allocatedBytes, type ImageDetails, type ImageFacts, imageDetails, imageFacts } from './facts.ts';
 import { backingFormat, type FoundFormat, type ImageFormat, topFormat } from './format.ts';
 import { FilePolicy, type FileRole } from './policy.ts';
 
@@ -129,7 +129,10 @@ class ChainWalk {
     for (let file = top, name = path, guess = found; ; ) {
       const { format } = guess;
       if (layers.length === MAX_LAYERS) {
-        throw badImage(path, `its chain of backing files is deeper than ${MAX_LAYERS}`);
+        throw badImage(
+          path,
+          `its chain of backing files is deeper than ${MAX_LAYERS}: flatten it with qemu-img convert`,
+        );
       }
       const header = format === 'qcow2' ? await readHeader(file, name) : undefined;
       refuseNamesOfGuess(guess, header, name);
@@ -241,6 +244,7 @@ async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promis
             name,
             backing: below,
             dataFile,
+            storedBytes: await storedBytes(file),
             tableCacheBytes,
             key,
             keyWork,
@@ -248,4 +252,11 @@ async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promis
           });
   }
   return below!;
+}
+
+/** Bytes that a file takes on its disk; undefined for a device, and where the file system does not tell. */
+async function storedBytes(file: RawFile): Promise<number | undefined> {
+  if (file.isDevice) return undefined;
+  const bytes = await allocatedBytes(file.path);
+  return bytes === 0 ? undefined : bytes;
 }

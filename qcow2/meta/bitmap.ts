@@ -1,39 +1,10 @@
+import * as layout from './bitmap-layout.ts';
 import { type BitmapsExtension, decodeName } from './extensions.ts';
 import { badImage } from './fault.ts';
 import { HeaderFields } from './header-fields.ts';
 import { TABLE_ENTRY_BYTES } from './layout.ts';
 
-/*
- * Entry of the bitmap directory (specification, section "Bitmap directory"); its length is a multiple of 8.
- *
- *    0  u64  bitmap_table_offset        17  u8   granularity_bits
- *    8  u32  bitmap_table_size          18  u16  name_size
- *   12  u32  flags                      20  u32  extra_data_size
- *   16  u8   type                       24       extra data, then the name
- */
-const TABLE_OFFSET_AT = 0;
-const TABLE_SIZE_AT = TABLE_OFFSET_AT + 8;
-const FLAGS_AT = TABLE_SIZE_AT + 4;
-const TYPE_AT = FLAGS_AT + 4;
-const GRANULARITY_BITS_AT = TYPE_AT + 1;
-const NAME_SIZE_AT = GRANULARITY_BITS_AT + 1;
-const EXTRA_SIZE_AT = NAME_SIZE_AT + 2;
-const FIXED_BYTES = EXTRA_SIZE_AT + 4;
-const ALIGNMENT = 8;
-
-const FLAG_IN_USE = 1 << 0;
-const FLAG_AUTO = 1 << 1;
-const FLAG_EXTRA_DATA_COMPATIBLE = 1 << 2;
-const FLAGS_RESERVED = ~(FLAG_IN_USE | FLAG_AUTO | FLAG_EXTRA_DATA_COMPATIBLE) >>> 0;
-const TYPE_DIRTY_TRACKING = 1;
-
-/** QEMU's limits. */
-const MIN_GRANULARITY_BITS = 9;
-const MAX_GRANULARITY_BITS = 31;
-const MAX_NAME_BYTES = 1023;
-const MAX_BITMAP_BYTES = 512 * 1024 * 1024;
-const MAX_BITMAPS = 65535;
-export const MAX_DIRECTORY_BYTES = 1024 * MAX_BITMAPS;
+const FLAGS_RESERVED = ~(layout.FLAG_IN_USE | layout.FLAG_AUTO | layout.FLAG_EXTRA_DATA_COMPATIBLE) >>> 0;
 
 /** One persistent dirty bitmap, as the directory has it. */
 export interface BitmapEntry {
@@ -99,12 +70,12 @@ export function directoryRange(
       field,
       value: String(value),
     });
-  const least = BigInt(count * FIXED_BYTES);
+  const least = BigInt(count * layout.ENTRY_FIXED_BYTES);
   if (directorySize < least) {
     throw bad('bitmap_directory_size', directorySize, `is too small for ${count} bitmaps`);
   }
-  if (directorySize > MAX_DIRECTORY_BYTES) {
-    throw bad('bitmap_directory_size', directorySize, `is above ${MAX_DIRECTORY_BYTES}`);
+  if (directorySize > layout.MAX_DIRECTORY_BYTES) {
+    throw bad('bitmap_directory_size', directorySize, `is above ${layout.MAX_DIRECTORY_BYTES}`);
   }
   if (directoryOffset === 0n || directoryOffset % BigInt(rules.clusterSize) !== 0n) {
     throw bad(
@@ -151,35 +122,36 @@ export function parseBitmapDirectory(bytes: Uint8Array, count: number, rules: Bi
 
 function parseEntry(bytes: Uint8Array, index: number, rules: BitmapRules) {
   const fields = new HeaderFields(bytes, rules.image, `bitmap directory entry ${index}`);
-  fields.need(FIXED_BYTES);
-  const extraDataSize = fields.u32(EXTRA_SIZE_AT);
-  const nameSize = fields.u16(NAME_SIZE_AT);
-  if (nameSize === 0 || nameSize > MAX_NAME_BYTES) {
-    throw fields.bad('name_size', nameSize, `is not within 1 to ${MAX_NAME_BYTES}`);
+  fields.need(layout.ENTRY_FIXED_BYTES);
+  const extraDataSize = fields.u32(layout.EXTRA_SIZE_AT);
+  const nameSize = fields.u16(layout.NAME_SIZE_AT);
+  if (nameSize === 0 || nameSize > layout.MAX_NAME_BYTES) {
+    throw fields.bad('name_size', nameSize, `is not within 1 to ${layout.MAX_NAME_BYTES}`);
   }
-  const nameAt = FIXED_BYTES + extraDataSize;
-  const length = Math.ceil((nameAt + nameSize) / ALIGNMENT) * ALIGNMENT;
+  const nameAt = layout.ENTRY_FIXED_BYTES + extraDataSize;
+  const length = Math.ceil((nameAt + nameSize) / layout.ENTRY_ALIGNMENT) * layout.ENTRY_ALIGNMENT;
   fields.need(length);
-  const type = fields.u8(TYPE_AT);
-  if (type !== TYPE_DIRTY_TRACKING) throw fields.bad('type', type, `is not ${TYPE_DIRTY_TRACKING}`);
-  const flags = fields.u32(FLAGS_AT);
+  const type = fields.u8(layout.TYPE_AT);
+  if (type !== layout.TYPE_DIRTY_TRACKING)
+    throw fields.bad('type', type, `is not ${layout.TYPE_DIRTY_TRACKING}`);
+  const flags = fields.u32(layout.FLAGS_AT);
   if ((flags & FLAGS_RESERVED) !== 0) throw fields.bad('flags', flags, 'has bits that are reserved');
-  const granularityBits = fields.u8(GRANULARITY_BITS_AT);
-  if (granularityBits < MIN_GRANULARITY_BITS || granularityBits > MAX_GRANULARITY_BITS) {
+  const granularityBits = fields.u8(layout.GRANULARITY_BITS_AT);
+  if (granularityBits < layout.MIN_GRANULARITY_BITS || granularityBits > layout.MAX_GRANULARITY_BITS) {
     throw fields.bad(
       'granularity_bits',
       granularityBits,
-      `is not within ${MIN_GRANULARITY_BITS} to ${MAX_GRANULARITY_BITS}`,
+      `is not within ${layout.MIN_GRANULARITY_BITS} to ${layout.MAX_GRANULARITY_BITS}`,
     );
   }
   const entry: BitmapEntry = {
     name: decodeName(bytes.subarray(nameAt, nameAt + nameSize)),
     granularity: 2 ** granularityBits,
-    tableOffset: fields.u64(TABLE_OFFSET_AT, 'bitmap_table_offset'),
-    tableEntries: fields.u32(TABLE_SIZE_AT),
-    inUse: (flags & FLAG_IN_USE) !== 0,
-    auto: (flags & FLAG_AUTO) !== 0,
-    extraDataCompatible: (flags & FLAG_EXTRA_DATA_COMPATIBLE) !== 0,
+    tableOffset: fields.u64(layout.TABLE_OFFSET_AT, 'bitmap_table_offset'),
+    tableEntries: fields.u32(layout.TABLE_SIZE_AT),
+    inUse: (flags & layout.FLAG_IN_USE) !== 0,
+    auto: (flags & layout.FLAG_AUTO) !== 0,
+    extraDataCompatible: (flags & layout.FLAG_EXTRA_DATA_COMPATIBLE) !== 0,
     extraDataSize,
   };
   checkTable(entry, fields, rules);
@@ -191,8 +163,12 @@ function checkTable(entry: BitmapEntry, fields: HeaderFields, rules: BitmapRules
   if (tableOffset === 0 || tableOffset % rules.clusterSize !== 0) {
     throw fields.bad('bitmap_table_offset', tableOffset, `is not a multiple of ${rules.clusterSize} above 0`);
   }
-  if (tableEntries === 0 || tableEntries * rules.clusterSize > MAX_BITMAP_BYTES) {
-    throw fields.bad('bitmap_table_size', tableEntries, `does not make 1 to ${MAX_BITMAP_BYTES} bytes`);
+  if (tableEntries === 0 || tableEntries * rules.clusterSize > layout.MAX_BITMAP_BYTES) {
+    throw fields.bad(
+      'bitmap_table_size',
+      tableEntries,
+      `does not make 1 to ${layout.MAX_BITMAP_BYTES} bytes`,
+    );
   }
   // One that was not saved may be of the size that the disk had before.
   const needed = Math.ceil(bitmapBytes(rules.virtualSize, granularity) / rules.clusterSize);

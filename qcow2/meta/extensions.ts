@@ -1,3 +1,4 @@
+import * as bitmapLayout from './bitmap-layout.ts';
 import { badImage } from './fault.ts';
 import type { FeatureKind, FeatureName } from './features.ts';
 
@@ -11,23 +12,22 @@ import type { FeatureKind, FeatureName } from './features.ts';
 const TYPE_AT = 0;
 const LENGTH_AT = TYPE_AT + 4;
 const DATA_AT = LENGTH_AT + 4;
+/** Type and length, which an area that has any extension must have room for. */
+export const EXTENSION_HEAD_BYTES = DATA_AT;
 const ALIGNMENT = 8;
 
-const TYPE_END = 0;
+export const TYPE_END = 0;
 export const TYPE_BACKING_FORMAT = 0xe2792aca;
-const TYPE_FEATURE_NAMES = 0x6803f857;
-const TYPE_BITMAPS = 0x23852875;
-const TYPE_CRYPTO_HEADER = 0x0537be77;
-const TYPE_DATA_FILE = 0x44415441;
+export const TYPE_FEATURE_NAMES = 0x6803f857;
+export const TYPE_BITMAPS = 0x23852875;
+export const TYPE_CRYPTO_HEADER = 0x0537be77;
+export const TYPE_DATA_FILE = 0x44415441;
 
 /** Entry of the feature-name table: u8 kind, u8 bit, 46 bytes of name padded with zeros. */
 const FEATURE_NAME_BYTES = 48;
 const FEATURE_NAME_AT = 2;
 const FEATURE_KINDS: readonly FeatureKind[] = ['incompatible', 'compatible', 'autoclear'];
 
-/** u32 count, u32 reserved, u64 directory size, u64 directory offset. */
-const BITMAPS_BYTES = 24;
-const MAX_BITMAPS = 65535;
 /** u64 offset, u64 length. */
 const CRYPTO_HEADER_BYTES = 16;
 
@@ -83,9 +83,18 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
   const list: RawExtension[] = [];
 
   let at = 0;
-  while (at + DATA_AT <= area.length) {
+  while (at < area.length) {
+    if (area.length - at < EXTENSION_HEAD_BYTES) {
+      throw badImage(
+        image,
+        `its header extensions end in the middle of one, ${area.length} bytes from their start`,
+        {
+          field: 'header extension',
+          value: area.length,
+        },
+      );
+    }
     const type = view.getUint32(at + TYPE_AT);
-    if (type === TYPE_END) break;
     const length = view.getUint32(at + LENGTH_AT);
     const start = at + DATA_AT;
     if (length > area.length - start) {
@@ -94,6 +103,7 @@ export function parseExtensions(area: Uint8Array, image: string): HeaderExtensio
         value: length,
       });
     }
+    if (type === TYPE_END) break;
     const data = new Uint8Array(area.subarray(start, start + length));
     list.push({ type, data });
     switch (type) {
@@ -162,21 +172,29 @@ function parseFeatureNames(data: Uint8Array): FeatureName[] {
 }
 
 function parseBitmaps(data: Uint8Array, image: string): BitmapsExtension {
-  if (data.length !== BITMAPS_BYTES) {
-    throw badImage(image, `bitmaps extension has ${data.length} bytes, not ${BITMAPS_BYTES}`, {
+  if (data.length !== bitmapLayout.EXTENSION_BYTES) {
+    throw badImage(image, `bitmaps extension has ${data.length} bytes, not ${bitmapLayout.EXTENSION_BYTES}`, {
       field: 'bitmaps extension',
       value: data.length,
     });
   }
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const count = view.getUint32(0);
-  if (count < 1 || count > MAX_BITMAPS) {
-    throw badImage(image, `bitmaps extension counts ${count} bitmaps: 1 to ${MAX_BITMAPS} are valid`, {
-      field: 'nb_bitmaps',
-      value: count,
-    });
+  const count = view.getUint32(bitmapLayout.COUNT_AT);
+  if (count < 1 || count > bitmapLayout.MAX_BITMAPS) {
+    throw badImage(
+      image,
+      `bitmaps extension counts ${count} bitmaps: 1 to ${bitmapLayout.MAX_BITMAPS} are valid`,
+      {
+        field: 'nb_bitmaps',
+        value: count,
+      },
+    );
   }
-  return { count, directorySize: view.getBigUint64(8), directoryOffset: view.getBigUint64(16) };
+  return {
+    count,
+    directorySize: view.getBigUint64(bitmapLayout.DIRECTORY_SIZE_AT),
+    directoryOffset: view.getBigUint64(bitmapLayout.DIRECTORY_OFFSET_AT),
+  };
 }
 
 function parseCryptoHeader(

@@ -1,16 +1,17 @@
 import { type BitmapDirectory, encodeBitmapDirectory } from './bitmap-encode.ts';
-import { encodeExtension, TYPE_BACKING_FORMAT } from './extensions.ts';
+import {
+  encodeExtension,
+  TYPE_BACKING_FORMAT,
+  TYPE_BITMAPS,
+  TYPE_CRYPTO_HEADER,
+  TYPE_DATA_FILE,
+  TYPE_END,
+  TYPE_FEATURE_NAMES,
+} from './extensions.ts';
 import { AUTOCLEAR_BITMAPS, INCOMPATIBLE_COMPRESSION_TYPE, INCOMPATIBLE_EXTENDED_L2 } from './features.ts';
 import type { CompressionType } from './header.ts';
 import * as layout from './layout.ts';
 import { DEFAULT_REFCOUNT_ORDER } from './refcount.ts';
-
-/** Type of the extension that says where persistent bitmaps are. */
-const TYPE_BITMAPS = 0x23852875;
-const TYPE_FEATURE_NAMES = 0x6803f857;
-const TYPE_CRYPTO_HEADER = 0x0537be77;
-const TYPE_DATA_FILE = 0x44415441;
-const TYPE_END = 0;
 
 /** Extension types with a meaning that the rest of the header must agree with: nobody may add them as raw bytes. */
 export const RESERVED_EXTENSION_TYPES: readonly number[] = [

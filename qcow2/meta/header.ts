@@ -1,4 +1,10 @@
-import { type BitmapsExtension, decodeName, type HeaderExtensions, parseExtensions } from './extensions.ts';
+import {
+  type BitmapsExtension,
+  decodeName,
+  EXTENSION_HEAD_BYTES,
+  type HeaderExtensions,
+  parseExtensions,
+} from './extensions.ts';
 import { badImage, unsupported } from './fault.ts';
 import {
   AUTOCLEAR_BITMAPS,
@@ -100,8 +106,7 @@ export function parseHeader(bytes: Uint8Array, image: string): Qcow2Header {
   if (backingOffset > clusterSize) {
     throw fields.bad('backing_file_offset', backingOffset, 'is beyond the first cluster');
   }
-  const extensionsEnd = Math.min(backingOffset === 0 ? clusterSize : backingOffset, bytes.length);
-  const area = bytes.subarray(headerLength, Math.max(headerLength, extensionsEnd));
+  const area = extensionArea(bytes, headerLength, backingOffset === 0 ? clusterSize : backingOffset);
 
   const incompatible = version === 2 ? 0n : fields.mask(layout.INCOMPATIBLE_AT);
   const compatible = version === 2 ? 0n : fields.mask(layout.COMPATIBLE_AT);
@@ -124,7 +129,22 @@ export function parseHeader(bytes: Uint8Array, image: string): Qcow2Header {
     throw fields.bad('refcount_order', refcountOrder, `is above ${layout.MAX_REFCOUNT_ORDER}`);
   }
   const encryption = encryptionOf(fields);
+  if (extensions.cryptoHeader !== undefined && encryption !== 'luks') {
+    throw fields.bad(
+      'crypt_method',
+      fields.u32(layout.CRYPT_METHOD_AT),
+      'is not that of LUKS, but a header extension says where its LUKS header is',
+    );
+  }
   const hasDataFile = (incompatible & INCOMPATIBLE_DATA_FILE) !== 0n;
+  const isDataFileRaw = (autoclear & AUTOCLEAR_DATA_FILE_RAW) !== 0n;
+  if (isDataFileRaw && !hasDataFile) {
+    throw fields.bad(
+      'autoclear_features',
+      autoclear,
+      'says that the external data file is raw, but there is none',
+    );
+  }
 
   return {
     version,
@@ -139,15 +159,21 @@ export function parseHeader(bytes: Uint8Array, image: string): Qcow2Header {
     lazyRefcounts: (compatible & COMPATIBLE_LAZY_REFCOUNTS) !== 0n,
     backingFile: backingName(fields, bytes, backingOffset, clusterSize),
     backingFormat: extensions.backingFormat,
-    dataFile: hasDataFile
-      ? { name: extensions.dataFile, raw: (autoclear & AUTOCLEAR_DATA_FILE_RAW) !== 0n }
-      : undefined,
+    dataFile: hasDataFile ? { name: extensions.dataFile, raw: isDataFileRaw } : undefined,
     bitmaps:
       extensions.bitmaps === undefined
         ? undefined
         : { ...extensions.bitmaps, consistent: (autoclear & AUTOCLEAR_BITMAPS) !== 0n },
     extensions,
   };
+}
+
+/** The bytes of all extensions; behind the end of a file that ends within its first cluster there are zeros. */
+function extensionArea(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  if (to <= bytes.length) return bytes.subarray(from, Math.max(from, to));
+  const area = new Uint8Array(Math.min(to - from, bytes.length - from + EXTENSION_HEAD_BYTES));
+  area.set(bytes.subarray(from));
+  return area;
 }
 
 function extensionsOrFault(area: Uint8Array, image: string): HeaderExtensions | Error {

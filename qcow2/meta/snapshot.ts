@@ -4,33 +4,8 @@ import { geometryOf } from './geometry.ts';
 import type { Qcow2Header } from './header.ts';
 import { HeaderFields } from './header-fields.ts';
 import { MAX_L1_BYTES, MAX_SNAPSHOTS, SECTOR, TABLE_ENTRY_BYTES } from './layout.ts';
+import * as layout from './snapshot-layout.ts';
 
-/*
- * Entry of the snapshot table (specification, section "Snapshots"); each begins at a multiple of 8 from the start of
- * the table, and the table has no length of its own.
- *
- *    0  u64  l1_table_offset            32  u32  vm_state_size, if there is no extra data
- *    8  u32  l1_size (entries)          36  u32  extra_data_size
- *   12  u16  id_str_size                40       extra data, each field there if the size reaches it:
- *   14  u16  name_size                    40  u64  vm_state_size
- *   16  u32  date_sec                     48  u64  disk_size
- *   20  u32  date_nsec                    56  u64  icount, -1 if it was not counted
- *   24  u64  vm_clock_nsec            then       the id, the name
- */
-const L1_OFFSET_AT = 0;
-const L1_SIZE_AT = L1_OFFSET_AT + 8;
-const ID_SIZE_AT = L1_SIZE_AT + 4;
-const NAME_SIZE_AT = ID_SIZE_AT + 2;
-const DATE_SECONDS_AT = NAME_SIZE_AT + 2;
-const DATE_NANOSECONDS_AT = DATE_SECONDS_AT + 4;
-const VM_CLOCK_AT = DATE_NANOSECONDS_AT + 4;
-const VM_STATE_SIZE_AT = VM_CLOCK_AT + 8;
-const EXTRA_SIZE_AT = VM_STATE_SIZE_AT + 4;
-const FIXED_BYTES = EXTRA_SIZE_AT + 4;
-const LARGE_VM_STATE_SIZE_AT = FIXED_BYTES;
-const DISK_SIZE_AT = LARGE_VM_STATE_SIZE_AT + 8;
-const INSTRUCTIONS_AT = DISK_SIZE_AT + 8;
-const ALIGNMENT = 8;
 const NO_INSTRUCTIONS = 2n ** 64n - 1n;
 
 /** QEMU's limits. */
@@ -38,7 +13,8 @@ const MAX_EXTRA_BYTES = 1024;
 export const MAX_SNAPSHOT_TABLE_BYTES = 1024 * MAX_SNAPSHOTS;
 
 /** No entry is longer. */
-export const MAX_SNAPSHOT_ENTRY_BYTES = FIXED_BYTES + MAX_EXTRA_BYTES + 2 * 0xffff + ALIGNMENT;
+export const MAX_SNAPSHOT_ENTRY_BYTES =
+  layout.EXTRA_AT + MAX_EXTRA_BYTES + 2 * 0xffff + layout.ENTRY_ALIGNMENT;
 
 /** One internal snapshot, as the table has it. Sizes and offsets are bytes. */
 export interface Snapshot {
@@ -74,31 +50,31 @@ export interface SnapshotEntry {
  */
 export function parseSnapshot(bytes: Uint8Array, index: number, image: string): SnapshotEntry {
   const fields = new HeaderFields(bytes, image, `snapshot table entry ${index}`);
-  fields.need(FIXED_BYTES);
-  const extra = fields.u32(EXTRA_SIZE_AT);
+  fields.need(layout.EXTRA_AT);
+  const extra = fields.u32(layout.EXTRA_SIZE_AT);
   if (extra > MAX_EXTRA_BYTES) throw fields.bad('extra_data_size', extra, `is above ${MAX_EXTRA_BYTES}`);
-  const idAt = FIXED_BYTES + extra;
-  const nameAt = idAt + fields.u16(ID_SIZE_AT);
-  const end = nameAt + fields.u16(NAME_SIZE_AT);
+  const idAt = layout.EXTRA_AT + extra;
+  const nameAt = idAt + fields.u16(layout.ID_SIZE_AT);
+  const end = nameAt + fields.u16(layout.NAME_SIZE_AT);
   fields.need(end);
   const has = (at: number) => at + 8 <= idAt;
-  const instructions = has(INSTRUCTIONS_AT) ? fields.mask(INSTRUCTIONS_AT) : NO_INSTRUCTIONS;
+  const instructions = has(layout.INSTRUCTIONS_AT) ? fields.mask(layout.INSTRUCTIONS_AT) : NO_INSTRUCTIONS;
   return {
     snapshot: {
       id: decodeName(bytes.subarray(idAt, nameAt)),
       name: decodeName(bytes.subarray(nameAt, end)),
-      l1Offset: fields.u64(L1_OFFSET_AT, 'l1_table_offset'),
-      l1Entries: fields.u32(L1_SIZE_AT),
-      dateSeconds: fields.u32(DATE_SECONDS_AT),
-      dateNanoseconds: fields.u32(DATE_NANOSECONDS_AT),
-      vmClock: fields.mask(VM_CLOCK_AT),
-      vmStateSize: has(LARGE_VM_STATE_SIZE_AT)
-        ? fields.u64(LARGE_VM_STATE_SIZE_AT, 'vm_state_size')
-        : fields.u32(VM_STATE_SIZE_AT),
-      diskSize: has(DISK_SIZE_AT) ? fields.u64(DISK_SIZE_AT, 'disk_size') : undefined,
+      l1Offset: fields.u64(layout.L1_OFFSET_AT, 'l1_table_offset'),
+      l1Entries: fields.u32(layout.L1_SIZE_AT),
+      dateSeconds: fields.u32(layout.DATE_SECONDS_AT),
+      dateNanoseconds: fields.u32(layout.DATE_NANOSECONDS_AT),
+      vmClock: fields.mask(layout.VM_CLOCK_AT),
+      vmStateSize: has(layout.LARGE_VM_STATE_SIZE_AT)
+        ? fields.u64(layout.LARGE_VM_STATE_SIZE_AT, 'vm_state_size')
+        : fields.u32(layout.VM_STATE_SIZE_AT),
+      diskSize: has(layout.DISK_SIZE_AT) ? fields.u64(layout.DISK_SIZE_AT, 'disk_size') : undefined,
       instructions: instructions === NO_INSTRUCTIONS ? undefined : instructions,
     },
-    length: Math.ceil(end / ALIGNMENT) * ALIGNMENT,
+    length: Math.ceil(end / layout.ENTRY_ALIGNMENT) * layout.ENTRY_ALIGNMENT,
   };
 }
 

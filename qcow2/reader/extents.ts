@@ -1,5 +1,6 @@
 import type { BlockSource, Extent } from '../../block/index.ts';
 import type { ClusterMap } from './cluster-map.ts';
+import type { DataClaims } from './data-claims.ts';
 
 /**
  * Extents of one layer and what lies below it, for guest offsets `from` to `to`.
@@ -7,11 +8,13 @@ import type { ClusterMap } from './cluster-map.ts';
  * Data that is a hole of the host file (preallocated, or beyond the file's end) is `zero`: it reads as zeros and
  * hides the backing. Beyond the end of a shorter backing file there is nothing but holes.
  * @param data where data lies as it is; undefined when it is encrypted, so that its holes do not read as zeros.
+ * @throws ImgstoreError `BAD_IMAGE` when there is more data than `claims` has room for.
  */
 export async function* layerExtents(
   map: ClusterMap,
   data: BlockSource | undefined,
   backing: BlockSource | undefined,
+  claims: DataClaims,
   from: number,
   to: number,
 ): AsyncIterable<Extent> {
@@ -26,6 +29,7 @@ export async function* layerExtents(
         yield { offset: at, length, kind: 'data' };
         break;
       case 'data':
+        claims.add(length);
         if (data === undefined) yield { offset: at, length, kind: 'data' };
         else yield* extentsBelow(data, host, at, length, 'zero');
         break;

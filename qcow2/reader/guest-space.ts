@@ -1,6 +1,7 @@
 import type { BlockSource, Extent } from '../../block/index.ts';
 import type { ClusterMap } from './cluster-map.ts';
 import type { CompressedPart, CompressedReader } from './compressed-reader.ts';
+import { DataClaims } from './data-claims.ts';
 import { coalesce, layerExtents } from './extents.ts';
 import type { GuestData } from './guest-data.ts';
 import { readPadded } from './padded-read.ts';
@@ -15,6 +16,10 @@ export interface SpaceParts {
   readonly compressed: CompressedReader;
   /** What unallocated ranges read from; zeros without one. */
   readonly backing: BlockSource | undefined;
+  /** Bytes of data that the file can hold. */
+  readonly mostData: number;
+  /** The image's name, for errors. */
+  readonly image: string;
 }
 
 /** The address space that one L1 table describes: a disk, and behind it a VM's saved state. */
@@ -27,8 +32,9 @@ export class GuestSpace {
 
   /** The extents of [offset, offset + length), which the L1 table describes. */
   extents(offset: number, length: number): AsyncIterable<Extent> {
-    const { map, data, backing } = this.#parts;
-    return coalesce(layerExtents(map, data.plain, backing, offset, offset + length));
+    const { map, data, backing, mostData, image } = this.#parts;
+    const claims = new DataClaims(mostData, image);
+    return coalesce(layerExtents(map, data.plain, backing, claims, offset, offset + length));
   }
 
   /** Fills `into` with the bytes at `offset`; the L1 table describes all of them. */

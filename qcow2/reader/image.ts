@@ -15,6 +15,7 @@ import { allDone, GuestSpace } from './guest-space.ts';
 import { readL1, usedL1Bytes } from './l1-table.ts';
 import { readSnapshots } from './snapshots.ts';
 import { TableCache } from './table-cache.ts';
+import type { L1Host } from './table-claims.ts';
 import { VmState } from './vm-state.ts';
 
 /** The header of nearly every image fits this; the rest of a larger first cluster is read when it is needed. */
@@ -30,6 +31,8 @@ export interface Qcow2Parts {
   readonly dataFile?: BlockSource | undefined;
   /** Bytes of L2 tables to keep at most, 8 MiB if not said; 4 tables are kept in any case. */
   readonly tableCacheBytes?: number | undefined;
+  /** Bytes that the image's file takes on its disk, to tell tables in holes by; undefined when that is not known. */
+  readonly storedBytes?: number | undefined;
   /** The password's bytes, for an encrypted image. */
   readonly key?: Uint8Array | undefined;
   /** What the key may cost, shared with other images; 10 seconds if not said. */
@@ -96,6 +99,9 @@ export class Qcow2Image implements BlockSource {
       map: new ClusterMap(rules, l1, new TableCache(host, rules.geometry.clusterSize, parts.tableCacheBytes)),
       data: cipher === undefined ? new PlainData(data) : new EncryptedData(data, cipher),
       compressed: new CompressedReader(host, header, parts.name),
+      // In a data file every cluster is at its own place, so that none can be named twice; the file may be cut short.
+      mostData: rules.externalData ? Number.POSITIVE_INFINITY : host.size + rules.geometry.clusterSize,
+      image: parts.name,
     };
     this.#disk = new GuestSpace({ ...shared, backing: parts.backing });
     // What a VM's state does not have is not in a backing file either: that ends with the disk.
@@ -117,8 +123,8 @@ export class Qcow2Image implements BlockSource {
       throw badImage(parts.name, 'keeps its data in an external data file, which is not at hand');
     }
     const view = await (parts.snapshot === undefined
-      ? activeView(host, header, parts.name)
-      : snapshotView(host, header, parts.snapshot, parts.name));
+      ? activeView(host, header, parts)
+      : snapshotView(host, header, parts.snapshot, parts));
     const cipher = await openCipher(host, header, parts.key, parts.keyWork ?? new KeyWork(), parts.name);
     return new Qcow2Image({ host, header, cipher, ...view }, parts);
   }
@@ -159,10 +165,10 @@ export class Qcow2Image implements BlockSource {
 type View = Pick<Opened, 'l1' | 'size' | 'snapshot' | 'space'>;
 
 /** The disk as it is. */
-async function activeView(host: BlockSource, header: Qcow2Header, image: string): Promise<View> {
+async function activeView(host: BlockSource, header: Qcow2Header, parts: Qcow2Parts): Promise<View> {
   const { l1Offset: offset, l1Entries: entries, virtualSize: size } = header;
   const place = { offset, entries, what: 'the L1 table', field: 'l1_table_offset' };
-  const l1 = await readL1(host, place, usedL1Bytes(header), image);
+  const l1 = await readL1(l1Host(host, header, parts), place, usedL1Bytes(header));
   return { l1, size, snapshot: undefined, space: undefined };
 }
 
@@ -171,8 +177,9 @@ async function snapshotView(
   host: BlockSource,
   header: Qcow2Header,
   wanted: string,
-  image: string,
+  parts: Qcow2Parts,
 ): Promise<View> {
+  const image = parts.name;
   if (header.dataFile !== undefined) {
     throw unsupported(image, 'keeps its data in an external data file, which has no internal snapshots');
   }
@@ -190,6 +197,11 @@ async function snapshotView(
     what: `the L1 table of snapshot ${JSON.stringify(snapshot.id)}`,
     field: 'l1_table_offset',
   };
-  const l1 = await readL1(host, place, usedL1Bytes(header, space.vmStateOffset + space.vmStateSize), image);
+  const used = usedL1Bytes(header, space.vmStateOffset + space.vmStateSize);
+  const l1 = await readL1(l1Host(host, header, parts), place, used);
   return { l1, size: space.diskSize, snapshot, space };
+}
+
+function l1Host(source: BlockSource, header: Qcow2Header, { storedBytes, name }: Qcow2Parts): L1Host {
+  return { source, storedBytes, clusterSize: 2 ** header.clusterBits, image: name };
 }

@@ -1,8 +1,8 @@
-import type { BlockSource } from '../../block/index.ts';
 import { badImage } from '../meta/fault.ts';
 import { geometryOf } from '../meta/geometry.ts';
 import type { Qcow2Header } from '../meta/header.ts';
 import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
+import { checkTableClaims, type L1Host } from './table-claims.ts';
 
 /** Where an L1 table lies. */
 export interface L1Place {
@@ -17,25 +17,27 @@ export interface L1Place {
 /**
  * Reads the first `wanted` bytes of an L1 table, all of which must lie in the file. What it does not have is
  * unallocated.
- * @throws ImgstoreError `BAD_IMAGE` when it leaves the file.
+ * @throws ImgstoreError `BAD_IMAGE` when it leaves the file, `BAD_IMAGE` or `UNSUPPORTED` when it names more L2 tables
+ * than the file can have.
  */
 export async function readL1(
-  host: BlockSource,
+  host: L1Host,
   { offset, entries, what, field }: L1Place,
   wanted: number,
-  image: string,
 ): Promise<Buffer> {
+  const { source, image } = host;
   const bytes = entries * TABLE_ENTRY_BYTES;
-  if (offset > host.size - bytes) {
+  if (offset > source.size - bytes) {
     throw badImage(
       image,
-      `${what} at offset ${offset} of ${bytes} bytes leaves the file of ${host.size} bytes: is the file cut off?`,
+      `${what} at offset ${offset} of ${bytes} bytes leaves the file of ${source.size} bytes: is the file cut off?`,
       { field, value: offset },
     );
   }
   const table = Buffer.alloc(wanted);
   const present = Math.min(bytes, wanted);
-  await host.read(offset, table.subarray(0, present));
+  await source.read(offset, table.subarray(0, present));
+  checkTableClaims(table, what, host);
   return table;
 }
 

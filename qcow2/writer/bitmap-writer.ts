@@ -1,5 +1,11 @@
 import type { WriteTarget } from '../../block/index.ts';
-import * as meta from '../meta/bitmap-encode.ts';
+import { ALL_ONES, type NewBitmap } from '../meta/bitmap-encode.ts';
+import {
+  MAX_BITMAP_BYTES,
+  MAX_GRANULARITY_BITS,
+  MAX_NAME_BYTES,
+  MIN_GRANULARITY_BITS,
+} from '../meta/bitmap-layout.ts';
 import { TABLE_ENTRY_BYTES } from '../meta/layout.ts';
 import type { DirtyRange } from '../reader/bitmap-bits.ts';
 import type { HostSpace } from './host-space.ts';
@@ -27,23 +33,24 @@ export async function writeBitmap(
   space: HostSpace,
   options: BitmapOptions,
   virtualSize: number,
-): Promise<meta.NewBitmap> {
+): Promise<NewBitmap> {
   const { name, granularity } = options;
   const nameBytes = Buffer.byteLength(name);
-  if (nameBytes < 1 || nameBytes > meta.MAX_BITMAP_NAME_BYTES || name.includes('\0')) {
-    throw usage(`a bitmap's name has 1 to ${meta.MAX_BITMAP_NAME_BYTES} bytes, not ${nameBytes}`);
+  if (nameBytes < 1 || nameBytes > MAX_NAME_BYTES || name.includes('\0')) {
+    throw usage(`a bitmap's name has 1 to ${MAX_NAME_BYTES} bytes, not ${nameBytes}`);
   }
+  const granularityBits = Math.log2(granularity);
   if (
-    !Number.isInteger(Math.log2(granularity)) ||
-    granularity < meta.MIN_GRANULARITY ||
-    granularity > meta.MAX_GRANULARITY
+    !Number.isInteger(granularityBits) ||
+    granularityBits < MIN_GRANULARITY_BITS ||
+    granularityBits > MAX_GRANULARITY_BITS
   ) {
     throw usage(`granularity ${granularity} is not a power of two from 512 to 2^31`);
   }
   const bits = Math.ceil(virtualSize / granularity);
   const tableEntries = Math.ceil(bits / (space.clusterSize * 8));
   if (tableEntries === 0) throw usage('a disk without bytes has no bitmaps');
-  if (tableEntries * space.clusterSize > meta.MAX_BITMAP_BYTES) {
+  if (tableEntries * space.clusterSize > MAX_BITMAP_BYTES) {
     throw usage(`a bitmap of ${bits} bits is too large: choose a granularity above ${granularity}`);
   }
   const table = Buffer.alloc(tableEntries * TABLE_ENTRY_BYTES);
@@ -113,7 +120,7 @@ class BitWriter {
     if (this.#ones === 0) return;
     const at = this.#index * TABLE_ENTRY_BYTES;
     if (this.#ones === Math.min(this.#perCluster, this.#bits - this.#index * this.#perCluster)) {
-      this.#table.writeBigUInt64BE(meta.ALL_ONES, at);
+      this.#table.writeBigUInt64BE(ALL_ONES, at);
     } else {
       const offset = this.#space.take(1);
       await this.#target.write(offset, this.#cluster);

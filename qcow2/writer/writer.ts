@@ -1,21 +1,16 @@
 import type { WriteTarget } from '../../block/index.ts';
-import { encodeBitmap, MAX_BITMAPS, type NewBitmap } from '../meta/bitmap-encode.ts';
-import { encodeHeader, type NewHeader } from '../meta/header-encode.ts';
-import {
-  ALL_SUBCLUSTERS,
-  compressedOffsetLimit,
-  type StandardFlags,
-  writeCompressedEntry,
-  writeStandardEntry,
-  writeSubclusterBits,
-} from '../meta/l2-encode.ts';
-import { EXTENDED_L2_ENTRY_BYTES, TABLE_ENTRY_BYTES } from '../meta/layout.ts';
+import { ALL_SUBCLUSTERS, compressedOffsetLimit, writeCompressedEntry } from '../meta/l2-encode.ts';
+import { BitmapList } from './bitmap-list.ts';
 import { type BitmapOptions, writeBitmap } from './bitmap-writer.ts';
-import { DiskTables, type TablePart } from './disk-tables.ts';
+import { ClusterEntries, type SubclusterBits } from './cluster-entries.ts';
+import { DiskSequence } from './disk-sequence.ts';
+import type { TablePart } from './disk-tables.ts';
 import { HostSpace } from './host-space.ts';
-import { type ImagePlan, planImage, type Qcow2WriterOptions, wholeSectors } from './options.ts';
+import { checkHeaderFits, imageHeader } from './image-header.ts';
+import { type ImagePlan, planImage, type Qcow2WriterOptions } from './options.ts';
 import { writeRefcounts } from './refcounts.ts';
-import { SnapshotList, type SnapshotOptions } from './snapshot-list.ts';
+import { Sharing } from './sharing.ts';
+import type { SnapshotOptions } from './snapshot-list.ts';
 import { StreamSpace } from './stream-space.ts';
 import { usage } from './usage.ts';
 
@@ -27,14 +22,6 @@ export interface HostRun {
   readonly count: number;
   /** Host offset of the first, in bytes. */
   readonly offset: number;
-}
-
-/** Which of a cluster's 32 subclusters are what: one bit each, the first lowest. The rest is unallocated. */
-export interface SubclusterBits {
-  /** With bytes at their place in the host cluster. */
-  readonly data: number;
-  /** Reading as zeros. */
-  readonly zero: number;
 }
 
 /**
@@ -61,17 +48,13 @@ export class Qcow2Writer {
   readonly clusterSize: number;
   readonly #target: WriteTarget;
   readonly #plan: ImagePlan;
-  readonly #entryBytes: number;
   readonly #clusterBits: number;
   readonly #space: HostSpace;
   readonly #streams: StreamSpace;
-  readonly #active: DiskTables;
-  readonly #snapshots = new SnapshotList();
-  readonly #bitmaps: NewBitmap[] = [];
-  /** The snapshot that is being written, if it is not the active disk. */
-  #snapshot: { readonly options: SnapshotOptions; readonly tables: DiskTables } | undefined;
-  /** Host bytes from here on were handed out for the active disk. */
-  #activeFrom: number;
+  readonly #disks: DiskSequence;
+  readonly #entries: ClusterEntries;
+  readonly #sharing: Sharing;
+  readonly #bitmaps = new BitmapList();
   #finished = false;
 
   /** @throws ImgstoreError `USAGE` for what qcow2 does not have, or names and extensions that do not fit. */
@@ -80,13 +63,13 @@ export class Qcow2Writer {
     this.#plan = planImage(options);
     this.clusterSize = this.#plan.clusterSize;
     this.virtualSize = this.#plan.virtualSize;
-    this.#entryBytes = this.#plan.extendedL2 ? EXTENDED_L2_ENTRY_BYTES : TABLE_ENTRY_BYTES;
     this.#clusterBits = Math.log2(this.clusterSize);
     this.#space = new HostSpace(this.clusterSize, this.#plan.refcountOrder);
     this.#streams = new StreamSpace(this.#space);
-    this.#active = new DiskTables(target, this.#space, this.#plan, this.virtualSize);
-    this.#activeFrom = this.#space.end;
-    this.#checkHeaderFits(false);
+    this.#disks = new DiskSequence(target, this.#space, this.#plan);
+    this.#entries = new ClusterEntries(this.#disks, this.#plan);
+    this.#sharing = new Sharing(this.#disks, this.#entries, this.#space);
+    checkHeaderFits(this.#plan, false);
   }
 
   /**
@@ -108,7 +91,12 @@ export class Qcow2Writer {
     const runs: HostRun[] = [];
     for await (const part of this.#walk(cluster, count)) {
       const offset = this.#space.take(part.count);
-      this.#enter(part, offset, { copied: this.#owns, zero: false }, { data: ALL_SUBCLUSTERS, zero: 0 });
+      this.#entries.enter(
+        part,
+        offset,
+        { copied: this.#disks.isActive, zero: false },
+        { data: ALL_SUBCLUSTERS, zero: 0 },
+      );
       runs.push({ cluster: part.cluster, count: part.count, offset });
     }
     return runs;
@@ -121,11 +109,16 @@ export class Qcow2Writer {
    * @throws ImgstoreError `USAGE`, also when a subcluster is both data and zero.
    */
   async allocateSubclusters(cluster: number, bits: SubclusterBits): Promise<number | undefined> {
-    this.#checkBits(bits);
+    this.#entries.checkBits(bits);
     let offset: number | undefined;
     for await (const part of this.#walk(cluster, 1)) {
       if (bits.data !== 0) offset = this.#space.take(1);
-      this.#enter(part, offset ?? 0, { copied: this.#owns && offset !== undefined, zero: false }, bits);
+      this.#entries.enter(
+        part,
+        offset ?? 0,
+        { copied: this.#disks.isActive && offset !== undefined, zero: false },
+        bits,
+      );
     }
     return offset;
   }
@@ -167,8 +160,8 @@ export class Qcow2Writer {
     const placed = options.preallocate === true || (version === 2 && backing !== undefined);
     for await (const part of this.#walk(cluster, count)) {
       const offset = placed ? this.#space.take(part.count) : 0;
-      const flags = { copied: this.#owns && placed, zero: version === 3 };
-      this.#enter(part, offset, flags, { data: 0, zero: ALL_SUBCLUSTERS });
+      const flags = { copied: this.#disks.isActive && placed, zero: version === 3 };
+      this.#entries.enter(part, offset, flags, { data: 0, zero: ALL_SUBCLUSTERS });
     }
   }
 
@@ -179,14 +172,16 @@ export class Qcow2Writer {
    * them: a guest writes to those in place.
    */
   async share(cluster: number, offset: number, count = 1): Promise<void> {
-    await this.#share(cluster, offset, count, { data: ALL_SUBCLUSTERS, zero: 0 });
+    this.#checkOpen();
+    await this.#sharing.share(cluster, offset, count, { data: ALL_SUBCLUSTERS, zero: 0 });
   }
 
   /** As {@link Qcow2Writer.share}, for one cluster of an image with extended L2 entries. */
   async shareSubclusters(cluster: number, offset: number, bits: SubclusterBits): Promise<void> {
-    this.#checkBits(bits);
+    this.#entries.checkBits(bits);
     if (bits.data === 0) throw usage('what is shared has data');
-    await this.#share(cluster, offset, 1, bits);
+    this.#checkOpen();
+    await this.#sharing.share(cluster, offset, 1, bits);
   }
 
   /**
@@ -195,10 +190,8 @@ export class Qcow2Writer {
    * @throws ImgstoreError `USAGE`, also when the refcounts cannot count it.
    */
   async shareCompressed(cluster: number, offset: number, length: number): Promise<void> {
-    for await (const part of this.#walk(cluster, 1)) {
-      this.#space.use(offset, length);
-      writeCompressedEntry(part.table, part.at, this.#clusterBits, offset, length);
-    }
+    this.#checkOpen();
+    await this.#sharing.shareCompressed(cluster, offset, length);
   }
 
   /**
@@ -207,25 +200,13 @@ export class Qcow2Writer {
    */
   async beginSnapshot(options: SnapshotOptions): Promise<void> {
     this.#checkOpen();
-    if (!this.#active.untouched || this.#activeBegun) {
-      throw usage('snapshots come before the active disk');
-    }
-    const size = options.virtualSize === undefined ? this.virtualSize : wholeSectors(options.virtualSize);
-    if (this.#plan.version === 2 && size !== this.virtualSize) {
-      throw usage("version 0.10 has snapshots of the active disk's size only: QEMU applies no others");
-    }
-    const tables = new DiskTables(this.#target, this.#space, this.#plan, size);
-    this.#snapshots.admit(options);
-    await this.#endSnapshot();
-    this.#snapshot = { options, tables };
+    await this.#disks.beginSnapshot(options);
   }
 
   /** What comes from now on is the active disk, as it is from the start in an image without snapshots. */
   async beginActive(): Promise<void> {
     this.#checkOpen();
-    if (this.#snapshot === undefined) return;
-    await this.#endSnapshot();
-    this.#activeFrom = this.#space.end;
+    await this.#disks.beginActive();
   }
 
   /**
@@ -235,13 +216,9 @@ export class Qcow2Writer {
    */
   async addBitmap(options: BitmapOptions): Promise<void> {
     this.#checkOpen();
-    if (this.#plan.version === 2) throw usage('version 0.10 has no bitmaps');
-    if (this.#bitmaps.length === MAX_BITMAPS) throw usage(`more than ${MAX_BITMAPS} bitmaps`);
-    if (this.#bitmaps.some(({ name }) => name === options.name)) {
-      throw usage(`bitmap ${options.name} comes twice`);
-    }
-    this.#checkHeaderFits(true);
-    this.#bitmaps.push(await writeBitmap(this.#target, this.#space, options, this.virtualSize));
+    this.#bitmaps.admit(options.name, this.#plan);
+    checkHeaderFits(this.#plan, true);
+    this.#bitmaps.add(await writeBitmap(this.#target, this.#space, options, this.virtualSize));
   }
 
   /**
@@ -252,84 +229,28 @@ export class Qcow2Writer {
    */
   async finish(): Promise<number> {
     this.#checkOpen();
-    if (this.#snapshot !== undefined) throw usage('the active disk has not begun');
+    if (!this.#disks.isActive) throw usage('the active disk has not begun');
     this.#finished = true;
     this.#streams.close();
-    const l1Offset = await this.#active.finish();
-    const snapshots = await this.#writeList(this.#snapshots.encode());
-    const bitmaps = await this.#writeList(Buffer.concat(this.#bitmaps.map(encodeBitmap)));
+    const { l1Offset, snapshotTable } = await this.#disks.finish();
+    const snapshots = await this.#writeList(snapshotTable);
+    const bitmaps = await this.#writeList(this.#bitmaps.encode());
     const refcounts = await writeRefcounts(this.#target, this.#space);
-    const header = this.#header({
+    const header = imageHeader(this.#plan, {
       l1Offset,
       refcountTableOffset: refcounts.tableOffset,
       refcountTableClusters: refcounts.tableClusters,
-      snapshots: snapshots && { count: this.#snapshots.count, offset: snapshots.offset },
-      bitmaps: bitmaps && { count: this.#bitmaps.length, ...bitmaps },
+      snapshots: snapshots && { count: this.#disks.snapshotCount, offset: snapshots.offset },
+      bitmaps: bitmaps && { count: this.#bitmaps.count, ...bitmaps },
     });
     await this.#target.write(0, header);
     return refcounts.fileSize;
   }
 
-  /** The active disk has begun behind snapshots. */
-  get #activeBegun(): boolean {
-    return this.#snapshot === undefined && this.#snapshots.count > 0;
-  }
-
-  /** What is allocated now is used once and stays so: nothing that a snapshot has is known to. */
-  get #owns(): boolean {
-    return this.#snapshot === undefined;
-  }
-
   /** The parts of a range of the present disk, which the walk then has passed. */
   #walk(cluster: number, count: number): AsyncGenerator<TablePart> {
     this.#checkOpen();
-    const tables = this.#snapshot?.tables ?? this.#active;
-    tables.advance(cluster, count);
-    return tables.parts(cluster, count);
-  }
-
-  /** Enters clusters that follow each other from `offset` on, or have no place. */
-  #enter(part: TablePart, offset: number, flags: StandardFlags, bits: SubclusterBits): void {
-    const { extendedL2 } = this.#plan;
-    const step = offset === 0 ? 0 : this.clusterSize;
-    const first = extendedL2 ? { ...flags, zero: false } : flags;
-    for (let i = 0; i < part.count; i++) {
-      const at = part.at + i * this.#entryBytes;
-      writeStandardEntry(part.table, at, offset + i * step, first);
-      if (extendedL2) writeSubclusterBits(part.table, at, bits.data, bits.zero);
-    }
-  }
-
-  async #share(cluster: number, offset: number, count: number, bits: SubclusterBits): Promise<void> {
-    if (offset % this.clusterSize !== 0) throw usage(`host offset ${offset} is not that of a cluster`);
-    if (this.#owns && offset + count * this.clusterSize > this.#activeFrom) {
-      throw usage(`host offset ${offset} is the active disk's own, where guests write in place`);
-    }
-    let from = offset;
-    for await (const part of this.#walk(cluster, count)) {
-      const length = part.count * this.clusterSize;
-      this.#space.use(from, length);
-      this.#enter(part, from, { copied: false, zero: false }, bits);
-      from += length;
-    }
-  }
-
-  #checkBits({ data, zero }: SubclusterBits): void {
-    if (!this.#plan.extendedL2) throw usage('subclusters need extended L2 entries');
-    for (const bits of [data, zero]) {
-      if (!Number.isInteger(bits) || bits < 0 || bits > ALL_SUBCLUSTERS) {
-        throw usage(`${bits} is not one bit for each of 32 subclusters`);
-      }
-    }
-    if ((data & zero) !== 0) throw usage('a subcluster is either data or zero');
-  }
-
-  async #endSnapshot(): Promise<void> {
-    if (this.#snapshot === undefined) return;
-    const { options, tables } = this.#snapshot;
-    this.#snapshot = undefined;
-    const l1Offset = await tables.finish();
-    this.#snapshots.add(options, l1Offset, tables.l1Entries, tables.virtualSize);
+    return this.#entries.walk(cluster, count);
   }
 
   /** Writes a list of entries into clusters of its own; an empty one has no place. */
@@ -342,30 +263,5 @@ export class Qcow2Writer {
 
   #checkOpen(): void {
     if (this.#finished) throw usage('the image is finished');
-  }
-
-  #checkHeaderFits(withBitmaps: boolean): void {
-    const places = { l1Offset: 0, refcountTableOffset: 0, refcountTableClusters: 0 };
-    const bitmaps = withBitmaps ? { count: 1, size: 0, offset: 0 } : undefined;
-    const bytes = this.#header({ ...places, bitmaps }).length;
-    if (bytes > this.clusterSize) {
-      throw usage(
-        `a header of ${bytes} bytes, with the backing file's name and extensions, does not fit clusters of ${this.clusterSize} bytes`,
-      );
-    }
-  }
-
-  #header(
-    places: Pick<
-      NewHeader,
-      'l1Offset' | 'refcountTableOffset' | 'refcountTableClusters' | 'snapshots' | 'bitmaps'
-    >,
-  ): Uint8Array {
-    return encodeHeader({
-      ...this.#plan,
-      clusterBits: this.#clusterBits,
-      l1Entries: this.#active.l1Entries,
-      ...places,
-    });
   }
 }

@@ -12,6 +12,7 @@ const COMMANDS_OF = {
   git: ['git'],
   e2fsprogs: ['mke2fs', 'debugfs'],
   nbdkit: ['nbdkit'],
+  'cryptsetup-bin': ['cryptsetup'],
 };
 
 /**

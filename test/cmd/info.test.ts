@@ -51,6 +51,18 @@ test('info tells of an overlay whose backing file is gone', async () => {
   expect(await place.ok('info', 'a.qcow2')).toContain('backing file:  gone.qcow2 (qcow2)\n');
 });
 
+test('info shows names that an image holds in one line each, without what a terminal obeys', async () => {
+  const place = await Workplace.create();
+  const image = place.path('a.qcow2');
+  const name = 'x\u001b[2J\u009b2J\nformat: raw\u202ecod';
+  await qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', name, '-F', 'qcow2', image, '1M');
+  await qemuImg('bitmap', '--add', '-f', 'qcow2', image, 'b\u009b2J');
+  const text = await place.ok('info', 'a.qcow2');
+  expect(text).toContain('backing file:  x\\u{1b}[2J\\u{9b}2J\\u{a}format: raw\\u{202e}cod (qcow2)\n');
+  expect(text).toContain('"b\\u{9b}2J"');
+  expect((await place.json('info', 'a.qcow2')).qcow2.backingFile).toBe(name);
+});
+
 test('info exits with 1 when the file is no image', async () => {
   const place = await Workplace.create();
   await writeDisk(place, 'notes.txt', 1);

@@ -1,3 +1,4 @@
+import { TYPE_BITMAPS, TYPE_CRYPTO_HEADER } from '../../../qcow2/meta/extensions.ts';
 import * as layout from '../../../qcow2/meta/layout.ts';
 
 /** A number in an image that means something. */
@@ -7,8 +8,6 @@ export interface Field {
 }
 
 const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n;
-const TYPE_BITMAPS = 0x23852875;
-const TYPE_CRYPTO_HEADER = 0x0537be77;
 /** Of each table. */
 const MAX_ENTRIES = 600;
 

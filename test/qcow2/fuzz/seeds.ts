@@ -1,5 +1,6 @@
 import { MemorySource } from '../../../block/index.ts';
 import { loadCompressor, Qcow2Writer, type Qcow2WriterOptions } from '../../../qcow2/index.ts';
+import { TYPE_CRYPTO_HEADER, TYPE_DATA_FILE } from '../../../qcow2/meta/extensions.ts';
 import * as layout from '../../../qcow2/meta/layout.ts';
 import { makeLuks } from '../crypto/make-luks.ts';
 import { MemoryTarget } from '../model-image.ts';
@@ -29,8 +30,6 @@ interface SeedPlan {
 const KIB = 1024;
 /** An extension that is made into that of another kind, which the writer does not write. */
 const SPARE_TYPE = 0x5a5a5a5a;
-const TYPE_CRYPTO_HEADER = 0x0537be77;
-const TYPE_DATA_FILE = 0x44415441;
 const INCOMPATIBLE_DATA_FILE = 4n;
 
 const PLANS: readonly SeedPlan[] = [

@@ -48,12 +48,14 @@ describe('parseExtensions', () => {
     expect(parseExtensions(encodeExtension(BACKING_FORMAT, Buffer.from('qcow2')), 'x').backingFormat).toBe(
       'qcow2',
     );
-    expect(parseExtensions(new Uint8Array(7), 'x').unknown).toEqual([]);
+    expect(parseExtensions(new Uint8Array(0), 'x').unknown).toEqual([]);
   });
 
   it.each([
     ['an extension leaves the area', Buffer.from([1, 2, 3, 4, 0, 0, 0, 1])],
     ['a length is the largest', Buffer.from([1, 2, 3, 4, 255, 255, 255, 255, 0, 0])],
+    ['the area ends within an extension', new Uint8Array(7)],
+    ['the end mark has a length that leaves the area', Buffer.from([0, 0, 0, 0, 0, 0, 0, 1])],
     ['a format name is too long', encodeExtension(BACKING_FORMAT, Buffer.alloc(16, 'q'))],
     ['a data file name is too long', encodeExtension(DATA_FILE, Buffer.alloc(1024, 'q'))],
     ['bitmaps have the wrong size', encodeExtension(BITMAPS, Buffer.alloc(23))],

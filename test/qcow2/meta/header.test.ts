@@ -187,6 +187,34 @@ describe('parseHeader', () => {
     expect(failure(unknown).code).toBe('UNSUPPORTED');
   });
 
+  it('refuses a data file that is said to be raw but is not there, as QEMU does', () => {
+    expect(failure(u64(layout.AUTOCLEAR_AT, 2n)).message).toContain('autoclear_features = 2');
+    const both = cluster((bytes) => {
+      bytes.writeBigUInt64BE(2n, layout.AUTOCLEAR_AT);
+      bytes.writeBigUInt64BE(4n, layout.INCOMPATIBLE_AT);
+    });
+    expect(parseHeader(both, 'x').dataFile).toMatchObject({ raw: true });
+  });
+
+  it('refuses an image that says where its LUKS header is but not that it is encrypted', () => {
+    const bytes = cluster((image) => {
+      image.writeUInt32BE(0x0537be77, layout.WRITTEN_HEADER_BYTES);
+      image.writeUInt32BE(16, layout.WRITTEN_HEADER_BYTES + 4);
+    });
+    for (const method of [0, 1]) {
+      bytes.writeUInt32BE(method, layout.CRYPT_METHOD_AT);
+      expect(failure(bytes).message).toContain(`crypt_method = ${method}`);
+    }
+    bytes.writeUInt32BE(2, layout.CRYPT_METHOD_AT);
+    expect(parseHeader(bytes, 'x').encryption).toBe('luks');
+  });
+
+  it('reads an image that ends anywhere behind its header', () => {
+    for (let length = layout.WRITTEN_HEADER_BYTES; length < layout.WRITTEN_HEADER_BYTES + 20; length++) {
+      expect(parseHeader(cluster().subarray(0, length), 'x').version).toBe(3);
+    }
+  });
+
   it('refuses a snapshot table that is not aligned only when there are snapshots', () => {
     expect(parseHeader(u64(layout.SNAPSHOTS_OFFSET_AT, 7n), 'x').snapshotCount).toBe(0);
     const bytes = u64(layout.SNAPSHOTS_OFFSET_AT, 7n);

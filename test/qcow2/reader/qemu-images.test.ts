@@ -156,6 +156,14 @@ describe('images that QEMU made', () => {
     for (const name of ['chain1', 'chain2', 'chain3']) await compareWithQemu(file(`${name}.qcow2`));
   });
 
+  it('read as QEMU reads them with an external data file that is cut short', async () => {
+    const name = file('cut-data.qcow2');
+    await qemuImg('create', '-f', 'qcow2', '-o', 'data_file=cut.data', name, '4M');
+    await qemuIo(name, 'write -P 1 0 4M');
+    await truncate(file('cut.data'), 1000);
+    await compareWithQemu(name);
+  });
+
   it('read as QEMU reads them with zero clusters, discards and compressed writes among others', async () => {
     for (const options of ['cluster_size=64k', 'cluster_size=32k,extended_l2=on']) {
       const name = file(`mixed-${options.replaceAll(/\W/g, '-')}.qcow2`);
