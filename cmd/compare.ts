@@ -18,7 +18,7 @@ interface CompareOptions {
 export function define(command: Command): void {
   command
     .argument('<a>', 'a version')
-    .argument('<b>', 'a version, an image file or an NBD URI', pathArgument)
+    .argument('<b>', 'a version, else an image file (with --format always) or an NBD URI', pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
     .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
     .option(

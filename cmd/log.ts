@@ -18,7 +18,7 @@ export function define(command: Command): void {
     .argument('[rev]', 'where to start')
     .option('--oneline', 'one line for each')
     .option('--graph', 'draw how they follow each other')
-    .option('--all', 'of tags and remotes too')
+    .option('--all', 'of all branches, tags and remotes')
     .option('-n, --max-count <n>', 'at most so many', countArgument)
     .addHelpText('after', '\nExample:\n  imgstore log web --oneline -n 10')
     .action(async (revision: string | undefined, options: LogOptions, command: Command) => {

@@ -19,14 +19,21 @@ export function reportError(
 function describe(error: unknown): { readonly code: string; readonly message: string } {
   if (error instanceof ImgstoreError) return { code: error.code, message: oneLine(error.message) };
   if (error instanceof CommanderError) {
-    const message = oneLine(error.message.replace(/^error: /, ''));
-    return { code: 'USAGE', message: `${message}: see 'imgstore --help'` };
+    return { code: 'USAGE', message: `${asOurs(oneLine(error.message))}: see 'imgstore --help'` };
   }
   const reason = error instanceof Error ? error.message : String(error);
   return {
     code: 'INTERNAL',
     message: `unexpected error: ${oneLine(reason)}: run again with --verbose to see where`,
   };
+}
+
+/** Commander writes sentences: `error: option '…' argument 'x' is invalid. 'x' is not a size`. */
+function asOurs(message: string): string {
+  return message
+    .replace(/^error: /, '')
+    .replace(/( is invalid(?: for argument '[^']*')?|^too many arguments for '[^']*')\. /, '$1: ')
+    .replace(/\.$/, '');
 }
 
 function oneLine(text: string): string {

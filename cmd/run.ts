@@ -35,7 +35,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
       process.stdout.write(program.helpInformation());
       return ExitCode.usage;
     }
-    const verb = program.args[0] ?? argv[0];
+    const verb = verbOf(argv);
     const options = {
       json: argv.includes('--json'),
       verbose: argv.includes('-v') || argv.includes('--verbose'),
@@ -47,6 +47,14 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
   } finally {
     stop();
   }
+}
+
+/** Global options that take a value, when it stands by itself. */
+const WITH_VALUE = ['-C', '--store'];
+
+/** The verb of a command line, which may be one that the parser did not get as far as. */
+function verbOf(argv: readonly string[]): string | undefined {
+  return argv.find((text, i) => !text.startsWith('-') && !WITH_VALUE.includes(argv[i - 1] ?? ''));
 }
 
 /** @param onVerb called when it is known which verb will run */
@@ -62,7 +70,7 @@ function createProgram(onVerb: (verb: Verb) => void): Command {
     )
     .option('--json', 'print one JSON document on stdout')
     .option('-q, --quiet', 'print errors only')
-    .option('-v, --verbose', 'print more, and the origin of unexpected errors')
+    .option('-v, --verbose', 'with an error, print where in imgstore it arose')
     .option('--no-progress', 'no progress bar')
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)

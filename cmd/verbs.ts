@@ -19,7 +19,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'commit',
-    description: 'store a version of an image: a qcow2 or raw file, or a block device',
+    description: 'store a version of an image: a file, a block device or an NBD export',
     load: () => import('./commit.ts'),
   },
   {

@@ -36,7 +36,7 @@ export function checkTableClaims(
   if (bytes > source.size) {
     throw badImage(
       image,
-      `${what} names ${tables} L2 tables of ${bytes} bytes in all, which a file of ${source.size} bytes cannot hold: it names some of them twice`,
+      `${what} names ${tables} L2 tables of ${bytes} bytes in all, which a file of ${source.size} bytes cannot hold: it is cut off, or names some of them twice`,
       { field: 'l1 entry', value: tables },
     );
   }

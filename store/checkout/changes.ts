@@ -3,8 +3,9 @@ import { clusterCount, type ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
+import { hasMap } from '../version/has-map.ts';
 import { diffDiskMaps } from '../version/map-errors.ts';
-import { readVersion, type VersionDisk } from '../version/version.ts';
+import { tryReadVersion, type VersionDisk } from '../version/version.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
 
 /** Bytes that a qcow2 disk's size is a multiple of. */
@@ -30,12 +31,13 @@ export async function* changesAgainstVersion(
  * was committed or checked out; otherwise it is read and compared, so a wrong file costs room, never wrong bytes.
  */
 export async function* changesAgainstFile(job: CheckoutJob, file: OpenDisk): AsyncGenerator<ImageCluster> {
-  const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
-  if (known !== undefined && job.store.objects.has(known.commit)) {
-    const base = readVersion(job.store.objects, known.commit).disks.find((disk) => disk.name === known.disk);
-    if (base?.clusterSize === job.disk.clusterSize) return yield* changesAgainstVersion(job, base);
-  }
-  const { objects } = job.store;
+  const { objects, statCache } = job.store;
+  const known = file.files === undefined ? undefined : await statCache.get(file.files);
+  // The stat cache may outlive a version, or a part of its map: the file itself still has the bytes.
+  const version = known === undefined ? undefined : tryReadVersion(objects, known.commit);
+  const base = version?.disks.find((disk) => disk.name === known?.disk);
+  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await hasMap(objects, base.map)))
+    return yield* changesAgainstVersion(job, base);
   const monitor = { signal: job.monitor.signal };
   let last = -1;
   for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor)) {

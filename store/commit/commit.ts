@@ -98,7 +98,8 @@ export async function commitVersion(
     for (const disk of open) await disk.refuseChanged();
 
     const content = { clusterSize: store.clusterSize, disks, files };
-    const existing = request.allowEmpty ? undefined : await findExisting(store, tip, parent, content);
+    const mayBeCopy = tip === undefined && request.parent === undefined;
+    const existing = request.allowEmpty ? undefined : await findExisting(store, parent, mayBeCopy, content);
     const facts = open.map((disk) => disk.facts);
     const message = request.message ?? defaultMessage(request);
     const version = { content, facts, parent, message };
@@ -159,20 +160,21 @@ async function forkPoint(
 }
 
 /**
- * The version that holds this content already: the branch's last one; for a new branch any, as its first version is then the one it
- * was copied from. Disks of zeros are copies of nothing.
+ * The version that holds this content already: the one that a new version would follow, or any, if the branch may be a copy: its first
+ * version is then the one that it was copied from. Disks of zeros are copies of nothing.
+ * @param mayBeCopy the branch is new, and nobody says what it starts from
  */
 async function findExisting(
   store: Store,
-  tip: ObjectId | undefined,
   parent: ObjectId | undefined,
+  mayBeCopy: boolean,
   content: Content,
 ): Promise<MadeCommit | undefined> {
   const last = parent === undefined ? undefined : tryReadVersion(store.objects, parent);
   const same =
     last !== undefined && hasContent(last, content)
       ? last
-      : tip === undefined && content.disks.some((disk) => disk.clusters > 0)
+      : mayBeCopy && content.disks.some((disk) => disk.clusters > 0)
         ? await findSameContent(store, content)
         : undefined;
   if (same === undefined) return undefined;

@@ -13,7 +13,7 @@ export async function refuseInUse(path: string): Promise<void> {
 export function inUseByQemu(path: string): ImgstoreError {
   return new ImgstoreError(
     'IN_USE',
-    `${path}: a running QEMU has it open for writing: stop the machine, or pass --force-share to store it as it is now`,
+    `${path}: a running QEMU has it open for writing: stop the machine, or read it as it is now, which commit and compare do with --force-share`,
     { path },
   );
 }

@@ -26,7 +26,7 @@ export interface Comparison {
 export interface CompareRequest extends OpenDiskOptions {
   /** A version. */
   readonly revision: string;
-  /** A version, an image file or an NBD URI; a name that is both a version and a file is a version. */
+  /** A version, an image file or an NBD URI; a name that is both a version and a file is a version, unless a format is given. */
   readonly other: string;
   /** Of versions with several disks; all disks when two versions are compared and none is named. */
   readonly disk?: string | undefined;
@@ -44,7 +44,9 @@ export async function compare(
   monitor: Monitor = {},
 ): Promise<Comparison> {
   const version = readVersion(store.objects, await resolveCommit(store, request.revision));
-  const other = isNbdUri(request.other) ? undefined : await tryResolve(store, request.other);
+  // A version has no format.
+  const isImage = isNbdUri(request.other) || request.format !== undefined;
+  const other = isImage ? undefined : await tryResolve(store, request.other);
   if (other !== undefined)
     return compareVersions(store, version, readVersion(store.objects, other), request.disk, monitor);
   const disk = findDisk(version, request.disk);

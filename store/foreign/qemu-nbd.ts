@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
 import { NbdSource } from '../../nbd/index.ts';
 import { findProgram } from './find-program.ts';
 
@@ -51,11 +51,12 @@ export class QemuNbd {
    * Starts the program.
    * @param program its path
    * @param imageOptions what QEMU is to open (`--image-opts`): nothing is left for it to guess
+   * @throws ImgstoreError `NOT_FOUND`, `IO` for the folder for temporary files
    */
   static async start(program: string, imageOptions: string): Promise<QemuNbd> {
     if (!removesAtExit) process.on('exit', removeAll);
     removesAtExit = true;
-    const folder = await mkdtemp(join(socketFolder(), 'imgstore-nbd-'));
+    const folder = await makeSocketFolder();
     const args = ['--read-only', `--socket=${join(folder, 'socket')}`, '--image-opts', imageOptions];
     // Where it is there, setpriv lets the system end qemu-nbd when this process is killed before the two are connected;
     // later qemu-nbd ends by itself when its client goes.
@@ -138,9 +139,15 @@ function removeAll(): void {
   for (const server of running) server.remove();
 }
 
-function socketFolder(): string {
-  const folder = tmpdir();
-  return Buffer.byteLength(folder) <= MOST_FOLDER_BYTES ? folder : '/tmp';
+/** A new folder, for the socket alone. @throws ImgstoreError `NOT_FOUND`, `IO` */
+async function makeSocketFolder(): Promise<string> {
+  const temporary = tmpdir();
+  const above = Buffer.byteLength(temporary) <= MOST_FOLDER_BYTES ? temporary : '/tmp';
+  try {
+    return await mkdtemp(join(above, 'imgstore-nbd-'));
+  } catch (error) {
+    throw fromSystem(error, `the folder for temporary files (TMPDIR), ${above}`);
+  }
 }
 
 /**

@@ -27,7 +27,7 @@ export interface LoggedVersion {
 export interface LogStart {
   /** All branches when not given. */
   readonly revision?: string | undefined;
-  /** Tags and remotes' branches too. */
+  /** All branches, and tags and remotes' branches too. */
   readonly all?: boolean | undefined;
 }
 
@@ -43,12 +43,12 @@ export async function* logVersions(
 ): AsyncGenerator<LoggedVersion> {
   const { tips, damaged } = await findTips(store, ...VERSION_REFS);
   const branches = tips.filter(isBranch);
-  const starts =
-    revision === undefined
-      ? (all ? tips : branches).map(({ id }) => id)
-      : [await resolveCommit(store, revision)];
-  if (revision === undefined) for (const ref of all ? damaged : damaged.filter(isBranch)) onDamaged(ref);
-  const asked = revision === undefined ? undefined : await branchIn(store, revision);
+  const isStart = all ? () => true : revision === undefined ? isBranch : () => false;
+  const named = revision === undefined ? [] : [await resolveCommit(store, revision)];
+  const starts = [...named, ...tips.filter(isStart).map(({ id }) => id)];
+  for (const ref of damaged.filter(isStart)) onDamaged(ref);
+  // Of a branch alone, all versions are its own.
+  const asked = revision === undefined || all ? undefined : await branchIn(store, revision);
   const owner = asked === undefined ? firstBranches(store, branches) : () => asked;
   const here = refsByCommit(tips);
   const lost: LostCommit[] = [];

@@ -1,8 +1,9 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
 import { shortRefName } from './name.ts';
+import type { RefEnd } from './ref-files.ts';
 import type { ReflogEntry } from './reflog.ts';
-import { excludeEachOther, type Refs } from './refs.ts';
+import { excludeEachOther, type Refs, type RefUpdate } from './refs.ts';
 
 /** A new name for a ref. Names are full: `refs/heads/web`. */
 export interface RefRename {
@@ -25,11 +26,26 @@ export interface RefRename {
 export async function renameRef(refs: Refs, rename: RefRename): Promise<void> {
   const { from, to } = rename;
   const history = await refs.logs.read(from);
-  if (!excludeEachOther(from, to)) {
-    await make(refs, rename, to, history);
+  if (excludeEachOther(from, to)) await renameBetween(refs, rename, history);
+  else await renameBeside(refs, rename, history);
+}
+
+/** Both names are there for a moment. */
+async function renameBeside(refs: Refs, rename: RefRename, history: readonly ReflogEntry[]): Promise<void> {
+  const { from, to } = rename;
+  const [replaced, log] = [await refs.follow(to), await refs.logs.read(to)];
+  await make(refs, rename, to, history);
+  try {
     await remove(refs, rename, from);
-    return;
+  } catch (error) {
+    await takeBack(refs, rename, replaced, log);
+    throw error;
   }
+}
+
+/** The names exclude each other. */
+async function renameBetween(refs: Refs, rename: RefRename, history: readonly ReflogEntry[]): Promise<void> {
+  const { from, to } = rename;
   await refs.refuseConflict(to, from);
   const between = await freeName(refs, from.length < to.length ? from : to);
   await make(refs, rename, between, history);
@@ -66,6 +82,39 @@ async function freeName(refs: Refs, shorter: string): Promise<string> {
   }
 }
 
+/**
+ * After a failure: what had the new name before, if the old one is still there. Where that fails too, or what was there could not be read, both
+ * names stay.
+ */
+async function takeBack(
+  refs: Refs,
+  rename: RefRename,
+  replaced: RefEnd,
+  log: readonly ReflogEntry[],
+): Promise<void> {
+  const { from, to, id } = rename;
+  try {
+    if ((await refs.follow(from)).id === undefined || replaced.fault !== undefined) return;
+    if (replaced.symbolic.length > 0) return;
+    if (replaced.id === undefined) await remove(refs, rename, to);
+    else await restore(refs, rename, { name: to, before: id, after: replaced.id }, log);
+  } catch (error) {
+    // The first failure is the one to tell.
+    if (!isImgstoreError(error)) throw error;
+  }
+}
+
+/** Moves a ref to where it was, with the log that it had. */
+function restore(
+  refs: Refs,
+  rename: RefRename,
+  move: Pick<RefUpdate, 'name' | 'before' | 'after'>,
+  log: readonly ReflogEntry[],
+): Promise<void> {
+  const { person, message } = log.at(-1) ?? rename;
+  return refs.update({ ...move, person, message }, { history: log.slice(0, -1) });
+}
+
 /** After a failure: the old name again, if it has gone and the new one is not there. When that fails too the stand-in stays, and the error says so. */
 async function putBack(
   refs: Refs,
@@ -78,9 +127,7 @@ async function putBack(
   try {
     const [old, next] = [await refs.follow(from), await refs.follow(to)];
     if (old.id === undefined && old.fault === undefined && next.id !== id) {
-      const { person, message } = history.at(-1) ?? rename;
-      const before = { name: from, before: NULL_ID, after: id, person, message };
-      await refs.update(before, { history: history.slice(0, -1) });
+      await restore(refs, rename, { name: from, before: NULL_ID, after: id }, history);
     }
     await remove(refs, rename, between);
   } catch (error) {

@@ -91,6 +91,14 @@ describe('imgstore check', () => {
     expect((await imgstore('check', broken, '--format', 'vmdk')).code).toBe(1);
   });
 
+  it.each([[['-C', 'nowhere']], [['--store', '']], [['--frobnicate']]])(
+    'exits with 1, which is not corrupt, when %j before the verb is wrong',
+    async (options) => {
+      const { code, stderr } = await imgstore(...options, 'check', await image('clean.qcow2'));
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^imgstore: [^\n]*\n$/) });
+    },
+  );
+
   it('tells its exit codes in the help', async () => {
     const { code, stdout } = await imgstore('check', '--help');
     expect(code).toBe(0);

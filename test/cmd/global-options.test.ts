@@ -117,6 +117,20 @@ test.each([
   },
 );
 
+test.each([
+  [['images', 'x'], "too many arguments for 'images': Expected 0 arguments but got 1: see"],
+  [['log', '-n', 'x'], "'-n, --max-count <n>' argument 'x' is invalid: 'x' is not a number: see"],
+  [['info', ''], "value '' is invalid for argument 'image': a name of a file or folder is empty: see"],
+  [
+    ['checkout', 'web', '--compress', 'a. b'],
+    "argument 'a. b' is invalid: Allowed choices are zlib, zstd: see",
+  ],
+] as const)('a usage error of %j is one line with colons between its parts', async (args, part) => {
+  const outcome = await place().run(...args);
+  expect(outcome.status).toBe(2);
+  expect(oneLine(outcome)).toContain(part);
+});
+
 test('--verbose adds the origin of a failure to its line', async () => {
   const { stderr } = await place().run('show', 'nothing', '--verbose');
   expect(stderr).toMatch(/^imgstore: unknown revision 'nothing'[^\n]*\n[\s\S]*^ +at /m);

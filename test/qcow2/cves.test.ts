@@ -79,6 +79,11 @@ async function expectBadHeader(path: string, field: string): Promise<void> {
 
 /** A header alone, over any backing file. */
 function overlay(backing: string, format: string): Buffer {
+  return emptyImage({ backing: { file: backing, format } });
+}
+
+/** A header and tables in which nothing is. */
+function emptyImage(named: Pick<Parameters<typeof encodeHeader>[0], 'backing' | 'extensions'>): Buffer {
   const bytes = Buffer.alloc(3 * CLUSTER);
   bytes.set(
     encodeHeader({
@@ -88,7 +93,7 @@ function overlay(backing: string, format: string): Buffer {
       l1Entries: 1,
       refcountTableOffset: 2 * CLUSTER,
       refcountTableClusters: 1,
-      backing: { file: backing, format },
+      ...named,
     }),
   );
   return bytes;
@@ -382,19 +387,10 @@ describe('CVE-2024-4467, a data file that is a description of devices,', () => {
 
 /** An empty image whose clusters are in the file `name`. */
 function withDataFile(name: string): Buffer {
-  const bytes = Buffer.alloc(3 * CLUSTER);
-  bytes.set(
-    encodeHeader({
-      clusterBits: 12,
-      virtualSize: DISK,
-      l1Offset: CLUSTER,
-      l1Entries: 1,
-      refcountTableOffset: 2 * CLUSTER,
-      refcountTableClusters: 1,
-      backing: undefined,
-      extensions: [{ type: TYPE_DATA_FILE, data: Buffer.from(name) }],
-    }),
-  );
+  const bytes = emptyImage({
+    backing: undefined,
+    extensions: [{ type: TYPE_DATA_FILE, data: Buffer.from(name) }],
+  });
   bytes.writeBigUInt64BE(INCOMPATIBLE_DATA_FILE, layout.INCOMPATIBLE_AT);
   return bytes;
 }

@@ -18,7 +18,7 @@ describe('checkTableClaims', () => {
     check(0, 0);
     check(100, 100);
     expect(() => check(101, 100)).toThrow(
-      'x.qcow2: the L1 table names 101 L2 tables of 6619136 bytes in all, which a file of 6553600 bytes cannot hold',
+      'x.qcow2: the L1 table names 101 L2 tables of 6619136 bytes in all, which a file of 6553600 bytes cannot hold: it is cut off, or names some of them twice',
     );
   });
 

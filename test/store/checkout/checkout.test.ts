@@ -1,5 +1,5 @@
 import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -9,7 +9,8 @@ import { openImage } from '../../../qcow2/index.ts';
 import { checkoutVersion, commitVersion } from '../../../store/index.ts';
 import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
 import { diskOf, diskPlans, planned } from '../disks.ts';
-import { commitBytes, newStore, SMALL } from '../new-store.ts';
+import { git } from '../git.ts';
+import { commitBytes, newStore, reopen, SMALL } from '../new-store.ts';
 import { commitTree } from '../version/make-version.ts';
 
 /** A disk as a qcow2 shows it: whole sectors. */
@@ -61,6 +62,26 @@ describe.each(DISKS)('a disk of %s', (_, disk) => {
     expect(statSync(image).blocks * 512).toBeLessThanOrEqual(disks[0]!.clusters * SMALL);
   });
 });
+
+test.each([
+  ['the tree', 'web~1^{tree}'],
+  ['the root of the map', 'web~1:disks/vda'],
+])(
+  'checkoutVersion reads a backing file when %s of the version that it is known to hold is lost',
+  async (_, lost) => {
+    const made = await newStore();
+    const [before, after] = [diskOf([1, 2, 3]), diskOf([1, 4, 3])];
+    await commitBytes(made, 'web', before);
+    const [base, image] = [made.file('base.qcow2'), made.file('now.qcow2')];
+    await checkoutVersion(made.store, { revision: 'web', output: base });
+    await commitBytes(made, 'web', after);
+    await rm(made.store.objects.loose.path(await git(made.path, 'rev-parse', lost)));
+    const store = await reopen(made.path);
+    const result = await checkoutVersion(store, { revision: 'web', output: image, backing: { file: base } });
+    expect(result).toMatchObject({ backing: 'base.qcow2', writtenBytes: SMALL });
+    await holds(image, after);
+  },
+);
 
 test('checkoutVersion brings back every version of a random history, flat, in a chain and on a file', async () => {
   const version = diskPlans(24, 0, 512, 1000);

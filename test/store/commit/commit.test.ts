@@ -215,6 +215,17 @@ describe('a new branch', () => {
     expect((await commitBytes(made, 'db', diskOf([4]), { parent: 'db' })).parents).toEqual([fork.commit]);
   });
 
+  test('commitVersion makes a version on the parent that is named when another branch has the content too', async () => {
+    const made = await newStore();
+    const base = await commitBytes(made, 'web', diskOf([1, 2]));
+    const upgraded = await commitBytes(made, 'web', diskOf([1, 3]));
+    const fork = await commitBytes(made, 'db', diskOf([1, 3]), { parent: 'web~1', message: 'Forked' });
+    expect(fork).toMatchObject({ parents: [base.commit], tree: upgraded.tree, unchanged: false });
+    expect(await git(made.path, 'log', '-1', '--format=%s', 'db')).toBe('Forked');
+    const same = await commitBytes(made, 'copy', diskOf([1, 3]), { parent: 'web' });
+    expect(same).toMatchObject({ commit: upgraded.commit, unchanged: true });
+  });
+
   test('commitVersion starts the branch of an overlay at the version that its backing file holds', async () => {
     const { store, file } = await newStore();
     await qemuImg('create', '-f', 'qcow2', file('base.qcow2'), '1M');

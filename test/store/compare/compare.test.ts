@@ -102,14 +102,14 @@ test('compare reads a qcow2 image', async () => {
   expect(await compare(made.store, { revision: 'web', other: image })).toMatchObject({ identical: true });
 });
 
-test('compare takes a name that is both a version and a file for the version', async () => {
+test('compare takes a name that is both a version and a file for the version, unless a format is given', async () => {
   const made = await newStore();
   await commitBytes(made, 'web', diskOf([1]));
   await commitBytes(made, 'package.json', diskOf([1]));
   expect(existsSync('package.json')).toBe(true);
-  expect(await compare(made.store, { revision: 'web', other: 'package.json' })).toMatchObject({
-    identical: true,
-  });
+  const request = { revision: 'web', other: 'package.json' };
+  expect(await compare(made.store, request)).toMatchObject({ identical: true });
+  expect(await compare(made.store, { ...request, format: 'raw' })).toMatchObject({ identical: false });
 });
 
 test('compare throws NOT_FOUND for what is neither, and for an unknown version', async () => {

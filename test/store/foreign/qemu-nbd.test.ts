@@ -43,13 +43,35 @@ async function socketFolders(folder: string): Promise<string[]> {
 /** Puts temporary folders of this process into one of the test's own. */
 async function ownTemporaryFolder(): Promise<string> {
   const folder = await temporaryFolder();
+  useTemporaryFolder(folder);
+  return folder;
+}
+
+function useTemporaryFolder(folder: string): void {
   const before = process.env.TMPDIR;
   process.env.TMPDIR = folder;
   onTestFinished(() => {
     if (before === undefined) delete process.env.TMPDIR;
     else process.env.TMPDIR = before;
   });
-  return folder;
+}
+
+/** Starts imgstore on an image with a `qemu-nbd` that never serves, and waits until that runs. */
+async function startWithStuckServer() {
+  const { file, path } = await newStore();
+  await image(file('a.vdi'), 'vdi');
+  const bin = file('bin');
+  await mkdir(bin);
+  await writeFile(join(bin, 'qemu-nbd'), '#!/bin/sh\necho $$ >"$TMPDIR/pid"\nexec sleep 600\n');
+  await chmod(join(bin, 'qemu-nbd'), 0o755);
+  const temporary = await temporaryFolder();
+  const imgstore = spawn(process.execPath, [PROGRAM, '--store', path, 'commit', file('a.vdi')], {
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, TMPDIR: temporary },
+    stdio: 'ignore',
+  });
+  const ended = once(imgstore, 'exit');
+  while (!(await readdir(temporary)).includes('pid')) await sleep(5);
+  return { imgstore, ended, temporary };
 }
 
 test('openDisk of a VDI ends qemu-nbd and leaves no folder when it is closed', async () => {
@@ -80,6 +102,16 @@ test('openDisk that fails ends qemu-nbd and leaves no folder', async () => {
   expect(await socketFolders(folder)).toEqual([]);
 });
 
+test('openDisk of a VDI says which folder for temporary files is not there', async () => {
+  const { file } = await newStore();
+  await image(file('a.vdi'), 'vdi');
+  useTemporaryFolder(file('nowhere'));
+  await expect(openDisk(file('a.vdi'), {})).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+    message: `the folder for temporary files (TMPDIR), ${file('nowhere')}: no such file or folder`,
+  });
+});
+
 test('read of a foreign disk says in one line how qemu-nbd ended when it ends early', async () => {
   const { file } = await newStore();
   await image(file('a.vdi'), 'vdi');
@@ -94,19 +126,7 @@ test('read of a foreign disk says in one line how qemu-nbd ended when it ends ea
 });
 
 test('a qemu-nbd that does not come up ends when imgstore is killed', async () => {
-  const { file, path } = await newStore();
-  await image(file('a.vdi'), 'vdi');
-  const bin = file('bin');
-  await mkdir(bin);
-  await writeFile(join(bin, 'qemu-nbd'), '#!/bin/sh\necho $$ >"$TMPDIR/pid"\nexec sleep 600\n');
-  await chmod(join(bin, 'qemu-nbd'), 0o755);
-  const temporary = await temporaryFolder();
-  const imgstore = spawn(process.execPath, [PROGRAM, '--store', path, 'commit', file('a.vdi')], {
-    env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, TMPDIR: temporary },
-    stdio: 'ignore',
-  });
-  const ended = once(imgstore, 'exit');
-  while (!(await readdir(temporary)).includes('pid')) await sleep(5);
+  const { imgstore, ended } = await startWithStuckServer();
   const [pid] = await children('sleep', imgstore.pid);
   imgstore.kill('SIGKILL');
   await ended;
@@ -114,19 +134,7 @@ test('a qemu-nbd that does not come up ends when imgstore is killed', async () =
 });
 
 test('imgstore that is interrupted takes qemu-nbd and its folder away', async () => {
-  const { file, path } = await newStore();
-  await image(file('a.vdi'), 'vdi');
-  const bin = file('bin');
-  await mkdir(bin);
-  await writeFile(join(bin, 'qemu-nbd'), '#!/bin/sh\necho $$ >"$TMPDIR/pid"\nexec sleep 600\n');
-  await chmod(join(bin, 'qemu-nbd'), 0o755);
-  const temporary = await temporaryFolder();
-  const imgstore = spawn(process.execPath, [PROGRAM, '--store', path, 'commit', file('a.vdi')], {
-    env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, TMPDIR: temporary },
-    stdio: 'ignore',
-  });
-  const ended = once(imgstore, 'exit');
-  while (!(await readdir(temporary)).includes('pid')) await sleep(5);
+  const { imgstore, ended, temporary } = await startWithStuckServer();
   expect(await socketFolders(temporary)).toHaveLength(1);
   imgstore.kill('SIGINT');
   expect(await ended).toEqual([130, null]);

@@ -62,6 +62,19 @@ test('logVersions goes from tags too when all is asked for', async () => {
   expect((await log(store, { all: true })).some(({ id }) => id === lost)).toBe(true);
 });
 
+test('logVersions goes from a revision and all else when both are asked for', async () => {
+  const { store, web, db } = await twoImages();
+  await createBranch(store, 'web', web[1]!, true);
+  const versions = await log(store, { revision: web[2]!, all: true });
+  expect(versions.map(({ id, branch }) => [id, branch])).toEqual([
+    [web[2], undefined],
+    [db[1], 'db'],
+    [web[1], 'web'],
+    [db[0], 'db'],
+    [web[0], 'db'],
+  ]);
+});
+
 test('logVersions gives commits that imgstore did not make without disks', async () => {
   const { store, path } = await newStore();
   const [id] = await someCommits(store, 1);

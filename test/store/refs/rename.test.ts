@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
 import { NULL_ID } from '../../../objects/index.ts';
@@ -65,6 +66,31 @@ test.each(PAIRS)('renameRef of %s to %s leaves one of the names wherever it fail
   );
   expect(failed).toContain('ref.remove');
 });
+
+test.each([
+  ['nothing', false],
+  ['another branch', true],
+])(
+  'renameRef leaves all as it was when the old name cannot be removed and %s had the new one',
+  async (_, there) => {
+    const { refs, path, ids } = await storeWithCommits(3);
+    await move(refs, 'refs/heads/web', NULL_ID, ids[0]!, 'one');
+    await move(refs, 'refs/heads/web', ids[0], ids[1]!, 'two');
+    if (there) {
+      await move(refs, 'refs/heads/db', NULL_ID, ids[1]!, 'theirs');
+      await move(refs, 'refs/heads/db', ids[1], ids[2]!, 'theirs too');
+    }
+    const state = async () => ({
+      refs: await refs.list(),
+      logs: await Promise.all(['web', 'db'].map((name) => refs.logs.read(`refs/heads/${name}`))),
+      files: listFiles(path),
+    });
+    writeFileSync(`${path}/refs/heads/web.lock`, '');
+    const before = await state();
+    await expect(rename(refs, 'web', 'db', ids[1]!, there)).rejects.toMatchObject({ code: 'BUSY' });
+    expect(await state()).toEqual(before);
+  },
+);
 
 test('renameRef tells the name that the branch has when nothing can be written any more', async () => {
   const { refs, ids } = await storeWithCommits(1);
