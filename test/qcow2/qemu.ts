@@ -13,8 +13,18 @@ let folder = tmpdir();
 
 /** Runs qemu-img and returns what it prints; fails as it fails. */
 export async function qemuImg(...args: readonly string[]): Promise<string> {
-  return (await run('qemu-img', args, { maxBuffer: 2 ** 26, cwd: folder })).stdout;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await run('qemu-img', args, { maxBuffer: 2 ** 26, cwd: folder })).stdout;
+    } catch (error) {
+      if (attempt === MOST_ATTEMPTS || !BUSY_MACHINE.test(String(error))) throw error;
+    }
+  }
 }
+
+/** QEMU times its own PBKDF2 when it makes a LUKS header, and gives up when another program takes the processor meanwhile (crypto/pbkdf.c). */
+const BUSY_MACHINE = /Unable to get accurate CPU usage/;
+const MOST_ATTEMPTS = 20;
 
 /** Runs commands of qemu-io on a qcow2 image. */
 export async function qemuIo(image: string, ...commands: readonly string[]): Promise<void> {
