@@ -8,12 +8,13 @@
  * @module
  */
 export { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from './codec/deflate.ts';
+export { loadLibdeflate } from './codec/deflate-libdeflate.ts';
 export { nodeDeflate } from './codec/deflate-node.ts';
 export { pakoDeflate } from './codec/deflate-pako.ts';
 export type { Hash, HashCodec } from './codec/hash.ts';
 export { nobleHash } from './codec/hash-noble.ts';
 export { nodeHash } from './codec/hash-node.ts';
-export { type Codecs, codecs, nativeCodecs, portableCodecs, selectCodecs } from './codec/select.ts';
+export { type Codecs, codecs, portableCodecs, selectCodecs, zlibCodecs } from './codec/select.ts';
 export { storedLength, storeInZlib } from './codec/stored.ts';
 export { type Commit, encodeCommit, parseCommit, subject } from './commit.ts';
 export type { HeaderLine } from './headers.ts';

@@ -1,5 +1,6 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import type { DeflateCodec } from './deflate.ts';
+import { loadLibdeflate } from './deflate-libdeflate.ts';
 import { nodeDeflate } from './deflate-node.ts';
 import { pakoDeflate } from './deflate-pako.ts';
 import type { HashCodec } from './hash.ts';
@@ -13,19 +14,20 @@ export interface Codecs {
 }
 
 /** OpenSSL and zlib, as Node brings them. */
-export const nativeCodecs: Codecs = { hash: nodeHash, deflate: nodeDeflate };
+export const zlibCodecs: Codecs = { hash: nodeHash, deflate: nodeDeflate };
 /** JavaScript throughout: independent of the native code, so a second opinion on every byte of a store. */
 export const portableCodecs: Codecs = { hash: nobleHash, deflate: pakoDeflate };
 
 /**
- * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default) or `portable`. Worker threads see
- * the same environment, so they choose alike.
+ * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default: libdeflate where the system has it), `zlib` or `portable`. Worker threads
+ * see the same environment, so they choose alike.
  */
 export function selectCodecs(environment: NodeJS.ProcessEnv = process.env): Codecs {
   const choice = environment.IMGSTORE_CODECS ?? 'native';
-  if (choice === 'native') return nativeCodecs;
+  if (choice === 'native') return { hash: nodeHash, deflate: loadLibdeflate() ?? nodeDeflate };
+  if (choice === 'zlib') return zlibCodecs;
   if (choice === 'portable') return portableCodecs;
-  throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native' nor 'portable'`, {
+  throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native', 'zlib' nor 'portable'`, {
     value: choice,
   });
 }

@@ -1,9 +1,10 @@
 /**
- * The programs of other projects that tests check imgstore against, and how a Debian machine gets them.
+ * The programs and libraries of other projects that tests need, and how a Debian machine gets them.
  *
  * @module
  */
 import { findCommand } from './find-command.mjs';
+import { hasLibrary } from './find-library.mjs';
 import { heading, run, StepFailed } from './step.mjs';
 
 /** Debian package → the commands that tests run out of it. */
@@ -15,18 +16,26 @@ const COMMANDS_OF = {
   'cryptsetup-bin': ['cryptsetup'],
 };
 
+/** Debian package → the shared libraries that tests load out of it. */
+const LIBRARIES_OF = {
+  libdeflate0: ['libdeflate.so.0'],
+};
+
 /**
- * The packages of which a command is missing, with the missing commands.
+ * The packages of which a command or a library is missing, with what is missing.
  * @param {(command: string) => string | undefined} find
- * @returns {{ name: string, commands: string[] }[]}
+ * @param {(library: string) => boolean} has
+ * @returns {{ name: string, parts: string[] }[]}
  */
-export function missingPackages(find = findCommand) {
-  return Object.entries(COMMANDS_OF)
-    .map(([name, commands]) => ({
-      name,
-      commands: commands.filter((command) => find(command) === undefined),
-    }))
-    .filter(({ commands }) => commands.length > 0);
+export function missingPackages(find = findCommand, has = hasLibrary) {
+  const commands = missingParts(COMMANDS_OF, (command) => find(command) !== undefined);
+  return [...commands, ...missingParts(LIBRARIES_OF, has)];
+}
+
+function missingParts(partsOf, isThere) {
+  return Object.entries(partsOf)
+    .map(([name, parts]) => ({ name, parts: parts.filter((part) => !isThere(part)) }))
+    .filter(({ parts }) => parts.length > 0);
 }
 
 /**
@@ -49,12 +58,12 @@ export function ensureSystemPackages({ cwd }) {
   if (still.length > 0) throw new StepFailed(describeMissing(still));
 }
 
-/** One line that names the missing commands and says how to install them. */
+/** One line that names what is missing and says how to install them. */
 export function describeMissing(missing) {
-  const commands = missing.flatMap((item) => item.commands).join(', ');
+  const parts = missing.flatMap((item) => item.parts).join(', ');
   const names = missing.map(({ name }) => name).join(' ');
   return (
-    `the tests need ${commands}: install them, on Debian with: ` +
+    `the tests need ${parts}: install them, on Debian with: ` +
     `sudo apt-get update && sudo apt-get install --yes --no-install-recommends ${names}`
   );
 }

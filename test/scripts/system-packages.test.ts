@@ -5,12 +5,15 @@ import { expect, test } from 'vitest';
 import { temporaryFolder } from '../block/temporary-folder.ts';
 import { scriptPath, writeTree } from './project-script.ts';
 
-type Missing = { name: string; commands: string[] }[];
+type Missing = { name: string; parts: string[] }[];
 
 const { missingPackages, describeMissing } = (await import(
   pathToFileURL(scriptPath('setup/system-packages.mjs')).href
 )) as {
-  missingPackages: (find: (command: string) => string | undefined) => Missing;
+  missingPackages: (
+    find?: (command: string) => string | undefined,
+    has?: (library: string) => boolean,
+  ) => Missing;
   describeMissing: (missing: Missing) => string;
 };
 const { findCommand, searchPath } = (await import(
@@ -20,23 +23,44 @@ const { findCommand, searchPath } = (await import(
   searchPath: (path: string) => string;
 };
 
-test('missingPackages is empty when every command is there', () => {
-  expect(missingPackages((command) => `/usr/bin/${command}`)).toEqual([]);
+const { hasLibrary } = (await import(pathToFileURL(scriptPath('setup/find-library.mjs')).href)) as {
+  hasLibrary: (name: string) => boolean;
+};
+const anyCommand = (command: string) => `/usr/bin/${command}`;
+
+test('missingPackages is empty when every command and library is there', () => {
+  expect(missingPackages(anyCommand, () => true)).toEqual([]);
 });
 
 test('missingPackages names each package of which one command is missing', () => {
   const absent = ['qemu-io', 'mke2fs', 'debugfs'];
-  expect(missingPackages((command) => (absent.includes(command) ? undefined : command))).toEqual([
-    { name: 'qemu-utils', commands: ['qemu-io'] },
-    { name: 'e2fsprogs', commands: ['mke2fs', 'debugfs'] },
+  expect(
+    missingPackages(
+      (command) => (absent.includes(command) ? undefined : command),
+      () => true,
+    ),
+  ).toEqual([
+    { name: 'qemu-utils', parts: ['qemu-io'] },
+    { name: 'e2fsprogs', parts: ['mke2fs', 'debugfs'] },
   ]);
+});
+
+test('missingPackages names libdeflate0 when the loader does not find its library', () => {
+  expect(missingPackages(anyCommand, () => false)).toEqual([
+    { name: 'libdeflate0', parts: ['libdeflate.so.0'] },
+  ]);
+});
+
+test('hasLibrary is true for a library that the loader finds and false for another', () => {
+  expect(hasLibrary('libdeflate.so.0')).toBe(true);
+  expect(hasLibrary('libmissing-of-imgstore.so.0')).toBe(false);
 });
 
 test('describeMissing is one line with the commands and what installs them', () => {
   expect(
     describeMissing([
-      { name: 'qemu-utils', commands: ['qemu-img', 'qemu-io'] },
-      { name: 'git', commands: ['git'] },
+      { name: 'qemu-utils', parts: ['qemu-img', 'qemu-io'] },
+      { name: 'git', parts: ['git'] },
     ]),
   ).toBe(
     'the tests need qemu-img, qemu-io, git: install them, on Debian with: ' +

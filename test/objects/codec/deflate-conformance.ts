@@ -1,4 +1,4 @@
-import { constants, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
+import { constants, deflateRawSync, deflateSync, gzipSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from '../../../objects/index.ts';
@@ -6,6 +6,9 @@ import { damage } from '../damage.ts';
 import { mixed, noise } from '../noise.ts';
 
 const CLUSTER = 65_536;
+
+/** The strongest of {@link DeflateCodec}; a codec that has fewer takes its strongest for it. */
+const STRONGEST_LEVEL = 12;
 
 const SAMPLES: readonly (readonly [string, Buffer])[] = [
   ['nothing', Buffer.alloc(0)],
@@ -28,13 +31,16 @@ export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCode
     fc.uint8Array({ maxLength: 500 }),
     fc.tuple(fc.nat(5000), fc.nat(20)).map(([length, seed]) => mixed(length, seed)),
   );
-  const level = fc.integer({ min: 0, max: 9 });
+  const level = fc.integer({ min: 0, max: STRONGEST_LEVEL });
 
   describe(`${codec.name} conforms to DeflateCodec`, () => {
     describe.each(SAMPLES)('%s', (_, data) => {
-      test.each([0, 1, 6, 9])(`${codec.name} brings it back from level %i`, (at) => {
-        expect(same(codec.inflate(codec.deflate(data, at), data.length), data)).toBe(true);
-      });
+      test.each([0, 1, 6, 9, 10, 11, STRONGEST_LEVEL, codec.packLevel])(
+        `${codec.name} brings it back from level %i`,
+        (at) => {
+          expect(same(codec.inflate(codec.deflate(data, at), data.length), data)).toBe(true);
+        },
+      );
 
       test(`${codec.name}.inflate throws DAMAGED when the size is wrong`, () => {
         const stream = codec.deflate(data, 6);
@@ -89,6 +95,58 @@ export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCode
       const stream = codec.deflate(Buffer.from('first'), 6);
       expect(same(codec.inflate(Buffer.concat([stream, stream]), 5), Buffer.from('first'))).toBe(true);
       damage(() => codec.inflate(Buffer.concat([stream, stream]), 10));
+    });
+
+    test(`${codec.name} takes and gives nothing: a stream of 0 bytes is not cut short, and no bytes are no stream`, () => {
+      for (let at = 0; at <= STRONGEST_LEVEL; at++) {
+        const stream = codec.deflate(Buffer.alloc(0), at);
+        expect(inflateSync(stream)).toHaveLength(0);
+        expect(codec.inflate(stream, 0)).toHaveLength(0);
+        expect(codec.inflate(Buffer.concat([stream, noise(10, at)]), 0)).toHaveLength(0);
+        expect(codec.inflatePrefix(stream)).toHaveLength(0);
+        damage(() => codec.inflate(stream, 1));
+      }
+      damage(() => codec.inflate(Buffer.alloc(0), 0));
+    });
+
+    test(`${codec.name}.deflate makes no longer stream at a stronger level than at the fastest`, () => {
+      const data = mixed(CLUSTER, 8);
+      const fastest = codec.deflate(data, 1).length;
+      for (let at = 2; at <= STRONGEST_LEVEL; at++)
+        expect(codec.deflate(data, at).length).toBeLessThanOrEqual(fastest);
+      expect(codec.deflate(data, STRONGEST_LEVEL).length).toBeLessThan(fastest);
+    });
+
+    test(`${codec.name}.deflate gives the same stream each time, whatever came between`, () => {
+      const [data, other] = [mixed(CLUSTER, 9), noise(5000, 9)];
+      const first = [1, 9, STRONGEST_LEVEL].map((at) => Buffer.from(codec.deflate(data, at)));
+      codec.deflate(other, STRONGEST_LEVEL);
+      damage(() => codec.inflate(other, 100));
+      const second = [1, 9, STRONGEST_LEVEL].map((at) => codec.deflate(data, at));
+      for (const [i, stream] of second.entries()) expect(same(stream, first[i]!)).toBe(true);
+    });
+
+    test(`${codec.name} gives bytes that a later call does not change`, () => {
+      const data = mixed(3000, 1);
+      const stream = codec.deflate(data, 6);
+      const copy = Buffer.from(stream);
+      const inflated = codec.inflate(stream, data.length);
+      for (let seed = 0; seed < 20; seed++) {
+        const other = noise(3000, seed);
+        codec.inflate(codec.deflate(other, 6), other.length);
+      }
+      expect(same(stream, copy)).toBe(true);
+      expect(same(inflated, data)).toBe(true);
+    });
+
+    test(`${codec.name}.deflate takes a view into a larger buffer and leaves it as it is`, () => {
+      const around = mixed(3000, 2);
+      const before = Buffer.from(around);
+      for (const at of [0, 1, 6, STRONGEST_LEVEL]) {
+        const stream = codec.deflate(around.subarray(1001, 2002), at);
+        expect(same(inflateSync(stream), before.subarray(1001, 2002))).toBe(true);
+      }
+      expect(same(around, before)).toBe(true);
     });
 
     test(`${codec.name}.inflate takes a view into a larger buffer`, () => {
@@ -162,7 +220,7 @@ export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCode
           );
           return ((rarity + 12 * (random[i + 60_000]! % 21)) * 167) % 256;
         });
-        for (const at of [1, 6, 9]) {
+        for (const at of [1, 6, 9, STRONGEST_LEVEL]) {
           const start = codec.inflatePrefix(codec.deflate(data, at));
           expect(start.length).toBeGreaterThanOrEqual(24);
           expect(same(start, data.subarray(0, start.length))).toBe(true);

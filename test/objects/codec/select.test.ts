@@ -1,27 +1,52 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { codecs, nativeCodecs, portableCodecs, selectCodecs } from '../../../objects/index.ts';
+import { codecs, nodeDeflate, portableCodecs, selectCodecs, zlibCodecs } from '../../../objects/index.ts';
 import { failure } from '../damage.ts';
+import { mixed } from '../noise.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
+  vi.doUnmock('../../../objects/codec/deflate-libdeflate.ts');
   vi.resetModules();
 });
 
-test('selectCodecs gives the native codecs when the environment says nothing', () => {
-  expect(selectCodecs({})).toBe(nativeCodecs);
+test('selectCodecs gives OpenSSL and libdeflate when the environment says nothing', () => {
+  const { hash, deflate } = selectCodecs({});
+  expect([hash.name, deflate.name]).toEqual(['node:crypto', 'libdeflate']);
+});
+
+test('selectCodecs gives zlib for native when the system has no libdeflate', async () => {
+  vi.doMock('../../../objects/codec/deflate-libdeflate.ts', () => ({ loadLibdeflate: () => undefined }));
+  vi.resetModules();
+  const without = await import('../../../objects/index.ts');
+  const { hash, deflate } = without.selectCodecs({ IMGSTORE_CODECS: 'native' });
+  expect([hash.name, deflate.name]).toEqual(['node:crypto', nodeDeflate.name]);
 });
 
 test('selectCodecs gives what IMGSTORE_CODECS names', () => {
-  expect(selectCodecs({ IMGSTORE_CODECS: 'native' })).toBe(nativeCodecs);
+  expect(selectCodecs({ IMGSTORE_CODECS: 'native' }).deflate.name).toBe('libdeflate');
+  expect(selectCodecs({ IMGSTORE_CODECS: 'zlib' })).toBe(zlibCodecs);
   expect(selectCodecs({ IMGSTORE_CODECS: 'portable' })).toBe(portableCodecs);
 });
 
-test.each(['', 'Native', 'libdeflate'])('selectCodecs throws USAGE for IMGSTORE_CODECS=%s', (value) => {
-  expect(failure(() => selectCodecs({ IMGSTORE_CODECS: value }))).toMatchObject({
-    code: 'USAGE',
-    message: expect.stringContaining(`IMGSTORE_CODECS=${value}: `),
-    data: { value },
-  });
+test.each(['', 'Native', 'Zlib', 'libdeflate'])(
+  'selectCodecs throws USAGE for IMGSTORE_CODECS=%s',
+  (value) => {
+    expect(failure(() => selectCodecs({ IMGSTORE_CODECS: value }))).toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining(`IMGSTORE_CODECS=${value}: `),
+      data: { value },
+    });
+  },
+);
+
+test.each(['native', 'zlib', 'portable'])('the codecs of %s read each others streams', (choice) => {
+  const { deflate } = selectCodecs({ IMGSTORE_CODECS: choice });
+  const data = mixed(5000, 1);
+  for (const other of ['native', 'zlib', 'portable']) {
+    const peer = selectCodecs({ IMGSTORE_CODECS: other }).deflate;
+    const stream = deflate.deflate(data, deflate.packLevel);
+    expect(Buffer.compare(peer.inflate(stream, data.length), data)).toBe(0);
+  }
 });
 
 test('codecs gives the same codecs each time', () => {

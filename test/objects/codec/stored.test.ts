@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { storedLength, storeInZlib } from '../../../objects/codec/stored.ts';
 import { looseFromDeflated, nodeDeflate, pakoDeflate, parseLoose } from '../../../objects/index.ts';
 import { noise } from '../noise.ts';
+import { libdeflate } from './libdeflate.ts';
 
 const sizes = fc.oneof(
   fc.nat(300_000),
@@ -17,7 +18,7 @@ test('storeInZlib makes a stream of storedLength bytes that every codec reads', 
       const stream = storeInZlib(data, nodeDeflate.deflate(data, 1));
       expect(stream).toHaveLength(storedLength(size));
       expect(Buffer.compare(inflateSync(stream), data)).toBe(0);
-      for (const codec of [nodeDeflate, pakoDeflate])
+      for (const codec of [nodeDeflate, pakoDeflate, libdeflate])
         expect(Buffer.compare(codec.inflate(stream, size), data)).toBe(0);
       const loose = parseLoose(looseFromDeflated('blob', size, stream));
       expect(Buffer.compare(loose.data, data)).toBe(0);
