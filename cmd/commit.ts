@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import { type CommitResult, commitVersion, type DiskFormat, type DiskToStore } from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
+import { startPackIfNeeded } from './auto-pack.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
@@ -51,9 +52,11 @@ export function define(command: Command): void {
       const disks = namedDisks(images, options.disk ?? []);
       const result = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
-        return context.monitored('commit', (monitor) =>
+        const made = await context.monitored('commit', (monitor) =>
           commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor),
         );
+        if (startPackIfNeeded(store)) context.notice('packing the store in the background');
+        return made;
       });
       context.result(commitJson(result), () => commitText(result));
     });

@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
-import { measureStore } from '../store/index.ts';
+import { measureStore, type StoreStats } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatRatio, formatTable } from './format.ts';
+
+const COLUMNS = ['IMAGE', 'VERSIONS', 'DATA', 'UNIQUE', 'RATIO', 'BY DEDUP', 'BY DELTAS', 'BY DEFLATE'];
 
 /** `imgstore stats` */
 export function define(command: Command): void {
@@ -18,25 +20,34 @@ export function define(command: Command): void {
             revisions.length === 0
               ? `stored                ${formatBytes(stats.storedBytes)} (${formatRatio(stats.storedBytes, stats.logicalBytes)})`
               : `stored by all images  ${formatBytes(stats.storedBytes)}`;
-          const { objects, logicalBytes, uniqueBytes } = stats;
+          const { objects, logicalBytes, uniqueBytes, saved } = stats;
           const rows = stats.images.map((image) => [
             image.name,
             String(image.versions),
             formatBytes(image.logicalBytes),
             formatBytes(image.uniqueBytes),
             formatRatio(image.uniqueBytes, image.logicalBytes),
+            formatBytes(image.saved.dedup),
+            formatBytes(image.saved.delta),
+            formatBytes(image.saved.compression),
           ]);
-          const images =
-            rows.length === 0
-              ? ''
-              : `${formatTable(['IMAGE', 'VERSIONS', 'DATA', 'UNIQUE', 'RATIO'], rows, [1, 2, 3, 4])}\n`;
+          const images = rows.length === 0 ? '' : `${formatTable(COLUMNS, rows, [1, 2, 3, 4, 5, 6, 7])}\n`;
           return `${images}data in all versions  ${formatBytes(logicalBytes)}
 in different clusters ${formatBytes(uniqueBytes)} (${formatRatio(uniqueBytes, logicalBytes)})
 ${stored}
+saved                 ${formatBytes(saved.dedup)} by deduplication, ${formatBytes(saved.delta)} by deltas, ${formatBytes(saved.compression)} by compression
 objects               ${objects.blob} blobs, ${objects.tree} trees, ${objects.commit} commits, ${objects.tag} tags; ${stats.loose} loose, ${stats.packs} packs
+deltas                ${deltaText(stats)}
 `;
         });
         context.damaged([...stats.images.map(({ damaged }) => damaged), ...(stats.damagedObjects ?? [])]);
       });
     });
+}
+
+/** How many objects are deltas, and how long the chains to them are. */
+function deltaText({ deltas, chains }: StoreStats): string {
+  if (deltas === 0) return 'none';
+  const steps = chains.reduce((sum, count, depth) => sum + count * depth, 0);
+  return `${deltas}, in chains of ${(steps / deltas).toFixed(1)} on average, ${chains.length - 1} at most`;
 }

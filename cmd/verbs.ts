@@ -77,6 +77,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./stats.ts'),
   },
   {
+    name: 'pack',
+    description: 'gather loose objects and small packs into a larger one, with deltas',
+    load: () => import('./pack.ts'),
+  },
+  {
     name: 'info',
     readsOnly: true,
     description: 'tell what an image file is; needs no store',

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,23 +24,37 @@ export class LockFile {
 
   /**
    * Takes the lock, waiting up to `waitMs` for who holds it.
+   * @param note written into the lock for others to read, by default nothing, as git's are empty until they are committed
    * @throws ImgstoreError `BUSY` when it is still held then.
    */
-  static async take(kind: FileKind, path: string, waitMs = 1000): Promise<LockFile> {
+  static async take(kind: FileKind, path: string, waitMs = 1000, note = ''): Promise<LockFile> {
     const lock = `${path}.lock`;
     const giveUp = Date.now() + waitMs;
     for (let pause = 5; ; pause = Math.min(pause * 2, 100)) {
       try {
         passPoint(`${kind}.create`, lock);
         // Synchronous, so that no exit can come between making the lock and knowing that it is ours to remove.
-        closeSync(openSync(lock, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666));
+        const fd = openSync(lock, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
         watchUnfinished(lock);
-        return new LockFile(kind, path);
+        const taken = new LockFile(kind, path);
+        await taken.#write(fd, note);
+        return taken;
       } catch (error) {
         if (systemCode(error) !== 'EEXIST') throw fromSystem(error, lock);
       }
       if (Date.now() >= giveUp) throw await busy(path, lock);
       await sleep(pause);
+    }
+  }
+
+  async #write(fd: number, note: string): Promise<void> {
+    try {
+      writeSync(fd, note);
+    } catch (error) {
+      await this.release();
+      throw error;
+    } finally {
+      closeSync(fd);
     }
   }
 

@@ -37,13 +37,28 @@ export interface EntryHead {
 
 /** The head of a whole object's entry. */
 export function encodeEntryHead(type: ObjectType, size: number): Buffer {
-  const bytes = [(TYPE_NUMBERS[type] << 4) | (size & 0x0f)];
+  return Buffer.from(typeAndSize(TYPE_NUMBERS[type], size));
+}
+
+/** The head of a delta whose base begins `distance` bytes before it. `size` is the delta's own. */
+export function encodeOfsDeltaHead(size: number, distance: number): Buffer {
+  // Highest 7 bits first; each further byte adds 1, so that no distance has two spellings.
+  const back = [distance % 128];
+  for (let rest = Math.floor(distance / 128); rest > 0; rest = Math.floor(rest / 128)) {
+    rest -= 1;
+    back.unshift((rest % 128) | 0x80);
+  }
+  return Buffer.from([...typeAndSize(OFS_DELTA, size), ...back]);
+}
+
+function typeAndSize(type: number, size: number): number[] {
+  const bytes = [(type << 4) | (size & 0x0f)];
   // Divided, not shifted: sizes may pass 2^31.
   for (let rest = Math.floor(size / 16); rest > 0; rest = Math.floor(rest / 128)) {
     bytes[bytes.length - 1]! |= 0x80;
     bytes.push(rest % 128);
   }
-  return Buffer.from(bytes);
+  return bytes;
 }
 
 /**

@@ -2,73 +2,91 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, shellWord, systemCode } from '../errors/index.ts';
 import type { GitObject, ObjectHeader, ObjectId } from '../objects/index.ts';
-import { Pack, type PackedStream } from './pack.ts';
+import { CurrentMidx, isOutOfResources } from './midx/current.ts';
+import { MIDX_FILE } from './midx/layout.ts';
+import type { MidxPlace } from './midx/midx.ts';
+import { Pack } from './pack.ts';
 
+const IDX_ENDING = '.idx';
 const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack)$/;
 
-/** What fails for want of descriptors or memory would fail for every other pack too. */
-const NOT_THE_PACKS_FAULT = ['EMFILE', 'ENFILE', 'ENOMEM'];
-
-/** An object's place: which pack, and where in its index. */
+/** An object's place: which pack, and where in it. */
 export interface PackedObject {
   readonly pack: Pack;
-  readonly position: number;
+  /** Byte of the pack at which the entry begins. */
+  readonly offset: number;
 }
 
-/** The packs of a store: everything below `objects/pack`. */
+/**
+ * The packs of a store: everything below `objects/pack`. Look-ups go to the multi-pack-index first, and then to the indexes of the packs
+ * that it does not cover; a pack that it covers is opened when an object is found in it.
+ */
 export class PackFolder {
   /** The `objects/pack` folder. */
   readonly folder: string;
-  /** Most recently useful first: neighbours in a map tend to be in one pack. */
-  #packs: Pack[] | undefined;
+  readonly #midx: CurrentMidx;
+  /** Packs that can be looked into, by stem; undefined before the first look at the folder. */
+  #known: ReadonlySet<string> | undefined;
+  /** Packs that are open, by stem. */
+  readonly #open = new Map<string, Pack>();
+  /** Those that the multi-pack-index does not cover. Most recently useful first: neighbours in a map tend to be in one pack. */
+  #uncovered: Pack[] = [];
   /** Packs that another process removed: a reader in another thread may still be at one, so they stay open. */
   readonly #retired: Pack[] = [];
   readonly #onNotice: (notice: string) => void;
   /** Why packs could not be opened, by stem. */
   readonly #leftOut = new Map<string, string>();
+  /** Stems of packs that could not be opened since the last look at the folder. */
+  readonly #failed = new Set<string>();
 
-  /** @param onNotice told once of each pack that is damaged and left out, with what to do about it */
+  /** @param onNotice told once of each pack or multi-pack-index that is damaged and left out, with what to do about it */
   constructor(folder: string, onNotice: (notice: string) => void = () => {}) {
     this.folder = folder;
     this.#onNotice = onNotice;
+    this.#midx = new CurrentMidx(folder, onNotice);
   }
 
   /** Looks at the folder anew; packs that are open stay so. Returns true when there are new ones. */
   refresh(): boolean {
-    const known = new Map((this.#packs ?? []).map((pack) => [pack.stem, pack]));
+    const before = this.#known;
     const stems = this.#stems('idx');
-    const opened = stems.filter((stem) => !known.has(stem)).flatMap((stem) => this.#openIfWhole(stem));
-    const gone = new Set(known.keys());
-    for (const stem of stems) gone.delete(stem);
-    for (const stem of gone) this.#retired.push(known.get(stem)!);
-    this.#packs = [...opened, ...[...known.values()].filter((pack) => !gone.has(pack.stem))];
-    return opened.length > 0;
+    this.#midx.refresh(new Set(stems.map(idxName)));
+    this.#retireAllBut(new Set(stems));
+    this.#failed.clear();
+    const covered = stems.filter((stem) => this.#covers(stem));
+    this.#lookInto(stems.filter((stem) => !this.#covers(stem)));
+    this.#known = new Set([...covered, ...this.#uncovered.map(({ stem }) => stem)]);
+    return [...this.#known].some((stem) => before?.has(stem) !== true);
   }
 
-  /** All packs, in no order that means anything. */
+  /** All packs that are whole, open with their indexes, in no order that means anything. */
   packs(): readonly Pack[] {
-    if (this.#packs === undefined) this.refresh();
-    return this.#packs!;
+    this.#lookOnce();
+    const covered = [...this.#known!].filter((stem) => this.#covers(stem));
+    return [...this.#uncovered, ...covered.flatMap((stem) => this.#withIndex(stem) ?? [])];
+  }
+
+  /** Stems of the packs that the multi-pack-index covers; none when there is none that can be used. */
+  covered(): readonly string[] {
+    this.#lookOnce();
+    return [...this.#midx.packs].map((name) => this.#stemOf(name));
   }
 
   /** Where an object is, among the packs that are known. */
   find(id: ObjectId): PackedObject | undefined {
-    const packs = this.packs() as Pack[];
-    for (let i = 0; i < packs.length; i++) {
-      const pack = packs[i]!;
-      const position = pack.idx.find(id);
-      if (position === undefined) continue;
-      if (i > 0) packs.unshift(...packs.splice(i, 1));
-      return { pack, position };
-    }
-    return undefined;
+    this.#lookOnce();
+    const place = this.#findCovered(id);
+    if (place === undefined) return this.#findUncovered(id);
+    const pack = this.#whole(this.#stemOf(place.pack));
+    // The multi-pack-index names one copy of each object; another may be in a pack that is whole.
+    return pack === undefined ? this.findAll(id)[0] : { pack, offset: place.offset };
   }
 
-  /** Every place of an object that is in several packs. */
+  /** Every place of an object that is in several packs, as the packs' own indexes have it. */
   findAll(id: ObjectId): PackedObject[] {
     return this.packs().flatMap((pack) => {
       const position = pack.idx.find(id);
-      return position === undefined ? [] : [{ pack, position }];
+      return position === undefined ? [] : [{ pack, offset: pack.idx.offset(position) }];
     });
   }
 
@@ -89,29 +107,129 @@ export class PackFolder {
   /** The object, checked against its id, or undefined. @throws ImgstoreError `DAMAGED`. */
   read(id: ObjectId): GitObject | undefined {
     const place = this.find(id);
-    return place?.pack.read(place.position);
+    return place?.pack.readAt(place.offset, id);
   }
 
   header(id: ObjectId): ObjectHeader | undefined {
     const place = this.find(id);
-    return place?.pack.header(place.position);
+    return place?.pack.headerAt(place.offset);
   }
 
-  /** Where the object's bytes lie, for a reader in another thread; undefined when it is not here or is a delta. */
-  wholeStream(id: ObjectId): PackedStream | undefined {
-    const place = this.find(id);
-    return place?.pack.wholeStream(place.position);
-  }
-
-  /** The ids that begin with some hex digits; one that is in two packs comes twice. */
+  /** The ids that begin with some hex digits; one that is in two packs may come twice. */
   *idsWithPrefix(prefix: string): Generator<ObjectId> {
+    this.#lookOnce();
     // A copy: a look-up between two ids changes the order.
-    for (const pack of [...this.packs()]) yield* pack.idx.idsWithPrefix(prefix);
+    const uncovered = [...this.#uncovered];
+    // What is in a pack that is left out is not here.
+    for (const id of this.#midx.idsWithPrefix(prefix)) if (this.has(id)) yield id;
+    for (const pack of uncovered) yield* pack.idx.idsWithPrefix(prefix);
+  }
+
+  /**
+   * Leaves the multi-pack-index out, with a notice, when it says something else than the packs' own indexes of the objects whose ids begin with some hex
+   * digits: that they are elsewhere, or that there are none. Returns true then: another look finds what the packs have. It opens indexes, so
+   * it is for what seems to be missing or damaged.
+   */
+  distrustMidx(prefix: string): boolean {
+    this.#lookOnce();
+    const reason = this.#contradiction(prefix);
+    if (reason === undefined) return false;
+    const path = join(this.folder, MIDX_FILE);
+    this.#midx.leaveOut(
+      new ImgstoreError('DAMAGED', `${path}: multi-pack-index is damaged: ${reason}`, { path, reason }),
+    );
+    this.refresh();
+    return true;
+  }
+
+  /** Whether an object's own pack has it at a place; true when the pack's index cannot say. */
+  agrees(id: ObjectId, { pack, offset }: PackedObject): boolean {
+    const idx = this.#withIndex(pack.stem)?.idx;
+    const position = idx?.find(id);
+    return idx === undefined || (position !== undefined && idx.offset(position) === offset);
   }
 
   close(): void {
-    for (const pack of [...(this.#packs ?? []), ...this.#retired.splice(0)]) pack.close();
-    this.#packs = undefined;
+    for (const pack of [...this.#open.values(), ...this.#retired.splice(0)]) pack.close();
+    this.#midx.close();
+    this.#open.clear();
+    this.#uncovered = [];
+    this.#known = undefined;
+  }
+
+  #lookOnce(): void {
+    if (this.#known === undefined) this.refresh();
+  }
+
+  #covers(stem: string): boolean {
+    return this.#midx.packs.has(idxName(stem));
+  }
+
+  /** How the multi-pack-index differs from the indexes of its packs. */
+  #contradiction(prefix: string): string | undefined {
+    const listed = [...this.#midx.idsWithPrefix(prefix)];
+    for (const id of listed) {
+      const place = this.#findCovered(id);
+      const pack = place === undefined ? undefined : this.#whole(this.#stemOf(place.pack));
+      if (pack !== undefined && !this.agrees(id, { pack, offset: place!.offset }))
+        return `object ${id} is not where it says in ${place!.pack}`;
+    }
+    if (listed.length > 0) return undefined;
+    for (const stem of this.covered()) {
+      const [id] = this.#withIndex(stem)?.idx.idsWithPrefix(prefix) ?? [];
+      if (id !== undefined) return `object ${id} of ${idxName(stem)} is not in it`;
+    }
+    return undefined;
+  }
+
+  #stemOf(name: string): string {
+    return join(this.folder, name.slice(0, -IDX_ENDING.length));
+  }
+
+  #findCovered(id: ObjectId): MidxPlace | undefined {
+    try {
+      return this.#midx.find(id);
+    } catch (error) {
+      this.#midx.leaveOut(error);
+      this.refresh();
+      return undefined;
+    }
+  }
+
+  #findUncovered(id: ObjectId): PackedObject | undefined {
+    const packs = this.#uncovered;
+    for (let i = 0; i < packs.length; i++) {
+      const pack = packs[i]!;
+      const position = pack.idx.find(id);
+      if (position === undefined) continue;
+      if (i > 0) packs.unshift(...packs.splice(i, 1));
+      return { pack, offset: pack.idx.offset(position) };
+    }
+    return undefined;
+  }
+
+  #retireAllBut(stems: ReadonlySet<string>): void {
+    for (const [stem, pack] of this.#open) {
+      if (stems.has(stem)) continue;
+      this.#retired.push(pack);
+      this.#open.delete(stem);
+    }
+  }
+
+  /** Opens the packs that the multi-pack-index does not cover; those that come new are looked into first. */
+  #lookInto(stems: readonly string[]): void {
+    const packs = new Set(stems.flatMap((stem) => this.#withIndex(stem) ?? []));
+    const known = this.#uncovered.filter((pack) => packs.delete(pack));
+    this.#uncovered = [...packs, ...known];
+  }
+
+  /** A pack that the multi-pack-index covers, for reading by offset. */
+  #whole(stem: string): Pack | undefined {
+    return this.#open.get(stem) ?? this.#openIfWhole(stem, () => {});
+  }
+
+  #withIndex(stem: string): Pack | undefined {
+    return this.#openIfWhole(stem, (pack) => pack.openIndex());
   }
 
   #stems(ending: 'idx' | 'pack'): string[] {
@@ -127,18 +245,27 @@ export class PackFolder {
   }
 
   /** One damaged pack must not keep the objects of all others from being read. */
-  #openIfWhole(stem: string): Pack[] {
+  #openIfWhole(stem: string, complete: (pack: Pack) => void): Pack | undefined {
+    if (this.#failed.has(stem)) return undefined;
     try {
-      const pack = new Pack(stem);
+      const pack = this.#open.get(stem) ?? new Pack(stem, this.#covers(stem) ? 'on demand' : 'at once');
+      // Before its index is opened: without one that is whole it can still be read by the multi-pack-index.
+      this.#open.set(stem, pack);
+      complete(pack);
       this.#leftOut.delete(stem);
-      return [pack];
+      return pack;
     } catch (error) {
       const reason = reasonToLeaveOut(stem, error);
+      this.#failed.add(stem);
       if (reason !== undefined && !this.#leftOut.has(stem)) this.#onNotice(`a pack is left out: ${reason}`);
       if (reason !== undefined) this.#leftOut.set(stem, reason);
-      return [];
+      return undefined;
     }
   }
+}
+
+function idxName(stem: string): string {
+  return `${basename(stem)}${IDX_ENDING}`;
 }
 
 /**
@@ -146,8 +273,7 @@ export class PackFolder {
  * process has put its objects into a larger one: the index goes first then.
  */
 function reasonToLeaveOut(stem: string, error: unknown): string | undefined {
-  if (!(error instanceof ImgstoreError) || NOT_THE_PACKS_FAULT.includes(String(error.data.system)))
-    throw error;
+  if (!(error instanceof ImgstoreError) || isOutOfResources(error)) throw error;
   if (error.code !== 'NOT_FOUND') return `${error.message}: ${indexAdvice(stem)}`;
   if (!existsSync(`${stem}.idx`)) return undefined;
   return `${stem}.idx: has no pack beside it: put ${basename(stem)}.pack back from a copy, or remove the index`;

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
-import { ImgstoreError } from '../errors/index.ts';
+import { basename } from 'node:path';
+import { fromSystem, ImgstoreError } from '../errors/index.ts';
 import {
   codecs,
   type GitObject,
@@ -7,67 +8,76 @@ import {
   MOST_OBJECT_BYTES,
   mostInflated,
   type ObjectHeader,
+  type ObjectId,
   type ObjectType,
   PREFIX_STREAM_BYTES,
   verifyObject,
 } from '../objects/index.ts';
-import { BaseCache } from './base-cache.ts';
 import { FileBytes } from './bytes.ts';
-import { applyDelta, deltaSizes } from './delta/apply.ts';
+import { deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
 import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 import { Idx } from './idx/idx.ts';
+import { type PackedStream, type PackedStreams, readStreams } from './streams.ts';
 
 /** git's own limit (`MAX_DEPTH` of pack-objects). */
-const MOST_DEPTH = 4095;
-
-/** Where a whole object's zlib stream lies in a pack, for a reader in another thread. */
-export interface PackedStream {
-  readonly fd: number;
-  /** Byte at which the stream begins. */
-  readonly offset: number;
-  /** Bytes from there that surely hold all of it. */
-  readonly length: number;
-  readonly type: ObjectType;
-  /** Bytes that it inflates to. */
-  readonly size: number;
-}
+export const MOST_DEPTH = 4095;
 
 /** An entry with its place. */
 interface Entry extends EntryHead {
   readonly offset: number;
 }
 
+/** An index with the file that it is read from. */
+interface OpenIndex {
+  readonly idx: Idx;
+  readonly file: FileBytes;
+}
+
+/** Numbers open packs, for caches: descriptors come again. */
+let nextPack = 0;
+
+/** When a pack's index is opened: at once, or when something is looked up in it. */
+type IndexOpening = 'at once' | 'on demand';
+
 /** A pack and its index, open for reading. Every object that is handed out was checked against its id. */
 export class Pack {
   /** Path of the pack without `.pack`. */
   readonly stem: string;
-  readonly idx: Idx;
   readonly #file: FileBytes;
-  readonly #idxFile: FileBytes;
-  readonly #bases = new BaseCache();
+  readonly #entries: number;
+  #index: OpenIndex | undefined;
+  readonly #number = nextPack++;
   readonly #head = Buffer.alloc(MOST_ENTRY_HEAD_BYTES);
 
   /**
-   * Opens `<stem>.pack` and `<stem>.idx`.
+   * Opens `<stem>.pack` and `<stem>.idx`. On demand, the index is left alone as long as places come from elsewhere: that the pack is whole
+   * shows by its checksum, which git names packs by; for one of another name the index must say.
    * @throws ImgstoreError `DAMAGED` when they do not fit each other, `NOT_FOUND`, `IO`
    */
-  constructor(stem: string) {
+  constructor(stem: string, index: IndexOpening = 'at once') {
     this.stem = stem;
-    this.#idxFile = new FileBytes(`${stem}.idx`);
+    this.#file = new FileBytes(`${stem}.pack`);
     try {
-      this.idx = new Idx(this.#idxFile);
-      this.#file = new FileBytes(`${stem}.pack`);
-    } catch (error) {
-      this.#idxFile.close();
-      throw error;
-    }
-    try {
-      this.#validate();
+      this.#entries = this.#locatedIn(this.path, () =>
+        parsePackHeader(this.#file.bytes(0, PACK_HEADER_BYTES)),
+      );
+      if (index === 'at once' || !this.#hasChecksumOfName()) this.openIndex();
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  /** The pack's index. @throws ImgstoreError as {@link Pack.openIndex} when it was left to be opened on demand. */
+  get idx(): Idx {
+    return this.openIndex().idx;
+  }
+
+  /** Opens the index, unless it is open. @throws ImgstoreError `DAMAGED` when it does not fit the pack, `NOT_FOUND`, `IO`. */
+  openIndex(): OpenIndex {
+    this.#index ??= this.#openIndex();
+    return this.#index;
   }
 
   /** The pack's path. */
@@ -78,15 +88,18 @@ export class Pack {
   /** Bytes of pack, index and, where there is one, reverse index. */
   get fileBytes(): number {
     const rev = statSync(`${this.stem}.rev`, { throwIfNoEntry: false })?.size ?? 0;
-    return this.#file.size + this.#idxFile.size + rev;
+    return this.#file.size + this.openIndex().file.size + rev;
   }
 
   /** The object at a position of the index, deltas resolved. @throws ImgstoreError `DAMAGED` naming pack and offset. */
   read(position: number): GitObject {
-    const id = this.idx.id(position);
-    const offset = this.idx.offset(position);
+    return this.readAt(this.idx.offset(position), this.idx.id(position));
+  }
+
+  /** As {@link Pack.read}, of the object that is to be at an offset of the pack. */
+  readAt(offset: number, id: ObjectId): GitObject {
     return this.#locate(offset, () => {
-      const object = this.#resolve(offset);
+      const object = this.#read(this.#streams(offset));
       verifyObject(id, object, 'the entry');
       return object;
     });
@@ -94,76 +107,91 @@ export class Pack {
 
   /** An object's kind and size without inflating it whole. */
   header(position: number): ObjectHeader {
-    const offset = this.idx.offset(position);
+    return this.headerAt(this.idx.offset(position));
+  }
+
+  /** As {@link Pack.header}, by offset in the pack. */
+  headerAt(offset: number): ObjectHeader {
     return this.#locate(offset, () => {
-      let entry = this.#entry(offset);
-      let size: number | undefined;
-      for (const step of this.#stepsToBase(entry)) {
-        size ??= step.kind.endsWith('delta') ? this.#deltaResultSize(step) : step.size;
-        entry = step;
-      }
-      return { type: entry.kind as ObjectType, size: size ?? entry.size };
+      const entry = this.#entry(offset);
+      let { kind } = entry;
+      for (const step of this.#stepsToBase(entry)) ({ kind } = step);
+      return { type: kind as ObjectType, size: this.#objectSize(entry) };
     });
   }
 
-  /** Where the object's bytes lie, if it is stored whole; undefined when it is a delta. */
-  wholeStream(position: number): PackedStream | undefined {
-    const offset = this.idx.offset(position);
-    return this.#locate(offset, () => {
-      const entry = this.#entry(offset);
-      if (entry.kind === 'ofs-delta' || entry.kind === 'ref-delta') return undefined;
-      const start = offset + entry.length;
-      return {
-        fd: this.#file.fd,
-        offset: start,
-        length: this.#streamBound(start, entry.size),
-        type: entry.kind,
-        size: entry.size,
-      };
-    });
+  /** Bytes of the object at an offset, by its own entry alone, however long its chain is. @throws ImgstoreError `DAMAGED`. */
+  sizeAt(offset: number): number {
+    return this.#locate(offset, () => this.#objectSize(this.#entry(offset)));
+  }
+
+  /** Where the object's bytes lie, for a reader in this thread or another. @throws ImgstoreError `DAMAGED`. */
+  streams(position: number): PackedStreams {
+    return this.streamsAt(this.idx.offset(position));
+  }
+
+  /** As {@link Pack.streams}, by offset in the pack. */
+  streamsAt(offset: number): PackedStreams {
+    return this.#locate(offset, () => this.#streams(offset));
+  }
+
+  /** Number of deltas that lead to the object: 0 for one that is whole. */
+  depth(position: number): number {
+    return this.streams(position).deltas.length;
+  }
+
+  /** The head of the entry at an offset. @throws ImgstoreError `DAMAGED` naming pack and offset. */
+  head(offset: number): EntryHead {
+    return this.#locate(offset, () => this.#entry(offset));
+  }
+
+  /** Bytes of the pack file, past the page cache. @throws ImgstoreError `DAMAGED`, `IO`. */
+  readInto(into: Buffer, offset: number): void {
+    this.#file.readInto(into, offset);
+  }
+
+  /** Byte behind the last entry. */
+  get entriesEnd(): number {
+    return this.#file.size - PACK_TRAILER_BYTES;
   }
 
   close(): void {
-    this.#file?.close();
-    this.#idxFile.close();
+    this.#file.close();
+    this.#index?.file.close();
   }
 
-  #validate(): void {
+  #openIndex(): OpenIndex {
+    const file = new FileBytes(`${this.stem}.idx`);
     try {
-      const entries = parsePackHeader(this.#file.bytes(0, PACK_HEADER_BYTES));
-      if (entries !== this.idx.count) throw damaged(`holds ${entries} entries, its index ${this.idx.count}`);
-      const checksum = this.#file.bytes(this.#file.size - PACK_TRAILER_BYTES, ID_BYTES);
-      if (!this.idx.packChecksum().equals(checksum))
-        throw damaged('its checksum is not the one in its index');
+      const idx = new Idx(file);
+      this.#locatedIn(this.path, () => this.#requireSame(idx));
+      return { idx, file };
     } catch (error) {
-      throw prefixed(error, this.path);
+      file.close();
+      throw error;
     }
   }
 
-  /** Follows deltas down to a whole object, then applies them on the way up; no recursion, chains may be long. */
-  #resolve(offset: number): GitObject {
-    const deltas: Entry[] = [];
-    let type: ObjectType | undefined;
-    let data: Uint8Array | undefined;
-    for (const step of this.#stepsToBase(this.#entry(offset))) {
-      const cached = this.#bases.get(step.offset);
-      if (cached !== undefined) {
-        ({ type, data } = cached);
-        break;
-      }
-      if (step.kind === 'ofs-delta' || step.kind === 'ref-delta') {
-        deltas.push(step);
-      } else {
-        type = step.kind;
-        data = this.#inflate(step);
-        if (deltas.length > 0) this.#bases.put(step.offset, { type, data });
-      }
-    }
-    for (const delta of deltas.reverse()) {
-      data = applyDelta(data!, this.#inflate(delta));
-      if (delta.offset !== offset) this.#bases.put(delta.offset, { type: type!, data });
-    }
-    return { type: type!, data: data! };
+  #requireSame(idx: Idx): void {
+    if (this.#entries !== idx.count) throw damaged(`holds ${this.#entries} entries, its index ${idx.count}`);
+    if (!idx.packChecksum().equals(this.#checksum()))
+      throw damaged('its checksum is not the one in its index');
+  }
+
+  #hasChecksumOfName(): boolean {
+    return (
+      basename(this.stem) === `pack-${this.#locatedIn(this.path, () => this.#checksum()).toString('hex')}`
+    );
+  }
+
+  #checksum(): Buffer {
+    return this.#file.bytes(this.#file.size - PACK_TRAILER_BYTES, ID_BYTES);
+  }
+
+  #streams(offset: number): PackedStreams {
+    const chain = [...this.#stepsToBase(this.#entry(offset))].reverse();
+    const [base, ...deltas] = chain.map((entry) => this.#stream(entry));
+    return { pack: this.#number, fd: this.#file.fd, type: chain[0]!.kind as ObjectType, base: base!, deltas };
   }
 
   /** The entry, its base, that one's base, …, down to a whole object. @throws ImgstoreError `DAMAGED` for a circle. */
@@ -195,11 +223,22 @@ export class Pack {
     return { ...parseEntryHead(head), offset };
   }
 
-  #inflate(entry: Entry): Uint8Array {
+  #read(streams: PackedStreams): GitObject {
+    try {
+      return readStreams(streams);
+    } catch (error) {
+      throw fromSystem(error, this.path);
+    }
+  }
+
+  #stream(entry: Entry): PackedStream {
     const start = entry.offset + entry.length;
-    const stream = Buffer.allocUnsafe(this.#streamBound(start, entry.size));
-    this.#file.readInto(stream, start);
-    return codecs().deflate.inflate(stream, entry.size);
+    return {
+      entry: entry.offset,
+      offset: start,
+      length: this.#streamBound(start, entry.size),
+      size: entry.size,
+    };
   }
 
   /**
@@ -213,6 +252,10 @@ export class Pack {
     return Math.min(room, size + Math.ceil(size / 8) + 64);
   }
 
+  #objectSize(entry: Entry): number {
+    return entry.kind.endsWith('delta') ? this.#deltaResultSize(entry) : entry.size;
+  }
+
   #deltaResultSize(entry: Entry): number {
     const start = entry.offset + entry.length;
     const length = Math.min(PREFIX_STREAM_BYTES, this.#file.size - PACK_TRAILER_BYTES - start);
@@ -220,10 +263,14 @@ export class Pack {
   }
 
   #locate<T>(offset: number, read: () => T): T {
+    return this.#locatedIn(`${this.path}: entry at ${offset}`, read);
+  }
+
+  #locatedIn<T>(where: string, read: () => T): T {
     try {
       return read();
     } catch (error) {
-      throw prefixed(error, `${this.path}: entry at ${offset}`);
+      throw prefixed(error, where);
     }
   }
 }

@@ -3,11 +3,13 @@ import { ImgstoreError } from '../errors/index.ts';
 import { type FileKind, PendingFile, syncFolder } from '../files/index.ts';
 import { codecs, idToBytes, type ObjectId, type ObjectType } from '../objects/index.ts';
 import { FileBytes } from './bytes.ts';
-import { encodeEntryHead } from './entry.ts';
+import { encodeEntryHead, encodeOfsDeltaHead } from './entry.ts';
 import { EntryTable } from './entry-table.ts';
 import { encodePackHeader } from './header.ts';
 import { encodeIdx } from './idx/encode.ts';
 import { Idx } from './idx/idx.ts';
+import type { PackOrder } from './order.ts';
+import type { Pack } from './pack.ts';
 import { encodeRev } from './rev.ts';
 
 /** Entries are gathered into writes of this size. */
@@ -24,6 +26,17 @@ export interface PackableObject {
   readonly size: number;
   /** A zlib stream of the object's data. */
   readonly deflated: Uint8Array;
+}
+
+/** An object as a delta, ready to be packed. */
+export interface PackableDelta {
+  readonly id: ObjectId;
+  /** Bytes of the delta, inflated. */
+  readonly size: number;
+  /** A zlib stream of the delta. */
+  readonly deflated: Uint8Array;
+  /** Byte of the pack at which the base's entry begins. */
+  readonly base: number;
 }
 
 /**
@@ -62,10 +75,35 @@ export class PackWriter {
 
   /** Adds an object; its bytes are copied. The caller sees to it that no id comes twice. */
   async add(object: PackableObject): Promise<void> {
-    const head = encodeEntryHead(object.type, object.size);
-    this.#table.add(idToBytes(object.id), crc32(object.deflated, crc32(head)), this.#end);
-    await this.#append(head);
-    await this.#append(object.deflated);
+    await this.#addEntry(object.id, encodeEntryHead(object.type, object.size), object.deflated);
+  }
+
+  /** Adds an object as a delta against an entry that is in the pack already. */
+  async addDelta({ id, size, deflated, base }: PackableDelta): Promise<void> {
+    await this.#addEntry(id, encodeOfsDeltaHead(size, this.#end - base), deflated);
+  }
+
+  /**
+   * Takes over all entries of another pack, byte for byte, at the same offsets: this pack must be empty. Distances to bases and CRCs stay
+   * as they are.
+   * @throws ImgstoreError `DAMAGED` when an entry's bytes do not fit its CRC
+   */
+  async addAll(pack: Pack, order: PackOrder): Promise<void> {
+    if (this.count > 0) throw new RangeError('entries keep their offsets only in an empty pack');
+    for (const [i, position] of order.positions.entries()) {
+      const offset = order.offset(i);
+      const crc = pack.idx.crc(position);
+      const entry = Buffer.allocUnsafe(order.end(i) - offset);
+      pack.readInto(entry, offset);
+      if (crc32(entry) !== crc) {
+        throw new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset} does not fit its CRC-32`, {
+          path: pack.path,
+          offset,
+        });
+      }
+      this.#table.add(idToBytes(pack.idx.id(position)), crc, this.#end);
+      await this.#append(entry);
+    }
   }
 
   /** Completes pack, index and reverse index, fsynced, still under temporary names. */
@@ -94,6 +132,12 @@ export class PackWriter {
   /** Removes what was written. Never throws. */
   async discard(): Promise<void> {
     await this.#file.discard();
+  }
+
+  async #addEntry(id: ObjectId, head: Uint8Array, deflated: Uint8Array): Promise<void> {
+    this.#table.add(idToBytes(id), crc32(deflated, crc32(head)), this.#end);
+    await this.#append(head);
+    await this.#append(deflated);
   }
 
   /** Copies into one buffer that is written whenever it is full. */

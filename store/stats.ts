@@ -6,10 +6,21 @@ import { type DamagedRef, MISSING_REMEDY, refWithKind } from './refs/damage.ts';
 import { BRANCHES, shortRefName } from './refs/name.ts';
 import { resolveCommit } from './revision/resolve.ts';
 import type { Store } from './store.ts';
+import { StoredForms } from './stored-forms.ts';
 import { ClusterCounter } from './version/count.ts';
 import { dataBytes } from './version/data-bytes.ts';
 import { clusterLength } from './version/disk-source.ts';
 import { tryReadVersion, type Version, type VersionDisk } from './version/version.ts';
+
+/** Bytes that clusters do not take. What is left of the logical bytes is what the clusters' entries take. */
+export interface Savings {
+  /** By storing equal clusters once: logical less unique bytes. */
+  readonly dedup: number;
+  /** By storing clusters as deltas: their bytes less those of the deltas. */
+  readonly delta: number;
+  /** By deflating clusters and deltas. */
+  readonly compression: number;
+}
 
 /** One image's share. Bytes of guest data. */
 export interface ImageStats {
@@ -21,6 +32,7 @@ export interface ImageStats {
   readonly logicalBytes: number;
   /** Data in different clusters: what deduplication leaves. */
   readonly uniqueBytes: number;
+  readonly saved: Savings;
   /** What is wrong with the image, and what to do; its versions that cannot be read are not counted. */
   readonly damaged?: string;
 }
@@ -33,6 +45,10 @@ export interface StoreStats extends Omit<ImageStats, 'name' | 'versions' | 'dama
   /** Loose objects. */
   readonly loose: number;
   readonly packs: number;
+  /** Objects that are stored as deltas. */
+  readonly deltas: number;
+  /** Objects in packs by the number of deltas that lead to them, from 0. */
+  readonly chains: readonly number[];
   readonly images: readonly ImageStats[];
   /** What is wrong with objects whose kind cannot be read, if there are any; they are not among `objects`. */
   readonly damagedObjects?: readonly string[];
@@ -46,6 +62,7 @@ export interface StoreStats extends Omit<ImageStats, 'name' | 'versions' | 'dama
 export async function measureStore(store: Store, revisions: readonly string[] = []): Promise<StoreStats> {
   const { starts, damaged } = await findStarts(store, revisions);
   const counter = new ClusterCounter(store.objects.readTree);
+  const forms = new StoredForms(store.objects);
   const images: ImageStats[] = [];
   const all = new Map<ObjectId, Version>();
   for (const { name, id, label } of starts) {
@@ -53,7 +70,7 @@ export async function measureStore(store: Store, revisions: readonly string[] = 
     const onFault = ({ message }: { readonly message: string }) => faults.push(message);
     const walk = walkCommits(store.objects, [id], (lost) => faults.push(lostText(lost)));
     const versions = [...walk].flatMap((walked) => tryReadVersion(store.objects, walked.id, onFault) ?? []);
-    const bytes = await measureVersions(store, versions, counter, onFault);
+    const bytes = await measureVersions(store, versions, counter, forms, onFault);
     for (const version of versions) all.set(version.id, version);
     images.push({ name, versions: versions.length, ...bytes, ...damage(label, faults) });
   }
@@ -62,12 +79,20 @@ export async function measureStore(store: Store, revisions: readonly string[] = 
   if (revisions.length === 0) images.sort((a, b) => (a.name < b.name ? -1 : 1));
   // What cannot be read was told of with its image.
   const total =
-    images.length === 1 ? images[0]! : await measureVersions(store, [...all.values()], counter, () => {});
-  const { virtualBytes, logicalBytes, uniqueBytes } = total;
-  return { virtualBytes, logicalBytes, uniqueBytes, ...measureObjects(store), images };
+    images.length === 1
+      ? images[0]!
+      : await measureVersions(store, [...all.values()], counter, forms, () => {});
+  const { virtualBytes, logicalBytes, uniqueBytes, saved } = total;
+  return { virtualBytes, logicalBytes, uniqueBytes, saved, ...measureObjects(store, forms), images };
 }
 
-const NOTHING = { versions: 0, virtualBytes: 0, logicalBytes: 0, uniqueBytes: 0 };
+const NOTHING = {
+  versions: 0,
+  virtualBytes: 0,
+  logicalBytes: 0,
+  uniqueBytes: 0,
+  saved: { dedup: 0, delta: 0, compression: 0 },
+};
 
 /** What is measured: a version with all before it, under the name that it was asked for by. */
 interface Start {
@@ -96,15 +121,16 @@ function damage(label: string, [fault]: readonly string[]): { readonly damaged?:
   return fault === undefined ? {} : { damaged: `${label}: ${fault}: ${MISSING_REMEDY}` };
 }
 
-type VersionBytes = Pick<ImageStats, 'virtualBytes' | 'logicalBytes' | 'uniqueBytes'>;
+type VersionBytes = Pick<ImageStats, 'virtualBytes' | 'logicalBytes' | 'uniqueBytes' | 'saved'>;
 
 async function measureVersions(
   store: Store,
   versions: readonly Version[],
   counter: ClusterCounter,
+  forms: StoredForms,
   onFault: (fault: ImgstoreError) => void,
 ): Promise<VersionBytes> {
-  const unique = new UniqueClusters(store);
+  const unique = new UniqueClusters(store, forms);
   let virtualBytes = 0;
   let logicalBytes = 0;
   for (const disk of versions.flatMap((version) => version.disks)) {
@@ -117,18 +143,28 @@ async function measureVersions(
       onFault(error);
     }
   }
-  return { virtualBytes, logicalBytes, uniqueBytes: unique.bytes };
+  const saved = {
+    dedup: logicalBytes - unique.bytes,
+    delta: unique.bytes - unique.inflatedBytes,
+    compression: unique.inflatedBytes - unique.storedBytes,
+  };
+  return { virtualBytes, logicalBytes, uniqueBytes: unique.bytes, saved };
 }
 
 /** Adds up the different clusters of disks; a part of a map that two disks share is entered once. */
 class UniqueClusters {
   bytes = 0;
+  /** Bytes of the clusters, or of the deltas that stand for them. */
+  inflatedBytes = 0;
+  storedBytes = 0;
   readonly #store: Store;
+  readonly #forms: StoredForms;
   readonly #nodes = new Set<ObjectId>();
   readonly #blobs = new Set<ObjectId>();
 
-  constructor(store: Store) {
+  constructor(store: Store, forms: StoredForms) {
     this.#store = store;
+    this.#forms = forms;
   }
 
   async add(disk: VersionDisk): Promise<void> {
@@ -146,41 +182,65 @@ class UniqueClusters {
         await this.#enter(disk, below, level - 1, start);
       } else if (!this.#blobs.has(below)) {
         this.#blobs.add(below);
-        this.bytes += clusterLength(disk, start);
+        this.#count(below, clusterLength(disk, start));
       }
     }
   }
+
+  #count(id: ObjectId, length: number): void {
+    const form = this.#forms.of(id, length);
+    this.bytes += length;
+    // A cluster that is lost takes nothing, and nothing was saved.
+    this.inflatedBytes += form?.inflated ?? length;
+    this.storedBytes += form?.stored ?? length;
+  }
 }
 
-type ObjectStats = Pick<StoreStats, 'storedBytes' | 'objects' | 'loose' | 'packs' | 'damagedObjects'>;
+type ObjectStats = Omit<StoreStats, keyof ImageStats | 'images'>;
 
-function measureObjects(store: Store): ObjectStats {
+function measureObjects(store: Store, forms: StoredForms): ObjectStats {
   const { loose, packs } = store.objects;
   const objects: Record<ObjectType, number> = { blob: 0, tree: 0, commit: 0, tag: 0 };
-  const damagedObjects: string[] = [];
-  const count = (type: () => ObjectType | undefined) => {
-    try {
-      objects[type() ?? 'blob']++;
-    } catch (error) {
-      if (!isImgstoreError(error)) throw error;
-      damagedObjects.push(`${error.message}: ${MISSING_REMEDY}`);
-    }
-  };
+  const faults: ImgstoreError[] = [];
   let storedBytes = 0;
   let looseCount = 0;
   for (const id of loose.ids()) {
     const bytes = loose.fileSize(id);
     // Another process has packed it meanwhile.
     if (bytes === undefined) continue;
-    count(() => loose.header(id)?.type);
+    try {
+      objects[loose.header(id)?.type ?? 'blob']++;
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      faults.push(error);
+    }
     storedBytes += bytes;
     looseCount++;
   }
   packs.refresh();
+  const chains: number[] = [];
   for (const pack of packs.packs()) {
+    const survey = forms.survey(pack);
     storedBytes += pack.fileBytes;
-    for (let position = 0; position < pack.idx.count; position++) count(() => pack.header(position).type);
+    faults.push(...survey.faults);
+    for (let position = 0; position < pack.idx.count; position++) {
+      const type = survey.type(position);
+      if (type === undefined) continue;
+      objects[type]++;
+      const depth = survey.depth[position]!;
+      chains[depth] = (chains[depth] ?? 0) + 1;
+    }
   }
-  const damage = damagedObjects.length > 0 ? { damagedObjects } : {};
-  return { storedBytes, objects, loose: looseCount, packs: packs.packs().length, ...damage };
+  const deltas = chains.reduce((sum, count, depth) => (depth > 0 ? sum + count : sum), 0);
+  return {
+    storedBytes,
+    objects,
+    loose: looseCount,
+    packs: packs.packs().length,
+    deltas,
+    chains: Array.from(chains, (count) => count ?? 0),
+    ...(faults.length > 0
+      ? { damagedObjects: faults.map(({ message }) => `${message}: ${MISSING_REMEDY}`) }
+      : {}),
+  };
 }

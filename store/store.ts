@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
+import { codecs } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { refuseOtherFormats } from './config/format.ts';
@@ -17,6 +18,17 @@ export const DEFAULT_CLUSTER_SIZE = 65536;
 export const DEFAULT_UNPACK_LIMIT = 512;
 /** zlib's fastest level: deflate is most of the cost of a first commit, and level 6 takes twice as long for 5% less. */
 export const DEFAULT_COMPRESSION = 1;
+
+/** The strongest level of any codec; weaker codecs take their own strongest. */
+const STRONGEST_COMPRESSION = 12;
+
+/** Deltas that may lead to an object. */
+export const DEFAULT_PACK_DEPTH = 8;
+/** Beyond it reads become slow, and little is gained. */
+const MOST_PACK_DEPTH = 250;
+
+/** Loose objects: git's `gc.auto`. */
+export const DEFAULT_AUTO_PACK = 6700;
 
 export interface StoreOptions {
   /** Called with what the user should know about the store, such as a pack that is damaged and left out. */
@@ -35,6 +47,14 @@ export class Store {
   readonly clusterSize: number;
   /** zlib level of what is stored from now on. */
   readonly compression: number;
+  /** Level of the deflate codec for what `pack` writes. */
+  readonly packCompression: number;
+  /** The same for `pack --aggressive`. */
+  readonly aggressiveCompression: number;
+  /** Deltas that may lead to an object. */
+  readonly packDepth: number;
+  /** Loose objects from which on a commit starts `pack`; 0 for never. */
+  readonly autoPack: number;
   readonly #unpackLimit: number;
 
   private constructor(folder: string, config: Config, { onNotice }: StoreOptions) {
@@ -45,6 +65,10 @@ export class Store {
     this.statCache = new StatCache(join(folder, 'imgstore', 'index'));
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
+    this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);
+    this.aggressiveCompression = config.number('imgstore.aggressiveCompression', STRONGEST_COMPRESSION);
+    this.packDepth = config.number('imgstore.packDepth', DEFAULT_PACK_DEPTH);
+    this.autoPack = config.number('imgstore.autoPack', DEFAULT_AUTO_PACK);
     this.#unpackLimit = config.number('imgstore.unpackLimit', DEFAULT_UNPACK_LIMIT);
     this.#validate();
   }
@@ -93,6 +117,12 @@ export class Store {
     const bad = (reason: string) => new ImgstoreError('BAD_STORE', `${where}: ${reason}`, { path: where });
     if (!isClusterSize(this.clusterSize))
       throw bad(`imgstore.clusterSize is ${this.clusterSize}: must be a power of two from 4K to 2M`);
-    if (this.compression > 9) throw bad(`imgstore.compression is ${this.compression}: must be 0 to 9`);
+    const levels = { compression: 9, packCompression: 12, aggressiveCompression: 12 } as const;
+    for (const [name, most] of Object.entries(levels)) {
+      const level = this[name as keyof typeof levels];
+      if (level > most) throw bad(`imgstore.${name} is ${level}: must be 0 to ${most}`);
+    }
+    if (this.packDepth > MOST_PACK_DEPTH)
+      throw bad(`imgstore.packDepth is ${this.packDepth}: must be 0 to ${MOST_PACK_DEPTH}`);
   }
 }

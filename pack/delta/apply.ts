@@ -1,16 +1,13 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { MOST_OBJECT_BYTES } from '../../objects/index.ts';
-
-/**
- * Deltas (git: gitformat-pack, "Deltified representation"): the size of the base and of the result, 7 bits a byte, lowest first; then
- *
- * ```text
- * 1xxxxxxx  copy: bits 0–3 say which bytes of the offset follow, bits 4–6 which of the size; size 0 is 64 KiB
- * 0xxxxxxx  insert the next x bytes; x = 0 is reserved
- * ```
- */
-const COPY = 0x80;
-const COPY_SIZE_OF_ZERO = 0x10000;
+import {
+  COPY,
+  COPY_OFFSET_BIT,
+  COPY_OFFSET_BYTES,
+  COPY_SIZE_BIT,
+  COPY_SIZE_BYTES,
+  COPY_SIZE_OF_ZERO,
+} from './layout.ts';
 
 /** The result's size as the delta says it, before anything is allocated. @throws ImgstoreError `DAMAGED`. */
 export function deltaSizes(delta: Uint8Array): {
@@ -42,10 +39,10 @@ export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
     if (instruction & COPY) {
       let offset = 0;
       let size = 0;
-      for (let byte = 0; byte < 4; byte++)
-        if (instruction & (1 << byte)) offset += delta[at++]! * 2 ** (8 * byte);
-      for (let byte = 0; byte < 3; byte++)
-        if (instruction & (0x10 << byte)) size += delta[at++]! * 2 ** (8 * byte);
+      for (let byte = 0; byte < COPY_OFFSET_BYTES; byte++)
+        if (instruction & (COPY_OFFSET_BIT << byte)) offset += delta[at++]! * 2 ** (8 * byte);
+      for (let byte = 0; byte < COPY_SIZE_BYTES; byte++)
+        if (instruction & (COPY_SIZE_BIT << byte)) size += delta[at++]! * 2 ** (8 * byte);
       if (size === 0) size = COPY_SIZE_OF_ZERO;
       // A read past the delta's end made NaN, which fails here.
       if (!(offset + size <= base.length))

@@ -1,9 +1,9 @@
 import { codecs, ID_BYTES } from '../../objects/index.ts';
 import type { EntryTable } from '../entry-table.ts';
+import { FAN_OUT_ENTRIES } from '../id-table.ts';
 import {
   CRC_BYTES,
   FAN_OUT_AT,
-  FAN_OUT_ENTRIES,
   IDS_AT,
   IDX_SIGNATURE,
   IDX_TRAILER_BYTES,

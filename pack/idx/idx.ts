@@ -1,10 +1,11 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { codecs, ID_BYTES, ID_DIGITS, idFromBytes, idToBytes, type ObjectId } from '../../objects/index.ts';
+import { ID_BYTES, type ObjectId } from '../../objects/index.ts';
 import type { ByteView } from '../bytes.ts';
+import { checksumFits } from '../checksum.ts';
+import { IdTable } from '../id-table.ts';
 import {
   CRC_BYTES,
   FAN_OUT_AT,
-  FAN_OUT_ENTRIES,
   IDS_AT,
   IDX_SIGNATURE,
   IDX_TRAILER_BYTES,
@@ -15,19 +16,16 @@ import {
   ROW_BYTES,
 } from './layout.ts';
 
-/** Bytes that are hashed at a time when the checksum is verified. */
-const VERIFY_CHUNK = 1 << 20;
-
 /**
  * A pack index of version 2, read in place: a *position* is a row of its tables, by id ascending.
  *
  * The frame and the fan-out are validated once, here; checksums cost a read of the whole file and are left to {@link Idx.verify}.
  */
 export class Idx {
+  readonly ids: IdTable;
   /** Number of objects. */
   readonly count: number;
   readonly #view: ByteView;
-  readonly #fanOut: Uint32Array;
   readonly #crcAt: number;
   readonly #offsetAt: number;
   readonly #largeAt: number;
@@ -42,14 +40,12 @@ export class Idx {
     if (version !== IDX_VERSION) {
       throw new ImgstoreError('UNSUPPORTED', `${view.name}: is an index of version ${version}`, { version });
     }
-    this.#fanOut = Uint32Array.from({ length: FAN_OUT_ENTRIES }, (_, i) =>
-      head.readUInt32BE(FAN_OUT_AT + i * 4),
-    );
-    this.#fanOut.forEach((upTo, i) => {
-      if (i > 0 && upTo < this.#fanOut[i - 1]!)
-        throw this.#damaged(`fan-out falls at byte ${FAN_OUT_AT + i * 4}`);
+    this.ids = new IdTable(view, {
+      fanOutAt: FAN_OUT_AT,
+      idsAt: IDS_AT,
+      damaged: (reason) => this.#damaged(reason),
     });
-    this.count = this.#fanOut[FAN_OUT_ENTRIES - 1]!;
+    this.count = this.ids.count;
     this.#crcAt = IDS_AT + this.count * ID_BYTES;
     this.#offsetAt = this.#crcAt + this.count * CRC_BYTES;
     this.#largeAt = this.#offsetAt + this.count * OFFSET_BYTES;
@@ -62,24 +58,16 @@ export class Idx {
 
   /** The position of an id, or undefined. */
   find(id: ObjectId): number | undefined {
-    const bytes = idToBytes(id);
-    const position = this.#lowerBound(bytes);
-    if (position === this.count || this.#idBytes(position).compare(bytes) !== 0) return undefined;
-    return position;
+    return this.ids.find(id);
   }
 
   /** The ids that begin with some hex digits. */
-  *idsWithPrefix(prefix: string): Generator<ObjectId> {
-    const from = this.#lowerBound(idToBytes(prefix.padEnd(ID_DIGITS, '0')));
-    for (let position = from; position < this.count; position++) {
-      const id = this.id(position);
-      if (!id.startsWith(prefix)) return;
-      yield id;
-    }
+  idsWithPrefix(prefix: string): Generator<ObjectId> {
+    return this.ids.withPrefix(prefix);
   }
 
   id(position: number): ObjectId {
-    return idFromBytes(this.#idBytes(position));
+    return this.ids.id(position);
   }
 
   /** CRC-32 of the entry as packed. */
@@ -109,37 +97,8 @@ export class Idx {
 
   /** Reads the whole file and checks its own checksum and the order of its ids. @throws ImgstoreError `DAMAGED`. */
   verify(): void {
-    const hash = codecs().hash.create();
-    const end = this.#view.size - ID_BYTES;
-    for (let at = 0; at < end; at += VERIFY_CHUNK)
-      hash.update(this.#view.bytes(at, Math.min(VERIFY_CHUNK, end - at)));
-    if (!this.#view.bytes(end, ID_BYTES).equals(hash.digest()))
-      throw this.#damaged('checksum does not fit its bytes');
-    for (let position = 0; position < this.count; position++) {
-      const id = Buffer.from(this.#idBytes(position));
-      const bucket = id[0]!;
-      const inBucket =
-        position < this.#fanOut[bucket]! && (bucket === 0 || position >= this.#fanOut[bucket - 1]!);
-      const ascends = position === 0 || this.#idBytes(position - 1).compare(id) < 0;
-      if (!inBucket || !ascends) throw this.#damaged(`object ${position} is out of order`);
-    }
-  }
-
-  /** The first position whose id is not below `id`. */
-  #lowerBound(id: Buffer): number {
-    const bucket = id[0]!;
-    let low = bucket === 0 ? 0 : this.#fanOut[bucket - 1]!;
-    let high = this.#fanOut[bucket]!;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#idBytes(middle).compare(id) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  #idBytes(position: number): Buffer {
-    return this.#view.bytes(IDS_AT + position * ID_BYTES, ID_BYTES);
+    if (!checksumFits(this.#view)) throw this.#damaged('checksum does not fit its bytes');
+    this.ids.verifyOrder();
   }
 
   #damaged(reason: string): ImgstoreError {

@@ -1,4 +1,5 @@
 import { ID_BYTES } from '../../objects/index.ts';
+import { FAN_OUT_BYTES } from '../id-table.ts';
 
 /**
  * A pack index of version 2 (git: gitformat-pack, "Version 2 pack-*.idx files"). N is the number of objects, M the number
@@ -19,8 +20,7 @@ import { ID_BYTES } from '../../objects/index.ts';
 export const IDX_SIGNATURE = 0xff744f63;
 export const IDX_VERSION = 2;
 export const FAN_OUT_AT = 8;
-export const FAN_OUT_ENTRIES = 256;
-export const IDS_AT = FAN_OUT_AT + FAN_OUT_ENTRIES * 4;
+export const IDS_AT = FAN_OUT_AT + FAN_OUT_BYTES;
 export const CRC_BYTES = 4;
 export const OFFSET_BYTES = 4;
 export const LARGE_OFFSET_BYTES = 8;

@@ -45,7 +45,7 @@ export class ObjectDatabase {
   read(id: ObjectId): GitObject {
     return this.#look(
       id,
-      ({ pack, position }) => pack.read(position),
+      ({ pack, offset }) => pack.readAt(offset, id),
       () => this.loose.read(id),
     );
   }
@@ -71,7 +71,7 @@ export class ObjectDatabase {
   header(id: ObjectId): ObjectHeader {
     return this.#look(
       id,
-      ({ pack, position }) => pack.header(position),
+      (place) => this.#headerAt(id, place),
       () => this.loose.header(id),
     );
   }
@@ -86,7 +86,7 @@ export class ObjectDatabase {
       return [...new Set([...this.packs.idsWithPrefix(prefix), ...this.loose.idsWithPrefix(prefix)])];
     };
     const known = find();
-    const ids = known.length === 0 && this.packs.refresh() ? find() : known;
+    const ids = this.#mayHaveMissed(prefix, known) ? find() : known;
     if (ids.length < 2) return ids;
     const commits = ids.filter((id) => ['commit', 'tag'].includes(this.header(id).type));
     return commits.length > 0 ? commits : ids;
@@ -103,29 +103,57 @@ export class ObjectDatabase {
     this.packs.close();
   }
 
+  /** Whether another look may find other ids than some that begin with a prefix. */
+  #mayHaveMissed(prefix: string, known: readonly ObjectId[]): boolean {
+    if (known.length === 0) return this.packs.refresh() || this.packs.distrustMidx(prefix);
+    return known.some((id) => this.packs.has(id)) && this.packs.distrustMidx(prefix);
+  }
+
+  /** Bytes that are read are checked against the id; what is told from a head is not, so its place is. */
+  #headerAt(id: ObjectId, place: PackedObject): ObjectHeader {
+    if (this.packs.agrees(id, place)) return place.pack.headerAt(place.offset);
+    const { path } = place.pack;
+    throw new ImgstoreError('DAMAGED', `${path}: entry at ${place.offset}: is not object ${id}`, {
+      path,
+      id,
+    });
+  }
+
   /** Looks at an object where it is; once more when another process has moved it between packs and loose files meanwhile. */
   #look<T>(id: ObjectId, inPack: (place: PackedObject) => T, inFile: () => T | undefined): T {
     const look = () => {
       const place = this.packs.find(id);
       return place === undefined ? inFile() : this.#firstWhole(id, place, inPack, inFile);
     };
-    const found = look() ?? (this.packs.refresh() ? look() : undefined) ?? inFile();
+    const found =
+      look() ??
+      (this.packs.refresh() ? look() : undefined) ??
+      inFile() ??
+      (this.packs.distrustMidx(id) ? look() : undefined);
     if (found === undefined) throw this.#missing(id);
     return found;
   }
 
-  /** What a pack has, or, when that is damaged, what any other copy has. */
+  /**
+   * What a pack has, or, when that is damaged, what any other copy has. Undefined for a pack that went before its index was needed and
+   * opened: what was in it is elsewhere.
+   */
   #firstWhole<T>(
     id: ObjectId,
     first: PackedObject,
     inPack: (place: PackedObject) => T,
     inFile: () => T | undefined,
-  ): T {
+  ): T | undefined {
     try {
       return inPack(first);
     } catch (error) {
+      if (isImgstoreError(error, 'NOT_FOUND')) return inFile();
       if (!isImgstoreError(error, 'DAMAGED')) throw error;
-      const others = this.packs.findAll(id).filter(({ pack }) => pack !== first.pack);
+      const place = this.packs.distrustMidx(id) ? this.packs.find(id) : undefined;
+      if (place !== undefined) return this.#firstWhole(id, place, inPack, inFile);
+      const others = this.packs
+        .findAll(id)
+        .filter(({ pack, offset }) => pack !== first.pack || offset !== first.offset);
       for (const look of [...others.map((place) => () => inPack(place)), inFile]) {
         const found = wholeOrUndefined(look);
         if (found === undefined) continue;

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { Tinypool } from 'tinypool';
 import { ImgstoreError } from '../../errors/index.ts';
 import * as jobs from './jobs.ts';
+import * as packJobs from './pack-jobs.ts';
 import type { Answer } from './thread.ts';
 
 /**
@@ -14,7 +15,10 @@ const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
 /** More threads than this are limited by the reading thread that feeds them. */
 const MOST_THREADS = 16;
 
-type JobName = 'digest' | 'deflate' | 'restore' | 'compress';
+/** Of V8's heap, a thread: its data lies outside, so what it allocates there is small. By default it would be 48. */
+const YOUNG_MIB = 8;
+
+type JobName = 'digest' | 'deflate' | 'restore' | 'compress' | 'sketch' | 'deltify';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
@@ -32,6 +36,7 @@ export class ClusterWorkers {
       runtime: 'worker_threads',
       minThreads: this.threads,
       maxThreads: this.threads,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     });
   }
 
@@ -49,6 +54,14 @@ export class ClusterWorkers {
 
   compress(job: jobs.CompressJob): Promise<jobs.CompressedItem[]> {
     return this.#run('compress', job, jobs.compress);
+  }
+
+  sketch(job: packJobs.SketchJob): Promise<number[][]> {
+    return this.#run('sketch', job, packJobs.sketchObjects);
+  }
+
+  deltify(job: packJobs.DeltaJob): Promise<packJobs.PackedForm[]> {
+    return this.#run('deltify', job, packJobs.deltifyObjects);
   }
 
   /** Ends the threads. Jobs must have been waited for. */

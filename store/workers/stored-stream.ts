@@ -1,24 +1,12 @@
-import { readFileSync, readSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { codecs, type GitObject, type ObjectId, type ObjectType, parseLoose } from '../../objects/index.ts';
-import type { PackedObject } from '../../pack/index.ts';
+import { type GitObject, type ObjectId, type ObjectType, parseLoose } from '../../objects/index.ts';
+import { type Pack, type PackedObject, type PackedStreams, readStreams } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 
-/**
- * Where a cluster's bytes are, in a form that another thread can use: descriptors and paths hold for all threads of a process.
- *
- * A delta needs its base, which only the thread with the pack's index can find: that thread resolves it and sends the data.
- */
+/** Where a cluster's bytes are, in a form that another thread can use: descriptors and paths hold for all threads of a process. */
 export type StoredStream =
-  | {
-      readonly kind: 'packed';
-      readonly where: string;
-      readonly fd: number;
-      readonly offset: number;
-      readonly length: number;
-      readonly type: ObjectType;
-      readonly size: number;
-    }
+  | ({ readonly kind: 'packed'; readonly where: string } & PackedStreams)
   | { readonly kind: 'loose'; readonly where: string }
   | { readonly kind: 'data'; readonly where: string; readonly type: ObjectType; readonly data: Uint8Array };
 
@@ -26,20 +14,32 @@ export type StoredStream =
 export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const place = database.packs.find(id);
   if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
-  const stream = place === undefined ? undefined : wholeStream(place);
-  return stream ?? resolved(database, id);
+  return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolved(database, id);
 }
 
-/** Undefined also for an entry that is damaged: the database may have another copy, and else says what is wrong. */
-function wholeStream({ pack, position }: PackedObject): StoredStream | undefined {
+/** Undefined for an entry that is damaged, or whose pack has gone: the database may have another copy, and else says what is wrong. */
+function packedOrUndefined({ pack, offset }: PackedObject): StoredStream | undefined {
   try {
-    const stream = pack.wholeStream(position);
-    if (stream === undefined) return undefined;
-    return { kind: 'packed', where: `${pack.path}: entry at ${stream.offset}`, ...stream };
+    return locateAt(pack, offset);
   } catch (error) {
-    if (isImgstoreError(error, 'DAMAGED')) return undefined;
+    if (isImgstoreError(error, 'DAMAGED') || isImgstoreError(error, 'NOT_FOUND')) return undefined;
     throw error;
   }
+}
+
+/** Where the object at a position of a pack's index is. @throws ImgstoreError `DAMAGED`. */
+export function locatePacked({
+  pack,
+  position,
+}: {
+  readonly pack: Pack;
+  readonly position: number;
+}): StoredStream {
+  return locateAt(pack, pack.idx.offset(position));
+}
+
+function locateAt(pack: Pack, offset: number): StoredStream {
+  return { kind: 'packed', where: `${pack.path}: entry at ${offset}`, ...pack.streamsAt(offset) };
 }
 
 function resolved(database: ObjectDatabase, id: ObjectId): StoredStream {
@@ -75,9 +75,7 @@ export function readStored(stored: StoredStream, id: ObjectId): GitObject {
   if (stored.kind === 'data') return stored;
   try {
     if (stored.kind === 'loose') return parseLoose(readFileSync(stored.where));
-    const stream = scratch(stored.length);
-    const count = readSync(stored.fd, stream, 0, stored.length, stored.offset);
-    return { type: stored.type, data: codecs().deflate.inflate(stream.subarray(0, count), stored.size) };
+    return readStreams(stored);
   } catch (error) {
     if (!(error instanceof ImgstoreError)) throw fromSystem(error, stored.where);
     throw new ImgstoreError(
@@ -87,12 +85,4 @@ export function readStored(stored: StoredStream, id: ObjectId): GitObject {
       error,
     );
   }
-}
-
-let buffer = Buffer.alloc(0);
-
-/** One buffer a thread for streams, as each is done with before the next is read. */
-function scratch(length: number): Buffer {
-  if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(length);
-  return buffer.subarray(0, length);
 }

@@ -1,5 +1,6 @@
 import { type ErrorCode, type ErrorData, ImgstoreError } from '../../errors/index.ts';
 import * as jobs from './jobs.ts';
+import * as packJobs from './pack-jobs.ts';
 
 /** The start of a worker thread: the jobs, with failures made into data, since a thrown error loses its code on the way. */
 export type Answer<T> =
@@ -22,3 +23,7 @@ export const deflate = (job: jobs.DeflateJob) => answer(() => jobs.deflate(job))
 export const compress = (job: jobs.CompressJob) => answer(() => jobs.compress(job));
 
 export const restore = (job: jobs.RestoreJob) => answer(() => jobs.restore(job));
+
+export const sketch = (job: packJobs.SketchJob) => answer(() => packJobs.sketchObjects(job));
+
+export const deltify = (job: packJobs.DeltaJob) => answer(() => packJobs.deltifyObjects(job));

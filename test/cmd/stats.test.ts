@@ -47,7 +47,9 @@ test('stats counts the revisions that are named', async () => {
 
 test('stats prints a table and sums', async () => {
   const stdout = await place().ok('stats');
-  expect(stdout).toMatch(/^IMAGE +VERSIONS +DATA +UNIQUE +RATIO\ndb +1 +192 KiB +192 KiB +100\.0%\n/);
+  expect(stdout).toMatch(
+    /^IMAGE +VERSIONS +DATA +UNIQUE +RATIO +BY DEDUP +BY DELTAS +BY DEFLATE\ndb +1 +192 KiB +192 KiB +100\.0% +0 bytes +0 bytes +-96 bytes\n/,
+  );
   expect(stdout).toMatch(/^data in all versions {2}576 KiB$/m);
   expect(stdout).toMatch(/^in different clusters 320 KiB \(55\.6%\)$/m);
 });

@@ -35,9 +35,7 @@ test('PackFolder gives undefined when there is no such object or no such folder'
   const { id } = sampleObject('blob', mixed(1, 1));
   expect(packs.packs()).toEqual([]);
   expect(packs.has(id)).toBe(false);
-  expect([packs.find(id), packs.read(id), packs.header(id), packs.wholeStream(id)]).toEqual(
-    Array(4).fill(undefined),
-  );
+  expect([packs.find(id), packs.read(id), packs.header(id)]).toEqual(Array(3).fill(undefined));
   expect([...packs.idsWithPrefix('')]).toEqual([]);
 });
 
@@ -61,7 +59,7 @@ test('PackFolder forgets packs that were removed, but one in use stays readable'
   const stem = await writePack(packs.folder, first);
   await writePack(packs.folder, blobs(1000, 3));
   const place = packs.find(first[0]!.id)!;
-  const stream = packs.wholeStream(first[1]!.id)!;
+  const { fd, base: stream } = place.pack.streams(place.pack.idx.find(first[1]!.id)!);
   for (const ending of ['idx', 'pack', 'rev']) rmSync(`${stem}.${ending}`);
   expect(packs.refresh()).toBe(false);
   expect(packs.packs()).toHaveLength(1);
@@ -69,19 +67,20 @@ test('PackFolder forgets packs that were removed, but one in use stays readable'
   for (const { id, data } of first)
     expect(Buffer.compare(place.pack.read(place.pack.idx.find(id)!).data, data)).toBe(0);
   const bytes = Buffer.alloc(stream.length);
-  readSync(stream.fd, bytes, 0, bytes.length, stream.offset);
+  readSync(fd, bytes, 0, bytes.length, stream.offset);
   expect(inflateSync(bytes).equals(first[1]!.data)).toBe(true);
 });
 
-test('PackFolder.wholeStream says where the bytes of an object lie', async () => {
+test('Pack.streamsAt says where the bytes of an object lie that PackFolder found', async () => {
   const packs = await open();
   const objects = blobs(0, 3);
   await writePack(packs.folder, objects);
   for (const { id, data, size } of objects) {
-    const stream = packs.wholeStream(id)!;
-    expect(stream).toMatchObject({ type: 'blob', size });
-    const bytes = Buffer.alloc(stream.length);
-    expect(readSync(stream.fd, bytes, 0, bytes.length, stream.offset)).toBe(stream.length);
+    const { pack, offset } = packs.find(id)!;
+    const { fd, type, base, deltas } = pack.streamsAt(offset);
+    expect({ type, size: base.size, deltas }).toEqual({ type: 'blob', size, deltas: [] });
+    const bytes = Buffer.alloc(base.length);
+    expect(readSync(fd, bytes, 0, bytes.length, base.offset)).toBe(base.length);
     expect(inflateSync(bytes).equals(data)).toBe(true);
   }
 });

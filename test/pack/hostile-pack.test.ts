@@ -48,7 +48,10 @@ test.each([
   const position = pack.idx.find(RESULT_ID)!;
   expect(pack.header(position)).toEqual({ type: 'blob', size: RESULT.length });
   expect(Buffer.compare(pack.read(position).data, RESULT)).toBe(0);
-  expect(pack.wholeStream(position)).toBeUndefined();
+  const { type, base: whole, deltas } = pack.streams(position);
+  expect([type, whole.entry, whole.size, deltas.length]).toEqual(['blob', 12, BASE.length, 1]);
+  expect(deltas[0]).toMatchObject({ entry: 12 + baseLength, size: DELTA.length });
+  expect(pack.depth(position)).toBe(1);
 });
 
 describe('Pack.read throws DAMAGED naming pack and offset', () => {
@@ -243,7 +246,9 @@ test('Pack.read throws DAMAGED when the index points out of the pack', async () 
     const pack = new Pack(stem);
     expect(damage(() => pack.read(0)).message).toContain(`${stem}.pack: entry at ${offset}: `);
     expect(damage(() => pack.header(0)).message).toContain(`${stem}.pack: entry at ${offset}: `);
-    expect(damage(() => pack.wholeStream(0)).message).toContain(`${stem}.pack: entry at ${offset}: `);
+    expect(damage(() => pack.streams(0)).message).toContain(`${stem}.pack: entry at ${offset}: `);
+    expect(damage(() => pack.depth(0)).message).toContain(`${stem}.pack: entry at ${offset}: `);
+    expect(damage(() => pack.head(offset)).message).toContain(`${stem}.pack: entry at ${offset}: `);
     pack.close();
   }
 });

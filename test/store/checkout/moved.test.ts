@@ -124,13 +124,13 @@ test.each(['packed', 'entry', 'loose'])(
     const { Store } = await import('../../../store/index.ts');
     const store = await Store.open(made.path, { onNotice: (notice) => notices.push(notice) });
     onTestFinished(() => store.close());
-    const { pack, position } = store.objects.packs.find(id)!;
+    const { pack, offset } = store.objects.packs.find(id)!;
     const path = damaged === 'loose' ? store.objects.loose.path(id) : pack.path;
     chmodSync(path, 0o644);
     if (damaged === 'loose') truncateSync(path, 100);
-    else if (damaged === 'packed') await flip(path, pack.wholeStream(position)!.offset + 1000);
+    else if (damaged === 'packed') await flip(path, pack.streamsAt(offset).base.offset + 1000);
     // The head of the entry: its type.
-    else await flip(path, pack.idx.offset(position));
+    else await flip(path, offset);
     await checkedOut({ ...made, store });
     expect(read(made).equals(made.bytes)).toBe(true);
     expect(notices.length).toBe(damaged === 'loose' ? 0 : 1);

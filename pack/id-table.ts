@@ -1,0 +1,100 @@
+import type { ImgstoreError } from '../errors/index.ts';
+import { ID_BYTES, ID_DIGITS, idFromBytes, idToBytes, type ObjectId } from '../objects/index.ts';
+import type { ByteView } from './bytes.ts';
+
+/** Rows of a fan-out table: one for each first byte of an id. */
+export const FAN_OUT_ENTRIES = 256;
+export const FAN_OUT_ENTRY_BYTES = 4;
+export const FAN_OUT_BYTES = FAN_OUT_ENTRIES * FAN_OUT_ENTRY_BYTES;
+
+/** Where the two tables lie, and what to throw when they are not valid. */
+export interface IdTableLayout {
+  readonly fanOutAt: number;
+  readonly idsAt: number;
+  readonly damaged: (reason: string) => ImgstoreError;
+}
+
+/**
+ * Ids in ascending order behind a fan-out table, read in place: what the indexes of one pack and of many have in common. A *position* is
+ * a row of the table of ids; that the table lies within the file is for the caller to check, by {@link IdTable.count}.
+ */
+export class IdTable {
+  /** Number of ids. */
+  readonly count: number;
+  readonly #view: ByteView;
+  readonly #layout: IdTableLayout;
+  readonly #fanOut: Uint32Array;
+
+  /** @throws ImgstoreError `DAMAGED` when the fan-out falls */
+  constructor(view: ByteView, layout: IdTableLayout) {
+    this.#view = view;
+    this.#layout = layout;
+    const bytes = view.bytes(layout.fanOutAt, FAN_OUT_BYTES);
+    this.#fanOut = Uint32Array.from({ length: FAN_OUT_ENTRIES }, (_, i) =>
+      bytes.readUInt32BE(i * FAN_OUT_ENTRY_BYTES),
+    );
+    this.#fanOut.forEach((upTo, i) => {
+      if (i > 0 && upTo < this.#fanOut[i - 1]!)
+        throw layout.damaged(`fan-out falls at byte ${layout.fanOutAt + i * FAN_OUT_ENTRY_BYTES}`);
+    });
+    this.count = this.#fanOut[FAN_OUT_ENTRIES - 1]!;
+  }
+
+  /** The position of an id, or undefined. */
+  find(id: ObjectId): number | undefined {
+    const bytes = idToBytes(id);
+    const position = this.#lowerBound(bytes);
+    if (position === this.count || this.#idBytes(position).compare(bytes) !== 0) return undefined;
+    return position;
+  }
+
+  /** The ids that begin with some hex digits. */
+  *withPrefix(prefix: string): Generator<ObjectId> {
+    const from = this.#lowerBound(idToBytes(prefix.padEnd(ID_DIGITS, '0')));
+    for (let position = from; position < this.count; position++) {
+      const id = this.id(position);
+      if (!id.startsWith(prefix)) return;
+      yield id;
+    }
+  }
+
+  id(position: number): ObjectId {
+    return idFromBytes(this.#idBytes(position));
+  }
+
+  /** The positions [from, to) of the ids that begin with a byte. */
+  bucket(firstByte: number): { readonly from: number; readonly to: number } {
+    return { from: firstByte === 0 ? 0 : this.#fanOut[firstByte - 1]!, to: this.#fanOut[firstByte]! };
+  }
+
+  /** The bytes of the ids at positions [from, to), valid until the next call. */
+  bytes(from: number, to: number): Buffer {
+    return this.#view.bytes(this.#layout.idsAt + from * ID_BYTES, (to - from) * ID_BYTES);
+  }
+
+  /** Reads all ids. @throws ImgstoreError `DAMAGED` when they do not ascend, or do not fit the fan-out. */
+  verifyOrder(): void {
+    for (let position = 0; position < this.count; position++) {
+      const id = Buffer.from(this.#idBytes(position));
+      const { from, to } = this.bucket(id[0]!);
+      const ascends = position === 0 || this.#idBytes(position - 1).compare(id) < 0;
+      if (position < from || position >= to || !ascends)
+        throw this.#layout.damaged(`object ${position} is out of order`);
+    }
+  }
+
+  /** The first position whose id is not below `id`. */
+  #lowerBound(id: Buffer): number {
+    let { from: low, to: high } = this.bucket(id[0]!);
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#idBytes(middle).compare(id) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #idBytes(position: number): Buffer {
+    return this.bytes(position, position + 1);
+  }
+}

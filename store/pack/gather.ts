@@ -1,0 +1,64 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { type Pack, PackOrder, PackSurvey } from '../../pack/index.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
+import { type GatheredObject, LOOSE, NO_BASE, ObjectTable, type SourcePack } from './object-table.ts';
+import type { PackPlan } from './plan.ts';
+
+/**
+ * Looks at every object that a plan gathers and the body lacks: kind, size, and what it is stored as.
+ * @param keepDeltas takes deltas over as they are, instead of looking for a better base
+ * @throws ImgstoreError `DAMAGED` when an entry or a loose object cannot be read
+ */
+export function gatherObjects(
+  database: ObjectDatabase,
+  { body, sources, loose }: PackPlan,
+  { keepDeltas }: { readonly keepDeltas: boolean },
+): ObjectTable {
+  const packs = sources.map((pack) => ({ pack, order: new PackOrder(pack) }));
+  const most = loose.length + packs.reduce((sum, { pack }) => sum + pack.idx.count, 0);
+  return new ObjectTable(packs, most, found());
+
+  function* found(): Generator<GatheredObject> {
+    for (const [source, each] of packs.entries()) yield* packed(each, source);
+    for (const id of loose) {
+      const header = body?.idx.find(id) === undefined ? database.loose.header(id) : undefined;
+      // Gone meanwhile: another process has packed it.
+      if (header !== undefined) yield { id, ...header, source: LOOSE, entry: 0, keptBase: NO_BASE };
+    }
+  }
+
+  function* packed({ pack, order }: SourcePack, source: number): Generator<GatheredObject> {
+    // Types by one look at each entry: to walk the chain of each would take the square of the longest.
+    const survey = new PackSurvey(pack);
+    for (const [entry, position] of order.positions.entries()) {
+      const id = pack.idx.id(position);
+      if (body?.idx.find(id) !== undefined) continue;
+      // What has no type cannot be read, and the pack says why.
+      const type = survey.type(position) ?? pack.header(position).type;
+      const keptBase = keepDeltas ? baseEntry({ pack, order }, entry) : NO_BASE;
+      yield { id, type, size: pack.sizeAt(order.offset(entry)), source, entry, keptBase };
+    }
+  }
+}
+
+/** Which entry of its pack an entry is a delta against; {@link NO_BASE} when it is whole. @throws ImgstoreError `DAMAGED`. */
+function baseEntry({ pack, order }: SourcePack, entry: number): number {
+  const offset = order.offset(entry);
+  const head = pack.head(offset);
+  const base =
+    head.kind === 'ofs-delta'
+      ? order.at(offset - head.distance!)
+      : head.kind === 'ref-delta'
+        ? entryOfId(pack, order, head.base!)
+        : NO_BASE;
+  if (base !== undefined) return base;
+  throw new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset}: its base is no entry of the pack`, {
+    path: pack.path,
+    offset,
+  });
+}
+
+function entryOfId(pack: Pack, order: PackOrder, id: string): number | undefined {
+  const position = pack.idx.find(id);
+  return position === undefined ? undefined : order.at(pack.idx.offset(position));
+}

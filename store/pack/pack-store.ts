@@ -1,0 +1,123 @@
+import { basename, join } from 'node:path';
+import type { Pack } from '../../pack/index.ts';
+import { storedBytes } from '../objects/stored-bytes.ts';
+import type { Monitor } from '../progress.ts';
+import type { Store } from '../store.ts';
+import { ClusterWorkers } from '../workers/pool.ts';
+import { gatherObjects } from './gather.ts';
+import { refreshMultiPackIndex } from './multi-pack-index.ts';
+import { takePackLock } from './pack-lock.ts';
+import { type PackPlan, planPack } from './plan.ts';
+import { removeLoose, removePacks } from './remove-packed.ts';
+import { sequenceObjects } from './sequence.ts';
+import { SketchIndex } from './sketch-index.ts';
+import { writePack } from './write-pack.ts';
+
+export interface PackRequest {
+  /** Packs everything anew: looks for bases for every object, and deflates at the strongest level. */
+  readonly aggressive?: boolean | undefined;
+}
+
+export interface PackResult {
+  /** Packs in the store now. */
+  readonly packs: number;
+  /** Objects that were put into the new pack; 0 when there was nothing to do. */
+  readonly objects: number;
+  /** Those of them that are deltas. */
+  readonly deltas: number;
+  /** Bytes of all loose objects, packs and their indexes. */
+  readonly storedBytesBefore: number;
+  readonly storedBytesAfter: number;
+  readonly seconds: number;
+}
+
+/**
+ * Gathers loose objects and small packs into a larger one, with deltas. Nothing is removed before the new pack is durable and visible, so a kill at any
+ * time leaves every object readable.
+ * @throws ImgstoreError `BUSY` when another process packs this store, `DAMAGED` when an object cannot be read, `INTERRUPTED`, `IO`
+ */
+export async function packStore(
+  store: Store,
+  request: PackRequest = {},
+  monitor: Monitor = {},
+): Promise<PackResult> {
+  const started = performance.now();
+  const lock = await takePackLock(store);
+  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'));
+  try {
+    store.objects.packs.refresh();
+    const storedBytesBefore = storedBytes(store.objects);
+    const made = await packRounds(store, index, request.aggressive ?? false, monitor);
+    await refreshMultiPackIndex(store, []);
+    return {
+      packs: store.objects.packs.packs().length,
+      ...made,
+      storedBytesBefore,
+      storedBytesAfter: storedBytes(store.objects),
+      seconds: (performance.now() - started) / 1000,
+    };
+  } finally {
+    await index.close();
+    await lock.release();
+  }
+}
+
+/** Rounds of bounded size, until nothing is left to gather; aggressive packing is one round, of everything. */
+async function packRounds(
+  store: Store,
+  index: SketchIndex,
+  aggressive: boolean,
+  monitor: Monitor,
+): Promise<{ readonly objects: number; readonly deltas: number }> {
+  let objects = 0;
+  let deltas = 0;
+  for (;;) {
+    const plan = planPack(store, (pack) => index.knowsPack(checksumOf(pack)), { aggressive });
+    if (plan === undefined) return { objects, deltas };
+    const made = await packPlan(store, plan, index, aggressive, monitor);
+    objects += made.objects;
+    deltas += made.deltas;
+    if (aggressive) return { objects, deltas };
+  }
+}
+
+async function packPlan(
+  store: Store,
+  plan: PackPlan,
+  index: SketchIndex,
+  aggressive: boolean,
+  monitor: Monitor,
+): Promise<{ readonly objects: number; readonly deltas: number }> {
+  const table = gatherObjects(store.objects, plan, { keepDeltas: !aggressive });
+  const sequence = await sequenceObjects(store, table);
+  const workers = new ClusterWorkers(table.size.reduce((sum, size) => sum + size, 0));
+  try {
+    const level = aggressive ? store.aggressiveCompression : store.packCompression;
+    const options = { workers, index, level, mostDepth: store.packDepth, monitor };
+    const { pending, objects, deltas } = await writePack(store, plan, table, sequence, options);
+    try {
+      await pending.publish();
+    } catch (error) {
+      await pending.discard();
+      throw error;
+    }
+    const old = [...plan.sources, ...(plan.body === undefined ? [] : [plan.body])].filter(
+      (pack) => checksumOf(pack) !== pending.checksum,
+    );
+    await refreshMultiPackIndex(store, old);
+    await index.replacePacks([pending.checksum], old.map(checksumOf));
+    await removePacks(store, old);
+    await removeLoose(
+      store,
+      plan.loose.filter((id) => store.objects.packs.has(id)),
+    );
+    store.objects.packs.refresh();
+    return { objects, deltas };
+  } finally {
+    await workers.close();
+  }
+}
+
+function checksumOf({ stem }: Pack): string {
+  return basename(stem).slice('pack-'.length);
+}

@@ -1,0 +1,74 @@
+import { crc32 } from 'node:zlib';
+import { ImgstoreError } from '../../errors/index.ts';
+import { ID_BYTES, type ObjectId } from '../../objects/index.ts';
+import type { EntryHead, Pack } from '../../pack/index.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
+import type { PackItem } from '../workers/pack-jobs.ts';
+import { locatePacked, locateStored } from '../workers/stored-stream.ts';
+import { LOOSE, type ObjectTable } from './object-table.ts';
+
+/** The compression level that a zlib stream's header admits to: 2 is zlib's default, 3 its slowest (RFC 1950 section 2.2, FLEVEL). */
+const LEAST_GOOD_LEVEL = 2;
+
+/** Reads gathered objects where they are stored now. */
+export class SourceStreams {
+  readonly #database: ObjectDatabase;
+  readonly #table: ObjectTable;
+
+  constructor(database: ObjectDatabase, table: ObjectTable) {
+    this.#database = database;
+    this.#table = table;
+  }
+
+  /** Where an object of the table is. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
+  item(row: number): PackItem {
+    const id = this.#table.id(row);
+    const size = this.#table.size[row]!;
+    const source = this.#table.source[row]!;
+    if (source === LOOSE) return { id, size, stored: locateStored(this.#database, id) };
+    const { pack, order } = this.#table.sources[source]!;
+    const position = order.positions[this.#table.entry[row]!]!;
+    return { id, size, stored: locatePacked({ pack, position }) };
+  }
+
+  /** Where an object of a pack that is taken over is. */
+  bodyItem(pack: Pack, id: ObjectId, position: number): PackItem {
+    return { id, size: pack.header(position).size, stored: locatePacked({ pack, position }) };
+  }
+
+  /** Bytes that an object's own stream takes now; undefined when it is a delta. */
+  storedBytes(row: number): number | undefined {
+    const source = this.#table.source[row]!;
+    // One that is gone from its file is in a pack by now; its size is measure enough.
+    if (source === LOOSE) return this.#database.loose.fileSize(this.#table.id(row)) ?? this.#table.size[row]!;
+    const { pack, order } = this.#table.sources[source]!;
+    const entry = this.#table.entry[row]!;
+    const offset = order.offset(entry);
+    return pack.head(offset).kind.endsWith('delta') ? undefined : order.end(entry) - offset;
+  }
+
+  /** Whether an object is a whole entry of a pack whose stream was made with some effort, so that making it anew would bring little. */
+  isWellDeflated(row: number): boolean {
+    if (this.#table.source[row] === LOOSE) return false;
+    const { head, stream } = this.entry(row);
+    return !head.kind.endsWith('delta') && stream[1]! >> 6 >= LEAST_GOOD_LEVEL;
+  }
+
+  /** An entry's head and its stream as it is in its pack. @throws ImgstoreError `DAMAGED`. */
+  entry(row: number): { readonly head: EntryHead; readonly stream: Buffer } {
+    const { pack, order } = this.#table.sources[this.#table.source[row]!]!;
+    const entry = this.#table.entry[row]!;
+    const offset = order.offset(entry);
+    const damaged = (reason: string) =>
+      new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset} ${reason}`, { path: pack.path, offset });
+    const head = pack.head(offset);
+    const length = order.end(entry) - offset - head.length;
+    if (length < 2 || length > this.#table.size[row]! * 2 + ID_BYTES + 1024)
+      throw damaged(`takes ${length} bytes`);
+    const bytes = Buffer.allocUnsafe(head.length + length);
+    pack.readInto(bytes, offset);
+    // A delta that is taken over is not inflated, and the object's other copies go: its CRC must tell that it is whole.
+    if (crc32(bytes) !== pack.idx.crc(order.positions[entry]!)) throw damaged('does not fit its CRC-32');
+    return { head, stream: bytes.subarray(head.length) };
+  }
+}
