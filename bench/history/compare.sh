@@ -30,8 +30,12 @@ timed() {
 
 commit_all() {
   "${imgstore[@]}" init --quiet
+  commit_disks "${order[@]}"
+}
+
+commit_disks() {
   local disk
-  for disk in "${order[@]}"; do
+  for disk; do
     case $disk in
       web-*) "${imgstore[@]}" commit --quiet -b web "$disks/$disk.qcow2" ;;
       apart-*) "${imgstore[@]}" commit --quiet -b apart "$disks/$disk.qcow2" ;;
@@ -54,6 +58,25 @@ run_imgstore() {
 run_git() {
   seconds=$(timed git -C repacked repack -adf --window=50 -q)
   note 'git repack -adf --window=50' "$(bytes repacked)" "$seconds"
+}
+
+# What the disk that was installed apart adds to the packed store of the others, with deltas and without.
+run_apart() {
+  mkdir -p apart && cd apart
+  "${imgstore[@]}" init --quiet
+  commit_disks "${order[@]:0:${#order[@]}-1}"
+  "${imgstore[@]}" --quiet pack
+  local others with without
+  others=$(bytes .imgstore/objects)
+  commit_disks apart-1
+  cp -r .imgstore without.imgstore
+  git -C without.imgstore config imgstore.packDepth 0
+  "${imgstore[@]}" --quiet pack
+  "${imgstore[@]}" --quiet --store without.imgstore pack
+  with=$(($(bytes .imgstore/objects) - others))
+  without=$(($(bytes without.imgstore/objects) - others))
+  cd ..
+  echo "apart-1 adds $((with / 1000000)) MB, without deltas $((without / 1000000)) MB: $(bc <<<"scale=3; $with / $without")"
 }
 
 run_aggressive() {
@@ -105,6 +128,7 @@ run_restic
 run_casync
 run_git
 run_aggressive
+run_apart
 
 echo
 ours=$(awk -F'\t' '$1 == "imgstore, packed" {print $2}' "$results")

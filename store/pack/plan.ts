@@ -4,11 +4,11 @@ import type { Pack } from '../../pack/index.ts';
 import type { Store } from '../store.ts';
 
 /**
- * A pack is left as it is when it has at least this many times the objects of all that is smaller. So a store has at most log₈ of its objects packs,
+ * A pack is left as it is when it has at least this many times the objects of all that is smaller. So a store has at most log₁₆ of its objects packs,
  * and each object is copied O(log n) times in a store's life (git: `git repack --geometric`, which takes 2; copying costs little here beside
  * finding bases, and an object's base must be in its own pack, so few large packs are worth some copying).
  */
-export const GEOMETRIC_FACTOR = 8;
+export const GEOMETRIC_FACTOR = 16;
 
 /**
  * Objects that one round gathers, but for a single pack that has more: as many as `commit` puts into one pack. Each takes some 250 bytes of memory while it is
