@@ -13,7 +13,7 @@ const derive = promisify(pbkdf2);
 const DEFAULT_SECONDS = 10;
 /**
  * Argon2 gets so many times as long. cryptsetup lets a key take 2 seconds of several threads; in JavaScript it runs in
- * one, where a KiB takes 4 to 8 µs, so that the 4 GiB of a usual key (1 GiB, 4 passes) take half a minute.
+ * one, where a KiB takes 6 to 8 µs, so that the 4 GiB of a usual key (1 GiB, 4 passes) take half a minute.
  */
 const ARGON2_FACTOR = 12;
 /** cryptsetup's limit, which is out of reach by one KiB: the library takes fewer than 2^32 bytes. */
@@ -105,7 +105,11 @@ export class KeyWork {
     const sample = () => argon2(salt, salt, { ...options, p: 1, t: 1, m: SAMPLE_KIB, dkLen: length });
     const expected = passes * memoryKib * (await this.#cost(type, SAMPLE_KIB, sample));
     if (expected > this.#argon2Left) {
-      const asked = { field: 'time', value: passes, text: `${passes} passes over ${memoryKib} KiB` };
+      const asked = {
+        field: 'time',
+        value: passes,
+        text: `${passes} passes over ${memoryKib} KiB of memory`,
+      };
       throw tooLong(asked, expected, this.#limit * ARGON2_FACTOR, this.#argon2Left, { image, what });
     }
     this.#argon2Left -= expected;
@@ -152,7 +156,7 @@ function tooLong(
 ): Error {
   return unsupported(
     image,
-    `${what} asks for ${text}, about ${expected.toFixed(1)} s: keys may take ${limit} s, of which ${left.toFixed(1)} s are left: allow more seconds for keys if the image is to be trusted`,
+    `${what} asks for ${text}, about ${expected.toFixed(1)} s: keys may take ${limit} s, of which ${left.toFixed(1)} s are left: allow more seconds for keys if the image is to be trusted, or let cryptsetup luksConvertKey make it cheaper`,
     { field, value },
   );
 }

@@ -49,3 +49,19 @@ export function volumeKey(path: string): Buffer {
   cryptsetup(['luksDump', '--dump-volume-key', '--volume-key-file', out, '--key-file=-', path]);
   return readFileSync(out);
 }
+
+/**
+ * Makes a LUKS2 container whose disk begins with `plain` and goes on with zeros to a whole MiB: cryptsetup encrypts it
+ * itself, which needs no device mapper.
+ */
+export function cryptsetupEncrypt(path: string, plain: Buffer, options: readonly string[]): Buffer {
+  const disk = Buffer.alloc(Math.ceil(plain.length / MIB) * MIB);
+  plain.copy(disk);
+  writeFileSync(path, disk);
+  // It moves the disk up by half of what the device is to be smaller by.
+  truncateSync(path, disk.length + 2 * HEADER_BYTES[2]);
+  const offline = ['--force-offline-reencrypt', '--reduce-device-size', '32M'];
+  cryptsetupRun('reencrypt', '--encrypt', '--type', 'luks2', ...offline, ...options, path);
+  truncateSync(path, HEADER_BYTES[2] + disk.length);
+  return disk;
+}

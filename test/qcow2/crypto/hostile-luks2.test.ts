@@ -138,7 +138,12 @@ describe('a LUKS2 header', () => {
     ['less memory than lanes', argon2({ memory: 31, cpus: 4 }), 'BAD_IMAGE', 'kdf.memory = 31'],
     ['many lanes', argon2({ cpus: 65 }), 'BAD_IMAGE', 'kdf.cpus = 65'],
     ['no time', argon2({ time: 0 }), 'BAD_IMAGE', 'kdf.time = 0'],
-    ['much time', argon2({ time: 2 ** 32 - 1 }), 'UNSUPPORTED', '4294967295 passes over 64 KiB, about'],
+    [
+      'much time',
+      argon2({ time: 2 ** 32 - 1 }),
+      'UNSUPPORTED',
+      '4294967295 passes over 64 KiB of memory, about',
+    ],
     ['time as text', argon2({ time: '4' }), 'BAD_IMAGE', 'kdf.time = "4"'],
     ['argon2 without salt', argon2({ salt: null }), 'BAD_IMAGE', 'kdf.salt = null'],
     ['another way to a key', argon2({}), 'WRONG_KEY', 'opens none'],
@@ -293,7 +298,7 @@ describe('a LUKS2 header', () => {
     argon2({ time: 100_000_000 })(json);
     const failed = await failure(makeLuks2(JSON.stringify(json), MATERIAL), new KeyWork(1));
     expect(failed?.message).toMatch(
-      /slot 0 asks for 100000000 passes over 64 KiB, .* keys may take 12 s, of which 12\.0/,
+      /slot 0 asks for 100000000 passes over 64 KiB of memory, .* keys may take 12 s, of which 12\.0/,
     );
   });
 });
