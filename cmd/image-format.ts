@@ -6,7 +6,7 @@ import type { DiskFormat } from '../store/index.ts';
 const VHD = 'vhd';
 
 /** Help for the `--format` of verbs that read disks. */
-export const DISK_FORMAT_HELP = `qcow2, raw, ${FOREIGN_FORMATS.join(', ').replace('vpc', VHD)}, instead of looking`;
+export const DISK_FORMAT_HELP = `qcow2, raw, luks, ${FOREIGN_FORMATS.join(', ').replace('vpc', VHD)}, instead of looking`;
 
 /** The argument of `--format` where only qcow2 and raw disks are possible. */
 export function formatArgument(text: string): ImageFormat {
@@ -19,6 +19,6 @@ export function diskFormatArgument(text: string): DiskFormat {
   const name = text === VHD ? 'vpc' : text;
   const format = FOREIGN_FORMATS.find((each) => each === name);
   if (format !== undefined) return format;
-  if (text === 'qcow2' || text === 'raw') return text;
+  if (text === 'qcow2' || text === 'raw' || text === 'luks') return text;
   throw new InvalidArgumentError(`'${text}' is no format that imgstore reads`);
 }

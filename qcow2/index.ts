@@ -54,6 +54,7 @@ export type { Snapshot } from './meta/snapshot.ts';
 export type { DirtyRange } from './reader/bitmap-bits.ts';
 export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
+export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
 export type { SubclusterBits } from './writer/cluster-entries.ts';
 export { type ClusterCompressor, loadCompressor } from './writer/compress.ts';

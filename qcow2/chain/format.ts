@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import type { RawFile } from '../../block/index.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import { hasQcowMagic } from '../meta/layout.ts';
+import { LUKS_MAGIC } from '../meta/luks-header.ts';
 import { foreignSignature, RAW_ENDINGS } from './foreign.ts';
 
 /** The formats that are read here. */
@@ -47,6 +48,12 @@ export async function topFormat(
   if (file.isDevice) return { format: 'raw', guessed: false };
   refuseForeign(head, path);
   if (RAW_ENDINGS.has(ending)) return { format: 'raw', guessed: false };
+  if (LUKS_MAGIC.equals(head.subarray(0, LUKS_MAGIC.length))) {
+    throw badImage(
+      path,
+      'is a LUKS container: pass --format luks for the disk that its key shows, or --format raw for its bytes as they are',
+    );
+  }
   throw badImage(path, 'is not a disk image that imgstore knows: pass --format raw if it is a raw disk');
 }
 

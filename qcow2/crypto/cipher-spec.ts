@@ -1,4 +1,6 @@
 import { unsupported } from '../meta/fault.ts';
+import { SECTOR } from '../meta/layout.ts';
+import type { LuksCipherName } from '../meta/luks-header.ts';
 import { essivIvs, type IvMaker, plainIvs } from './iv.ts';
 import { CbcCipher, type SectorCipher, XtsCipher } from './sector-cipher.ts';
 
@@ -14,10 +16,15 @@ export type CipherMaker = (key: Uint8Array) => SectorCipher;
 
 /**
  * The cipher that a LUKS header names.
- * @param image the file's name, for errors.
+ * @param image the file's name, for errors. @param sectorBytes that are encrypted as one.
  * @throws ImgstoreError `UNSUPPORTED` for one that imgstore does not have.
  */
-export function cipherBySpec(name: string, mode: string, keyBytes: number, image: string): CipherMaker {
+export function cipherBySpec(
+  { name, mode }: LuksCipherName,
+  keyBytes: number,
+  image: string,
+  sectorBytes: number = SECTOR,
+): CipherMaker {
   const [matched, block, kind, hash] = MODE.exec(mode) ?? [];
   const aesKeyBytes = block === 'xts' ? keyBytes / 2 : keyBytes;
   const known = name === 'aes' && matched !== undefined && AES_KEY_BYTES.has(aesKeyBytes);
@@ -30,5 +37,7 @@ export function cipherBySpec(name: string, mode: string, keyBytes: number, image
   }
   const ivs = (key: Uint8Array): IvMaker =>
     kind === 'essiv' ? essivIvs(key, ESSIV_HASH) : plainIvs(kind === 'plain' ? 'plain' : 'plain64');
-  return block === 'xts' ? (key) => new XtsCipher(key, ivs(key)) : (key) => new CbcCipher(key, ivs(key));
+  return block === 'xts'
+    ? (key) => new XtsCipher(key, ivs(key), sectorBytes)
+    : (key) => new CbcCipher(key, ivs(key), sectorBytes);
 }

@@ -3,8 +3,11 @@ import { type Cipher, createCipheriv, createHash } from 'node:crypto';
 /** Bytes of a block of AES, and of an initialization vector. */
 export const BLOCK_BYTES = 16;
 
-/** Makes the initialization vectors of sectors that follow each other, one after another in one buffer. */
-export type IvMaker = (firstSector: number, count: number) => Buffer;
+/**
+ * Makes the initialization vectors of sectors that follow each other, one after another in one buffer.
+ * @param step from one number to the next: larger sectors are numbered by their first 512 bytes.
+ */
+export type IvMaker = (firstSector: number, count: number, step: number) => Buffer;
 
 /**
  * How a sector's number becomes its initialization vector: as little-endian bytes, of which `plain` keeps 32 bits
@@ -14,10 +17,10 @@ export type IvKind = 'plain' | 'plain64' | 'essiv';
 
 /** `plain` and `plain64`. */
 export function plainIvs(kind: 'plain' | 'plain64'): IvMaker {
-  return (firstSector, count) => {
+  return (firstSector, count, step) => {
     const ivs = Buffer.alloc(count * BLOCK_BYTES);
     for (let i = 0; i < count; i++) {
-      const sector = firstSector + i;
+      const sector = firstSector + i * step;
       ivs.writeUInt32LE(sector % 2 ** 32, i * BLOCK_BYTES);
       if (kind === 'plain64') ivs.writeUInt32LE(Math.floor(sector / 2 ** 32), i * BLOCK_BYTES + 4);
     }
@@ -30,7 +33,7 @@ export function essivIvs(key: Uint8Array, hash: string): IvMaker {
   const salt = createHash(hash).update(key).digest();
   const numbers = plainIvs('plain64');
   const cipher = blockCipher(salt);
-  return (firstSector, count) => cipher.update(numbers(firstSector, count));
+  return (firstSector, count, step) => cipher.update(numbers(firstSector, count, step));
 }
 
 /** AES block by block, without a mode; it keeps no state, so one serves for all calls. */

@@ -1,12 +1,13 @@
 import type { BlockSource } from '../../block/index.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
-import { LUKS_HEADER_BYTES, parseLuksHeader } from '../meta/luks.ts';
-import { cipherBySpec } from './cipher-spec.ts';
+import { SECTOR } from '../meta/layout.ts';
 import type { DiskCipher } from './disk-cipher.ts';
 import { plainIvs } from './iv.ts';
 import type { KeyWork } from './key-work.ts';
-import { findMasterKey } from './luks-key.ts';
+import type { LuksBytes } from './luks-bytes.ts';
+import { openLuks } from './luks-key.ts';
+import { MIN_LUKS_BYTES, readLuksHeader } from './read-luks.ts';
 import { CbcCipher } from './sector-cipher.ts';
 
 /** The old encryption takes a password as it is for a key of AES-128, cut off or filled up with zeros. */
@@ -30,21 +31,29 @@ export async function openCipher(
   if (header.encryption === 'aes') {
     const aesKey = Buffer.alloc(LEGACY_KEY_BYTES);
     aesKey.set(key.subarray(0, LEGACY_KEY_BYTES));
-    return { sectors: new CbcCipher(aesKey, plainIvs('plain64')), numbering: 'guest' };
+    const sectors = new CbcCipher(aesKey, plainIvs('plain64'), SECTOR);
+    return { sectors, firstSector: 0, numbering: 'guest' };
   }
   const { offset, length } = luksRange(header, host.size, image);
-  const bytes = Buffer.allocUnsafe(LUKS_HEADER_BYTES);
-  await host.read(offset, bytes);
-  const luks = parseLuksHeader(bytes, length, image);
-  const makeCipher = cipherBySpec(luks.cipherName, luks.cipherMode, luks.keyBytes, image);
-  const masterKey = await findMasterKey(key, {
-    header: luks,
-    makeCipher,
-    readMaterial: (at, into) => host.read(offset + at, into),
-    work,
-    image,
-  });
-  return { sectors: makeCipher(masterKey), numbering: 'host' };
+  const bytes: LuksBytes = { length, read: (at, into) => host.read(offset + at, into) };
+  const luks = await readLuksHeader(bytes, image);
+  const { sectorBytes, firstSector } = luks.segment;
+  // Each cluster has a place of its own, so a sector must lie in one.
+  if (sectorBytes > 2 ** header.clusterBits) {
+    throw unsupported(
+      image,
+      `is encrypted in sectors of ${sectorBytes} bytes, which its clusters do not have`,
+      {
+        field: 'sector_size',
+        value: sectorBytes,
+      },
+    );
+  }
+  return {
+    sectors: await openLuks(key, { header: luks, bytes, work, image }),
+    firstSector,
+    numbering: 'host',
+  };
 }
 
 /** The error for an encrypted image without a key, to be thrown. */
@@ -82,7 +91,7 @@ function luksRange(
   if (offset === 0n || offset % clusterSize !== 0n) {
     throw bad('offset', offset, `is not a multiple of ${clusterSize} above 0`);
   }
-  if (length < LUKS_HEADER_BYTES) throw bad('length', length, `is below ${LUKS_HEADER_BYTES}`);
+  if (length < MIN_LUKS_BYTES) throw bad('length', length, `is below ${MIN_LUKS_BYTES}`);
   if (offset + length > fileSize) {
     throw bad('offset', offset, `and length ${length} leave the file of ${fileSize} bytes`);
   }

@@ -36,13 +36,14 @@ export class EncryptedData implements GuestData {
   }
 
   async read(host: number, guest: number, into: Uint8Array): Promise<void> {
-    const before = guest % SECTOR;
-    const length = Math.ceil((before + into.length) / SECTOR) * SECTOR;
+    const { sectors: cipher, firstSector, numbering } = this.#cipher;
+    const before = guest % cipher.sectorBytes;
+    const length = Math.ceil((before + into.length) / cipher.sectorBytes) * cipher.sectorBytes;
     // Ciphertext never stands in the caller's buffer; a failed read leaves nothing there that looks like data.
     const sectors = Buffer.allocUnsafe(length);
     await readPadded(this.#host, host - before, sectors);
-    const numbered = this.#cipher.numbering === 'host' ? host - before : guest - before;
-    this.#cipher.sectors.decrypt(sectors, numbered / SECTOR);
+    const numbered = numbering === 'host' ? host - before : guest - before;
+    cipher.decrypt(sectors, firstSector + numbered / SECTOR);
     into.set(sectors.subarray(before, before + into.length));
   }
 }

@@ -27,7 +27,7 @@ export const NAMED_FACES = { '#store-worker': 'store' };
 
 /** Package → the only folders that may import it. */
 const OWNERS = {
-  '@noble/hashes': ['objects'],
+  '@noble/hashes': ['objects', 'qcow2'],
   pako: ['objects'],
   commander: ['cmd'],
   'cli-progress': ['cmd'],

@@ -1,9 +1,11 @@
+import { RawFile } from '../../block/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
-import { describeImage, type ImageDetails, type ImageFormat } from '../../qcow2/index.ts';
+import { describeImage, type ImageDetails, type ImageFormat, luksDiskSize } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
 import type { DiskFormat, OpenDisk, OpenDiskOptions } from './disk.ts';
 import { openForeignDisk } from './open-foreign-disk.ts';
 import { openNbdDisk } from './open-nbd-disk.ts';
+import { nowNs, WatchedFiles } from './watched-files.ts';
 
 /** One disk that can be committed, as plain data that survives JSON. */
 export interface DiskDetails extends Omit<ImageDetails, 'format' | 'fileSize' | 'allocatedBytes'> {
@@ -26,6 +28,7 @@ export async function describeDisk(
   options: Pick<OpenDiskOptions, 'format' | 'allowBacking'> = {},
 ): Promise<DiskDetails> {
   if (isNbdUri(path)) return described(await openNbdDisk(path, options), 'nbd');
+  if (options.format === 'luks') return describeLuks(path);
   const foreign = await foreignFormat(path, options.format);
   if (foreign === undefined) {
     const format = options.format as ImageFormat | undefined;
@@ -33,6 +36,27 @@ export async function describeDisk(
   }
   // Its size is safe to look at also while a machine runs from it.
   return described(await openForeignDisk(path, foreign, { ...options, forceShare: true }), foreign.format);
+}
+
+/** What a LUKS header tells without a key. */
+async function describeLuks(path: string): Promise<DiskDetails> {
+  const file = await RawFile.open(path);
+  try {
+    const virtualSize = await luksDiskSize(file, path);
+    const allocatedBytes = await (await WatchedFiles.look([file], nowNs())).allocatedBytes();
+    const { size: fileSize } = file;
+    return {
+      path,
+      format: 'luks',
+      virtualSize,
+      fileSize,
+      allocatedBytes,
+      qcow2: undefined,
+      files: undefined,
+    };
+  } finally {
+    await file.close();
+  }
 }
 
 async function described(disk: OpenDisk, format: DiskFormat | 'nbd'): Promise<DiskDetails> {

@@ -4,8 +4,14 @@ import type { ForeignFormat, ImageFormat, ImageKey } from '../../qcow2/index.ts'
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 
-/** The formats that disks are read from. */
-export type DiskFormat = ImageFormat | ForeignFormat;
+/**
+ * The formats that disks are read from. `luks` is never found by looking: a raw disk may begin with a LUKS header, and is
+ * then stored as it is.
+ */
+export type DiskFormat = ImageFormat | ForeignFormat | 'luks';
+
+/** What is said of an encrypted image behind its name. */
+export const ENCRYPTED_NOTICE = 'is encrypted, but the store is not: it holds the disk as the key shows it';
 
 /** How to open an image that is to be stored or compared. */
 export interface OpenDiskOptions {

@@ -2,9 +2,10 @@ import { isNbdUri } from '../../nbd/index.ts';
 import { type Encryption, type ImageFormat, openImage } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
 import type { SourceFacts } from '../version/image-json.ts';
-import { allowedFolders, type OpenDisk, type OpenDiskOptions } from './disk.ts';
+import { allowedFolders, ENCRYPTED_NOTICE, type OpenDisk, type OpenDiskOptions } from './disk.ts';
 import { refuseInUse } from './in-use.ts';
 import { openForeignDisk } from './open-foreign-disk.ts';
+import { openLuksDisk } from './open-luks-disk.ts';
 import { openNbdDisk } from './open-nbd-disk.ts';
 import { nowNs, WatchedFiles } from './watched-files.ts';
 
@@ -12,10 +13,11 @@ export type { OpenDisk, OpenDiskOptions } from './disk.ts';
 
 /**
  * Opens an image, or an export of an NBD server by its URI.
- * @throws ImgstoreError `IN_USE`, and what {@link openImage}, {@link openForeignDisk} and {@link openNbdDisk} throw
+ * @throws ImgstoreError `IN_USE`, and what {@link openImage}, {@link openForeignDisk}, {@link openLuksDisk} and {@link openNbdDisk} throw
  */
 export async function openDisk(path: string, options: OpenDiskOptions): Promise<OpenDisk> {
   if (isNbdUri(path)) return openNbdDisk(path, options);
+  if (options.format === 'luks') return openLuksDisk(path, options);
   const foreign = await foreignFormat(path, options.format);
   if (foreign !== undefined) return openForeignDisk(path, foreign, options);
   return openImageDisk(path, options.format as ImageFormat | undefined, options);
@@ -83,9 +85,7 @@ function sourceFacts(image: Awaited<ReturnType<typeof openImage>>): SourceFacts 
 
 function noticesOf(path: string, snapshots: number, encrypted: boolean): readonly string[] {
   return [
-    ...(encrypted
-      ? [`${path}: is encrypted, but the store is not: it holds the disk as the key shows it`]
-      : []),
+    ...(encrypted ? [`${path}: ${ENCRYPTED_NOTICE}`] : []),
     ...(snapshots === 0
       ? []
       : [`${path}: only the present state is stored, not its ${snapshots} internal snapshots`]),

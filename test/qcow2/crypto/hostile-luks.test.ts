@@ -95,7 +95,8 @@ describe('a LUKS header', () => {
 
   it.each([
     ['no magic', (b: Buffer) => b.writeUInt8(0, LUKS_AT), 'BAD_IMAGE', 'LUKS magic'],
-    ['version 2', (b: Buffer) => b.writeUInt16BE(2, LUKS_AT + 6), 'UNSUPPORTED', 'LUKS version 2'],
+    ['version 2', (b: Buffer) => b.writeUInt16BE(2, LUKS_AT + 6), 'BAD_IMAGE', 'the first has hdr_offset'],
+    ['version 3', (b: Buffer) => b.writeUInt16BE(3, LUKS_AT + 6), 'UNSUPPORTED', 'LUKS version 3'],
     ['version 0', (b: Buffer) => b.writeUInt16BE(0, LUKS_AT + 6), 'UNSUPPORTED', 'LUKS version 0'],
     ['another cipher', (b: Buffer) => b.write('fish', LUKS_AT + 8), 'UNSUPPORTED', '"fish-xts-plain64"'],
     ['another hash', (b: Buffer) => b.write('md4\0', LUKS_AT + 72), 'UNSUPPORTED', 'the hash "md4"'],

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { qemuImg } from '../qemu.ts';
 
@@ -50,6 +50,21 @@ export async function encryptedBytes(
   const bytes = await readFile(raw);
   await rm(raw);
   return bytes;
+}
+
+/** Makes a raw LUKS container with QEMU that holds `plain`, which has whole sectors. */
+export async function createLuksContainer(
+  path: string,
+  plain: Buffer,
+  options: readonly string[] = [],
+): Promise<void> {
+  const disk = `${path}.plain`;
+  await writeFile(disk, plain);
+  const all = ['key-secret=key', 'iter-time=10', ...options].join(',');
+  await untilTimed('create', '-q', '-f', 'luks', ...SECRET, '-o', all, path, String(plain.length));
+  const target = `driver=luks,file.filename=${path},key-secret=key`;
+  await qemuImg('convert', '-n', ...SECRET, '-f', 'raw', disk, '--target-image-opts', target);
+  await rm(disk);
 }
 
 /** Takes an internal snapshot of an encrypted image. */

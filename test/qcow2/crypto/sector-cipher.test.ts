@@ -41,7 +41,7 @@ describe('cipherBySpec', () => {
           const key = noise(keyBytes, seed);
           const stored = noise(count * SECTOR, seed + 1);
           const bytes = Buffer.from(stored);
-          cipherBySpec('aes', mode, keyBytes, 'x')(key).decrypt(bytes, first);
+          cipherBySpec({ name: 'aes', mode }, keyBytes, 'x')(key).decrypt(bytes, first);
           for (let i = 0; i < count; i++) {
             const part = [i * SECTOR, (i + 1) * SECTOR] as const;
             const plain = oracle(name, key, numbered(first + i, ivBytes), stored.subarray(...part));
@@ -60,7 +60,7 @@ describe('cipherBySpec', () => {
     const key = noise(keyBytes, 7);
     const stored = noise(3 * SECTOR, 8);
     const bytes = Buffer.from(stored);
-    cipherBySpec('aes', mode, keyBytes, 'x')(key).decrypt(bytes, 1000);
+    cipherBySpec({ name: 'aes', mode }, keyBytes, 'x')(key).decrypt(bytes, 1000);
     for (let i = 0; i < 3; i++) {
       const salt = createHash('sha256').update(key).digest();
       const iv = createCipheriv('aes-256-ecb', salt, null)
@@ -83,7 +83,7 @@ describe('cipherBySpec', () => {
     ['aes', 'xts-benbi', 32],
     ['', '', 32],
   ])('refuses %s-%s with a key of %i bytes', (name, mode, keyBytes) => {
-    expect(() => cipherBySpec(name, mode, keyBytes, 'disk.qcow2')).toThrow(
+    expect(() => cipherBySpec({ name, mode }, keyBytes, 'disk.qcow2')).toThrow(
       `disk.qcow2: is encrypted with "${name}-${mode}"`,
     );
   });
