@@ -10,7 +10,7 @@
  * candidates 1099 MB, those with super-features and the same place in the parent version 1042 MB; this sketch with two
  * candidates 960 MB (8 features), 953 MB (16), 949 MB (32).
  */
-export const SKETCH_FEATURES = 8;
+export const SKETCH_FEATURES = 16;
 
 /** A place is where the gear hash has these bits zero: its top six, which depend on most of the window. */
 const PLACE_MASK = 0xfc000000;
