@@ -17,4 +17,4 @@ export {
   writeWholeFile,
 } from './pending-file.ts';
 export { type FileAction, type PointHook, type PointName, passPoint, watchPoints } from './points.ts';
-export { forgetUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';
+export { forgetUnfinished, isUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,6 +44,20 @@ export class LockFile {
       }
       if (Date.now() >= giveUp) throw await busy(path, lock);
       await sleep(pause);
+    }
+  }
+
+  /**
+   * Waits up to `waitMs` until nobody has the lock, without taking it: to be asked before long work that ends with it, so that a lock which a kill has left
+   * shows first.
+   * @throws ImgstoreError `BUSY` when it is still held then.
+   */
+  static async waitUntilFree(path: string, waitMs = 1000): Promise<void> {
+    const lock = `${path}.lock`;
+    const giveUp = Date.now() + waitMs;
+    while (existsSync(lock)) {
+      if (Date.now() >= giveUp) throw await busy(path, lock);
+      await sleep(50);
     }
   }
 

@@ -3,7 +3,7 @@ import { ImgstoreError } from '../errors/index.ts';
 import { type FileKind, PendingFile, syncFolder } from '../files/index.ts';
 import { codecs, idToBytes, type ObjectId, type ObjectType } from '../objects/index.ts';
 import { FileBytes } from './bytes.ts';
-import { encodeEntryHead, encodeOfsDeltaHead } from './entry.ts';
+import { encodeEntryHead, encodeOfsDeltaHead, parseEntryHead } from './entry.ts';
 import { EntryTable } from './entry-table.ts';
 import { encodePackHeader } from './header.ts';
 import { encodeIdx } from './idx/encode.ts';
@@ -85,11 +85,12 @@ export class PackWriter {
 
   /**
    * Takes over all entries of another pack, byte for byte, at the same offsets: this pack must be empty. Distances to bases and CRCs stay
-   * as they are.
+   * as they are. Returns how many of them are deltas.
    * @throws ImgstoreError `DAMAGED` when an entry's bytes do not fit its CRC
    */
-  async addAll(pack: Pack, order: PackOrder): Promise<void> {
+  async addAll(pack: Pack, order: PackOrder): Promise<number> {
     if (this.count > 0) throw new RangeError('entries keep their offsets only in an empty pack');
+    let deltas = 0;
     for (const [i, position] of order.positions.entries()) {
       const offset = order.offset(i);
       const crc = pack.idx.crc(position);
@@ -102,8 +103,10 @@ export class PackWriter {
         });
       }
       this.#table.add(idToBytes(pack.idx.id(position)), crc, this.#end);
+      if (parseEntryHead(entry).kind.endsWith('delta')) deltas++;
       await this.#append(entry);
     }
+    return deltas;
   }
 
   /** Completes pack, index and reverse index, fsynced, still under temporary names. */

@@ -64,4 +64,9 @@ export class DeltaBase {
       this.first[hash] = place;
     }
   }
+
+  /** Bytes of the base and its tables. */
+  get memoryBytes(): number {
+    return this.bytes.length + this.first.byteLength + this.next.byteLength;
+  }
 }

@@ -33,6 +33,11 @@ export async function writeMidx(folder: string, packs: readonly Pack[]): Promise
   });
 }
 
+/** Fails when another process is writing the multi-pack-index of a folder: to be asked before work that would be in vain. @throws ImgstoreError `BUSY`. */
+export async function refuseHeldMidx(folder: string): Promise<void> {
+  await LockFile.waitUntilFree(join(folder, MIDX_FILE));
+}
+
 /** Removes the multi-pack-index of a folder, if there is one. @throws ImgstoreError `BUSY`, `IO`. */
 export async function removeMidx(folder: string): Promise<void> {
   await locked(folder, async (path) => {

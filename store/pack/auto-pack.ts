@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { FAN_OUT_DIGITS } from '../../objects/index.ts';
 import type { Store } from '../store.ts';
+import { staysAsItIs } from './plan.ts';
 
 /** Ids are spread evenly, so one of 256 folders tells about all (git: builtin/gc.c, `too_many_loose_objects`). */
 const SAMPLE_FOLDER = '17';
@@ -15,7 +16,7 @@ export function needsPacking(store: Store): boolean {
   if (store.autoPack === 0) return false;
   store.objects.packs.refresh();
   return (
-    store.objects.packs.packs().length > MOST_PACKS ||
+    store.objects.packs.packs().filter((pack) => !staysAsItIs(pack)).length > MOST_PACKS ||
     sampledLoose(store.objects.loose.folder) >= store.autoPack
   );
 }

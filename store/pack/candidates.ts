@@ -1,5 +1,6 @@
 import type { ObjectId } from '../../objects/index.ts';
 import type { Pack } from '../../pack/index.ts';
+import { BATCH_BYTES } from './batches.ts';
 import { type ObjectTable, REF_BYTES, TYPES } from './object-table.ts';
 import type { SketchIndex } from './sketch-index.ts';
 
@@ -117,10 +118,11 @@ export class Candidates {
 
   #fits(row: number, { row: other, position, depth }: Candidate): boolean {
     if (other === row || depth + 1 + this.#height[row]! > this.#mostDepth) return false;
-    const { type } = this.#table;
-    return other !== undefined
-      ? type[other] === type[row]
-      : this.#body!.streams(position!).type === TYPES[type[row]!];
+    const type = this.#table.type[row]!;
+    if (other !== undefined) return this.#table.type[other] === type;
+    const base = this.#body!.header(position!);
+    // What lies at the same place may be an attachment, whose index in memory would take as much again.
+    return base.type === TYPES[type] && base.size <= BATCH_BYTES;
   }
 
   #byRef(ref: number): Candidate | undefined {

@@ -1,4 +1,5 @@
 import { ImgstoreError } from '../../errors/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
 import { type Pack, PackOrder, PackSurvey } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { type GatheredObject, LOOSE, NO_BASE, ObjectTable, type SourcePack } from './object-table.ts';
@@ -16,15 +17,23 @@ export function gatherObjects(
 ): ObjectTable {
   const packs = sources.map((pack) => ({ pack, order: new PackOrder(pack) }));
   const most = loose.length + packs.reduce((sum, { pack }) => sum + pack.idx.count, 0);
+  const isInBody = (id: ObjectId) => body?.idx.find(id) !== undefined;
   return new ObjectTable(packs, most, found());
 
   function* found(): Generator<GatheredObject> {
     for (const [source, each] of packs.entries()) yield* packed(each, source);
     for (const id of loose) {
-      const header = body?.idx.find(id) === undefined ? database.loose.header(id) : undefined;
+      const header = isInBody(id) ? undefined : database.loose.header(id);
       // Gone meanwhile: another process has packed it.
       if (header !== undefined) yield { id, ...header, source: LOOSE, entry: 0, keptBase: NO_BASE };
     }
+  }
+
+  /** A delta whose base comes from the body is not kept: the base may be at the end of a chain there. */
+  function keptBaseEntry(source: SourcePack, entry: number): number {
+    const base = baseEntry(source, entry);
+    const { pack, order } = source;
+    return base === NO_BASE || isInBody(pack.idx.id(order.positions[base]!)) ? NO_BASE : base;
   }
 
   function* packed({ pack, order }: SourcePack, source: number): Generator<GatheredObject> {
@@ -32,10 +41,10 @@ export function gatherObjects(
     const survey = new PackSurvey(pack);
     for (const [entry, position] of order.positions.entries()) {
       const id = pack.idx.id(position);
-      if (body?.idx.find(id) !== undefined) continue;
+      if (isInBody(id)) continue;
       // What has no type cannot be read, and the pack says why.
       const type = survey.type(position) ?? pack.header(position).type;
-      const keptBase = keepDeltas ? baseEntry({ pack, order }, entry) : NO_BASE;
+      const keptBase = keepDeltas ? keptBaseEntry({ pack, order }, entry) : NO_BASE;
       yield { id, type, size: pack.sizeAt(order.offset(entry)), source, entry, keptBase };
     }
   }

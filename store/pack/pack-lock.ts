@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { LockFile } from '../../files/index.ts';
+import { isUnfinished, LockFile } from '../../files/index.ts';
 import type { Store } from '../store.ts';
 
 /**
@@ -28,7 +28,7 @@ export async function takePackLock(store: Store): Promise<LockFile> {
     if (!isImgstoreError(error, 'BUSY')) throw error;
     const owner = ownerOf(`${path}.lock`);
     if (owner === undefined) throw error;
-    if (!isGone(owner)) throw busy(path, owner);
+    if (!isGone(owner, `${path}.lock`)) throw busy(path, owner);
     setAside(`${path}.lock`);
     return LockFile.take('pack-lock', path, 0, note);
   }
@@ -49,8 +49,10 @@ function ownerOf(lock: string): Owner | undefined {
   }
 }
 
-function isGone({ pid, host }: Owner): boolean {
+function isGone({ pid, host }: Owner, lock: string): boolean {
   if (host !== hostname()) return false;
+  // Numbers come again: in a container each run may have the same.
+  if (pid === process.pid) return !isUnfinished(lock);
   try {
     process.kill(pid, 0);
     return false;

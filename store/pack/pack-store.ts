@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
-import type { Pack } from '../../pack/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import { type Pack, refuseHeldMidx } from '../../pack/index.ts';
 import { storedBytes } from '../objects/stored-bytes.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
@@ -88,6 +89,8 @@ async function packPlan(
   aggressive: boolean,
   monitor: Monitor,
 ): Promise<{ readonly objects: number; readonly deltas: number }> {
+  // A lock that a kill has left must show before a pack is written, which would stay beside those that it replaces, run after run.
+  await refuseHeldMidx(store.objects.packs.folder);
   const table = gatherObjects(store.objects, plan, { keepDeltas: !aggressive });
   const sequence = await sequenceObjects(store, table);
   const workers = new ClusterWorkers(table.size.reduce((sum, size) => sum + size, 0));
@@ -105,6 +108,7 @@ async function packPlan(
       (pack) => checksumOf(pack) !== pending.checksum,
     );
     await refreshMultiPackIndex(store, old);
+    requireVisible(store, pending.checksum);
     await index.replacePacks([pending.checksum], old.map(checksumOf));
     await removePacks(store, old);
     await removeLoose(
@@ -116,6 +120,18 @@ async function packPlan(
   } finally {
     await workers.close();
   }
+}
+
+/** Nothing may be removed for the sake of a pack that cannot be read. @throws ImgstoreError `DAMAGED`. */
+function requireVisible(store: Store, checksum: string): void {
+  const { packs } = store.objects;
+  if (packs.packs().some((pack) => checksumOf(pack) === checksum)) return;
+  const path = join(packs.folder, `pack-${checksum}.pack`);
+  throw new ImgstoreError(
+    'DAMAGED',
+    `${path}: the new pack cannot be opened: the old ones stay; check the disk, and pack again`,
+    { path },
+  );
 }
 
 function checksumOf({ stem }: Pack): string {

@@ -38,10 +38,12 @@ export function planPack(
   isSettled: (pack: Pack) => boolean,
   { aggressive }: { readonly aggressive: boolean },
 ): PackPlan | undefined {
-  const allLoose = [...store.objects.loose.ids()];
+  const { loose: looseObjects } = store.objects;
+  // An empty file, as a power failure leaves it, is no object, and would be gathered in every round again.
+  const allLoose = [...looseObjects.ids()].filter((id) => looseObjects.has(id));
   const packs = store.objects.packs
     .packs()
-    .filter(({ stem }) => !existsSync(`${stem}.keep`) && !existsSync(`${stem}.promisor`))
+    .filter((pack) => !isKept(pack))
     .sort((a, b) => a.idx.count - b.idx.count);
   if (aggressive)
     return packs.length + allLoose.length === 0
@@ -97,6 +99,15 @@ export function rollUpCount(fresh: number, counts: readonly number[]): number {
     below += count;
   }
   return gathered;
+}
+
+/** Whether `pack` leaves a pack alone but with `--aggressive`, or always. */
+export function staysAsItIs(pack: Pack): boolean {
+  return isKept(pack) || isFull(pack);
+}
+
+function isKept({ stem }: Pack): boolean {
+  return existsSync(`${stem}.keep`) || existsSync(`${stem}.promisor`);
 }
 
 function isFull({ idx, fileBytes }: Pack): boolean {

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { ID_BYTES, type ObjectId } from '../../objects/index.ts';
 import type { EntryHead, Pack } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
@@ -29,6 +29,21 @@ export class SourceStreams {
     const { pack, order } = this.#table.sources[source]!;
     const position = order.positions[this.#table.entry[row]!]!;
     return { id, size, stored: locatePacked({ pack, position }) };
+  }
+
+  /**
+   * Does work on objects that {@link SourceStreams.item} has found, which it calls by itself; once more when one is not there any more: another process
+   * moves loose objects into packs at any time. Source packs are open, so what is in them stays.
+   * @throws ImgstoreError what the work throws the second time
+   */
+  async located<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
+      this.#database.packs.refresh();
+      return work();
+    }
   }
 
   /** Where an object of a pack that is taken over is. */

@@ -3,7 +3,7 @@ import { PackOrder, PackWriter, type PendingPack } from '../../pack/index.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
-import { formRoom, type PackedForm } from '../workers/pack-jobs.ts';
+import { formRoom, type PackedForm, type PackItem } from '../workers/pack-jobs.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 import { readStored } from '../workers/stored-stream.ts';
 import { BATCH_BYTES, batchRows, type RowBatch } from './batches.ts';
@@ -53,10 +53,10 @@ export async function writePack(
 ): Promise<WrittenPack> {
   const writer = await PackWriter.create(store.objects.packs.folder);
   try {
-    if (body !== undefined) await writer.addAll(body, new PackOrder(body));
+    const inBody = body === undefined ? 0 : await writer.addAll(body, new PackOrder(body));
     const run = new PackRun(store, body, table, sequence, writer, options);
     await run.write();
-    return { pending: await writer.finish(), objects: writer.count, deltas: run.deltas };
+    return { pending: await writer.finish(), objects: writer.count, deltas: inBody + run.deltas };
   } catch (error) {
     await writer.discard();
     throw error;
@@ -136,8 +136,10 @@ class PackRun {
       output: new SharedArrayBuffer(BATCH_BYTES + OUTPUT_SPARE_BYTES),
     };
     if (batch.kind !== 'search') return { ...batch, ...buffers, sketches: [], keep: [] };
-    const items = batch.rows.map((row) => this.#sources.item(row));
-    const sketches = await this.#options.workers.sketch({ items, output: buffers.input });
+    const sketches = await this.#sources.located(() => {
+      const items = batch.rows.map((row) => this.#sources.item(row));
+      return this.#options.workers.sketch({ items, output: buffers.input });
+    });
     return {
       ...batch,
       ...buffers,
@@ -158,18 +160,18 @@ class PackRun {
 
   async #form(batch: ChosenBatch): Promise<FormedBatch> {
     if (batch.kind !== 'search') return { ...batch, forms: [] };
-    const targets = batch.rows.map((row, i) => ({
-      size: this.#table.size[row]!,
-      candidates: batch.candidates[i]!.map(({ id, row, position }) =>
-        row === undefined ? this.#sources.bodyItem(this.#body!, id, position!) : this.#sources.item(row),
-      ),
-      storedBytes: this.#sources.storedBytes(row),
-      keep: batch.keep[i]!,
-    }));
     const { workers, level } = this.#options;
-    const room = targets.reduce((sum, { size }) => sum + formRoom(size), 0);
+    const room = batch.rows.reduce((sum, row) => sum + formRoom(this.#table.size[row]!), 0);
     const output = room <= batch.output.byteLength ? batch.output : new SharedArrayBuffer(room);
-    const forms = await workers.deltify({ targets, input: batch.input, output, level });
+    const forms = await this.#sources.located(() => {
+      const targets = batch.rows.map((row, i) => ({
+        size: this.#table.size[row]!,
+        candidates: batch.candidates[i]!.map((candidate) => this.#baseItem(candidate)),
+        storedBytes: this.#sources.storedBytes(row),
+        keep: batch.keep[i]!,
+      }));
+      return workers.deltify({ targets, input: batch.input, output, level });
+    });
     return { ...batch, output, forms };
   }
 
@@ -197,34 +199,33 @@ class PackRun {
 
   /** Writes an object whole, made anew in this thread. */
   async #writeWhole(row: number): Promise<void> {
-    const { id, stored, size } = this.#sources.item(row);
-    const { type, data } = readStored(stored, id);
-    verifyObject(id, { type, data }, stored.where);
+    const { id, type, size, data } = await this.#sources.located(async () => {
+      const item = this.#sources.item(row);
+      const object = readStored(item.stored, item.id);
+      verifyObject(item.id, object, item.stored.where);
+      return { ...item, ...object };
+    });
     this.#offset[row] = this.#writer.bytes;
     await this.#writer.add({ id, type, size, deflated: codecs().deflate.deflate(data, this.#options.level) });
   }
 
   /** Takes a delta over; where its base has no place before it (two packs may have two objects as deltas of each other), the object is written whole. */
   async #writeKept(row: number): Promise<void> {
-    const place = this.#placeOf(this.#keptBaseId(row));
-    if (place === undefined) return this.#writeWhole(row);
+    const place = this.#offset[this.#table.find(this.#keptBaseId(row))!]!;
+    if (place === NOT_WRITTEN) return this.#writeWhole(row);
     const { head, stream } = this.#sources.entry(row);
     this.#offset[row] = this.#writer.bytes;
     await this.#writer.addDelta({ id: this.#table.id(row), size: head.size, deflated: stream, base: place });
     this.deltas++;
   }
 
-  /** Where an object begins in the new pack; undefined when it has not come yet. */
-  #placeOf(id: ObjectId): number | undefined {
-    const row = this.#table.find(id);
-    if (row !== undefined) return this.#offset[row] === NOT_WRITTEN ? undefined : this.#offset[row]!;
-    const position = this.#body?.idx.find(id);
-    return position === undefined ? undefined : this.#body!.idx.offset(position);
-  }
-
   #keptBaseId(row: number): ObjectId {
     const { pack, order } = this.#table.sources[this.#table.source[row]!]!;
     return pack.idx.id(order.positions[this.#table.keptBase[row]!]!);
+  }
+
+  #baseItem({ id, row, position }: Candidate): PackItem {
+    return row === undefined ? this.#sources.bodyItem(this.#body!, id, position!) : this.#sources.item(row);
   }
 
   #place({ row, position }: Candidate): number {

@@ -164,21 +164,33 @@ function shortestDelta(data: Uint8Array, { candidates }: DeltaTarget): TriedDelt
   return best;
 }
 
-/** Indexed bases kept per thread: a base of 64 KiB and its index take 350 KB. */
-const MOST_INDEXES = 32;
+/** Bytes of indexed bases from which on the oldest is given up, per thread: a base of 64 KiB and its index take 350 KB, one of 2 MiB takes ten times that. */
+const MOST_INDEX_BYTES = 11 * 1024 * 1024;
 const indexes = new Map<ObjectId, DeltaBase>();
+let indexBytes = 0;
 
 function baseIndex({ id, stored }: PackItem): DeltaBase {
   let index = indexes.get(id);
   if (index === undefined) {
-    const [oldest] = indexes.size >= MOST_INDEXES ? indexes : [];
-    if (oldest !== undefined) indexes.delete(oldest[0]);
-    index = new DeltaBase(readStored(stored, id).data, oldest?.[1]);
+    index = new DeltaBase(readStored(stored, id).data, giveUpOldest());
+    indexBytes += index.memoryBytes;
   } else {
     indexes.delete(id);
   }
   indexes.set(id, index);
   return index;
+}
+
+/** Makes room for another base. Returns one that was given up, if any was. */
+function giveUpOldest(): DeltaBase | undefined {
+  let last: DeltaBase | undefined;
+  for (const [id, index] of indexes) {
+    if (indexBytes < MOST_INDEX_BYTES) break;
+    indexes.delete(id);
+    indexBytes -= index.memoryBytes;
+    last = index;
+  }
+  return last;
 }
 
 /** Room that any form of an object fits into. */

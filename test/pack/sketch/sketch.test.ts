@@ -65,7 +65,7 @@ test('sketch keeps most features when content moves by any number of bytes', () 
       0,
       CLUSTER,
     );
-    if (shared(sketch(cluster), sketch(moved)) >= 5) kept++;
+    if (shared(sketch(cluster), sketch(moved)) >= 10) kept++;
   }
   expect(kept).toBeGreaterThanOrEqual(0.9 * SEEDS);
 });
@@ -81,10 +81,10 @@ test('sketch loses features in proportion to what is changed', () => {
     }
     return sum / SEEDS;
   };
-  expect(average(1000)).toBeGreaterThan(7.5);
+  expect(average(1000)).toBeGreaterThan(15);
   const half = average(CLUSTER / 2);
-  expect(half).toBeGreaterThan(1.5);
-  expect(half).toBeLessThan(4.5);
+  expect(half).toBeGreaterThan(3);
+  expect(half).toBeLessThan(9);
 });
 
 test('sketch gives noise that has nothing in common no common feature', () => {
@@ -112,9 +112,11 @@ test('sketch gives the features that stored sketches were made of', () => {
   // Made by another implementation of the description. They must never change, as stores keep sketches of objects that came before.
   const bytes = Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * i * 31 + (i >> 3) * 7) & 0xff));
   expect([...sketch(bytes)]).toEqual([
-    200759439, 258827149, 302897354, 377347396, 507963396, 552195411, 845520690, 1126887573,
+    200759439, 258827149, 302897354, 377347396, 507963396, 552195411, 845520690, 1126887573, 1163011485,
+    1181786409, 1326823700, 1350020160, 1350360475, 1552432448, 1904315377, 2316608018,
   ]);
   expect([...sketch(noise(CLUSTER, 1))]).toEqual([
-    4006932, 4813498, 7637427, 14443440, 15080801, 18747806, 20725238, 23861891,
+    4006932, 4813498, 7637427, 14443440, 15080801, 18747806, 20725238, 23861891, 26526514, 33978605, 35472458,
+    39394229, 49171913, 50665603, 51300593, 53847118,
   ]);
 });

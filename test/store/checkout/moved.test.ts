@@ -1,29 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync, truncateSync } from 'node:fs';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { checkoutVersion, DiskSource, readVersion, resolveCommit } from '../../../store/index.ts';
-import { ClusterWorkers } from '../../../store/workers/pool.ts';
 import { noise, readAll } from '../../qcow2/qemu.ts';
+import { beforeFirst } from '../before-first.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
 
 /** Below it work is done in place, above it in threads. */
 const SIZES = [2 * 2 ** 20, 20 * 2 ** 20];
-
-/** Does something once, when places of clusters were found and their bytes not read. */
-function beforeFirst(job: 'restore' | 'compress', work: () => void): () => number {
-  const original = ClusterWorkers.prototype[job] as (this: ClusterWorkers, job: never) => Promise<never>;
-  let calls = 0;
-  const spy = vi.spyOn(ClusterWorkers.prototype, job).mockImplementation(function (
-    this: ClusterWorkers,
-    each: unknown,
-  ) {
-    if (calls++ === 0) work();
-    return original.call(this, each as never);
-  });
-  onTestFinished(() => spy.mockRestore());
-  return () => calls;
-}
 
 function gitNow(path: string, ...args: readonly string[]): void {
   execFileSync('git', ['--git-dir', path, ...args], { stdio: 'ignore' });

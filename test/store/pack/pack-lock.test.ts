@@ -47,6 +47,15 @@ test('takePackLock takes over the lock of a process that is gone', async () => {
   expect(readdirSync(dirname(lockOf(made)))).toEqual([]);
 });
 
+test('takePackLock takes over the lock of a process that had its own number', async () => {
+  const made = await newStore();
+  hold(made, `${process.pid} ${hostname()}\n`);
+  const lock = await takePackLock(made.store);
+  await expect(takePackLock(made.store)).rejects.toMatchObject({ code: 'BUSY' });
+  await lock.release();
+  expect(readdirSync(dirname(lockOf(made)))).toEqual([]);
+});
+
 test.each([
   ['of another machine', () => `${gonePid()} elsewhere\n`],
   ['that says nothing', () => ''],

@@ -1,9 +1,12 @@
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { watchPoints } from '../../../files/index.ts';
 import { commitVersion, DiskSource, packStore, readVersion, type Store } from '../../../store/index.ts';
 import { resolveCommit } from '../../../store/revision/resolve.ts';
+import { ClusterWorkers } from '../../../store/workers/pool.ts';
 import { failAtEach } from '../../files/fault.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git, gitFsck, gitObjects } from '../git.ts';
@@ -86,6 +89,17 @@ test('packStore does nothing when everything is packed', async () => {
   const files = packFiles(made.path);
   expect(await packStore(made.store)).toMatchObject({ objects: 0, deltas: 0, packs: 1 });
   expect(packFiles(made.path)).toEqual(files);
+});
+
+test('packStore counts the deltas of the pack that it takes over too', async () => {
+  const made = await newStore();
+  await commitHistory(made, HISTORY.slice(0, 4));
+  await packStore(made.store);
+  await commitHistory(made, HISTORY.slice(4));
+  const result = await packStore(made.store);
+  const depths = await gitDepths(made.path);
+  expect(result).toMatchObject({ packs: 1, objects: (await gitObjects(made.path)).length });
+  expect(result.deltas).toBe(depths.length);
 });
 
 test('packStore does nothing in an empty store', async () => {
@@ -177,7 +191,6 @@ test('packStore resolves packs in which two objects are deltas of each other', a
     .map((line) => line.split(' ')[0])
     .reverse()
     .join('\n');
-  const { execFileSync } = await import('node:child_process');
   const stem = join(made.path, 'objects/pack/pack');
   execFileSync(
     'git',
@@ -194,6 +207,36 @@ test('packStore resolves packs in which two objects are deltas of each other', a
   expect(packFiles(made.path)).not.toEqual([first]);
   await gitFsck(made.path);
   await expectHistory(store, HISTORY.slice(0, 2));
+});
+
+test('packStore keeps chains short when a delta that it takes over stands on an object that it has as a delta already', async () => {
+  const made = await newStore(SMALL, { packDepth: 1 });
+  const edits = (version: number) => Array.from({ length: 20 }, () => version);
+  const blobs = (revision: string) => git(made.path, 'ls-tree', '-r', '--format=%(objectname)', revision);
+  await commitBytes(made, 'web', disk(edits(2)));
+  await commitBytes(made, 'web', disk(edits(1)));
+  expect((await packStore(made.store)).deltas).toBeGreaterThan(10);
+  await commitBytes(made, 'web', disk(edits(3)));
+  // One whole copy more of each object that is a delta now, and a delta against it.
+  const ids = `${await blobs('web~2')}\n${await blobs('web')}\n`;
+  const stem = join(made.path, 'objects/pack/pack');
+  const args = [
+    '--git-dir',
+    made.path,
+    'pack-objects',
+    '-q',
+    '--window=50',
+    '--depth=1',
+    '--no-reuse-delta',
+    stem,
+  ];
+  execFileSync('git', args, { input: ids });
+  await git(made.path, 'prune-packed', '-q');
+  expect(await gitDepths(made.path)).not.toContain(2);
+  await packStore(await reopen(made.path));
+  expect(await gitDepths(made.path)).not.toContain(2);
+  expect(packFiles(made.path)).toHaveLength(1);
+  await gitFsck(made.path);
 });
 
 test('packStore leaves packs with a .keep file alone', async () => {
@@ -316,6 +359,53 @@ test('packStore keeps every version for any history', async () => {
   );
 });
 
+test('packStore throws BUSY before it writes a pack when the multi-pack-index is locked', async () => {
+  const made = await newStore(SMALL, { unpackLimit: 4 });
+  await commitBytes(made, 'web', disk(HISTORY[0]!));
+  const [kept] = packFiles(made.path);
+  writeFileSync(join(made.path, 'objects/pack', kept!.replace('.pack', '.keep')), '');
+  await commitBytes(made, 'web', disk(HISTORY[1]!));
+  const lock = join(made.path, 'objects/pack/multi-pack-index.lock');
+  writeFileSync(lock, '');
+  const before = filesOf(made);
+  await expect(packStore(made.store)).rejects.toMatchObject({
+    code: 'BUSY',
+    message: expect.stringContaining(lock),
+  });
+  expect(filesOf(made)).toEqual(before);
+});
+
+test('packStore passes by the empty file of an object, as a power failure leaves it', async () => {
+  const made = await newStore();
+  await commitHistory(made, HISTORY.slice(0, 2));
+  const empty = made.store.objects.loose.path('0'.repeat(64));
+  mkdirSync(dirname(empty), { recursive: true });
+  writeFileSync(empty, '');
+  await packStore(made.store);
+  expect([...made.store.objects.loose.ids()]).toEqual(['0'.repeat(64)]);
+  expect(await packStore(made.store)).toMatchObject({ objects: 0 });
+  await expectHistory(made.store, HISTORY.slice(0, 2));
+});
+
+test('packStore throws DAMAGED and removes nothing when its new pack cannot be opened', async () => {
+  const made = await newStore(SMALL, { unpackLimit: 4 });
+  await commitHistory(made, HISTORY.slice(0, 2));
+  const before = [...filesOf(made)];
+  // Its index is damaged as soon as it has its name.
+  const stop = watchPoints((point) => {
+    if (point !== 'pack.fsync-folder') return;
+    for (const name of filesOf(made))
+      if (name.endsWith('.idx') && !before.includes(name))
+        truncateSync(join(made.path, 'objects', name), 100);
+  });
+  await expect(packStore(made.store).finally(stop)).rejects.toMatchObject({
+    code: 'DAMAGED',
+    message: expect.stringContaining('the old ones stay'),
+  });
+  expect([...filesOf(made)]).toEqual(expect.arrayContaining(before));
+  await expectHistory(await reopen(made.path), HISTORY.slice(0, 2));
+});
+
 test('packStore packs attachments that are larger than any cluster', async () => {
   const made = await newStore();
   const attachment = made.file('nvram.bin');
@@ -331,4 +421,24 @@ test('packStore packs attachments that are larger than any cluster', async () =>
   await gitFsck(made.path);
   const blob = await git(made.path, 'rev-parse', 'web:files/nvram.bin');
   expect(Buffer.from(made.store.objects.read(blob).data).equals(noise(3 * 2 ** 20, 5))).toBe(true);
+});
+
+test('packStore takes no attachment for a base that is larger than what it looks for bases for', async () => {
+  const made = await newStore();
+  const bytes = noise(3 * 2 ** 20, 5);
+  const attachments = [{ name: 'nvram.bin', path: made.file('nvram.bin') }];
+  writeFileSync(attachments[0]!.path, bytes);
+  await commitBytes(made, 'web', disk(HISTORY[0]!), { attachments });
+  await packStore(made.store);
+  writeFileSync(attachments[0]!.path, bytes.subarray(0, 2 ** 19));
+  await commitBytes(made, 'web', disk(HISTORY[5]!), { attachments });
+  const deltify = vi.spyOn(ClusterWorkers.prototype, 'deltify');
+  onTestFinished(() => deltify.mockRestore());
+  await packStore(made.store);
+  const sizes = deltify.mock.calls.flatMap(([{ targets }]) =>
+    targets.flatMap(({ candidates }) => candidates.map(({ size }) => size)),
+  );
+  expect(sizes.length).toBeGreaterThan(5);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(2 * 2 ** 20);
+  await gitFsck(made.path);
 });
