@@ -20,6 +20,9 @@ export function deltaSizes(delta: Uint8Array): {
   return { base: base.size, result: result.size, at: result.at };
 }
 
+/** Up to so many bytes a loop is faster than a view of them. */
+const MOST_BY_BYTE = 96;
+
 /**
  * What `delta` makes of `base`.
  * @throws ImgstoreError `DAMAGED` when a size, an offset or an instruction does not fit.
@@ -35,28 +38,32 @@ export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
   let at = sizes.at;
   while (at < delta.length) {
     const instruction = delta[at++]!;
-    let from: Uint8Array;
+    if (instruction === 0) throw damaged('has the reserved instruction 0');
     if (instruction & COPY) {
+      // Shifts, since powers and products of numbers alone took a fifth of the time.
       let offset = 0;
       let size = 0;
       for (let byte = 0; byte < COPY_OFFSET_BYTES; byte++)
-        if (instruction & (COPY_OFFSET_BIT << byte)) offset += delta[at++]! * 2 ** (8 * byte);
+        if (instruction & (COPY_OFFSET_BIT << byte)) offset |= delta[at++]! << (8 * byte);
+      offset >>>= 0;
       for (let byte = 0; byte < COPY_SIZE_BYTES; byte++)
-        if (instruction & (COPY_SIZE_BIT << byte)) size += delta[at++]! * 2 ** (8 * byte);
+        if (instruction & (COPY_SIZE_BIT << byte)) size |= delta[at++]! << (8 * byte);
       if (size === 0) size = COPY_SIZE_OF_ZERO;
-      // A read past the delta's end made NaN, which fails here.
-      if (!(offset + size <= base.length))
+      if (at > delta.length) throw damaged('is cut short');
+      if (offset + size > base.length)
         throw damaged(`copies ${size} bytes at ${offset} of a base of ${base.length}`);
-      from = base.subarray(offset, offset + size);
+      if (to + size > result.length) throw damaged(`makes more than ${result.length} bytes`);
+      if (size <= MOST_BY_BYTE) for (const end = to + size; to < end; ) result[to++] = base[offset++]!;
+      else {
+        result.set(base.subarray(offset, offset + size), to);
+        to += size;
+      }
     } else {
-      if (instruction === 0) throw damaged('has the reserved instruction 0');
+      const end = to + instruction;
       if (at + instruction > delta.length) throw damaged('is cut short');
-      from = delta.subarray(at, at + instruction);
-      at += instruction;
+      if (end > result.length) throw damaged(`makes more than ${result.length} bytes`);
+      while (to < end) result[to++] = delta[at++]!;
     }
-    if (to + from.length > result.length) throw damaged(`makes more than ${result.length} bytes`);
-    result.set(from, to);
-    to += from.length;
   }
   if (to !== result.length) throw damaged(`makes ${to} bytes, not ${result.length}`);
   return result;
