@@ -87,7 +87,7 @@ const VERSIONS: readonly (Contents & {
   { branch: 'other', revision: 'other', edits: [...FORK, [4, 1000, 15]], lines: 9050, packages: BASE },
   { branch: 'main', revision: 'main', edits: [...THIRD, [5, 1500, 10]], lines: 9600, packages: MORE },
 ];
-/** After so many versions the store is packed the first time; what comes then is little beside it. */
+/** After so many versions the store is packed the first time; that pack is kept, so that there are two. */
 const FIRST_PACKED = 4;
 
 const diskPath = (place: Workplace, i: number) => place.path(`version-${i}.raw`);
@@ -118,8 +118,13 @@ const place = sharedWorkplace(async (made) => {
   configure(made, { autoPack: 0 });
   for (let i = 0; i < FIRST_PACKED; i++) await commit(made, i);
   packed.push(await made.json('pack'));
+  const packs = new PackFolder(made.path('.imgstore/objects/pack'));
+  const keep = `${packs.packs()[0]!.stem}.keep`;
+  packs.close();
+  writeFileSync(keep, '');
   for (let i = FIRST_PACKED; i < VERSIONS.length; i++) await commit(made, i);
   packed.push(await made.json('pack'));
+  rmSync(keep);
 });
 
 /** Runs git beside the store; fails as git does. */
