@@ -1,11 +1,23 @@
 import type { ImgstoreError } from '../errors/index.ts';
 import { ID_BYTES, ID_DIGITS, idFromBytes, idToBytes, type ObjectId } from '../objects/index.ts';
 import type { ByteView } from './bytes.ts';
+import { lowerBound } from './lower-bound.ts';
 
 /** Rows of a fan-out table: one for each first byte of an id. */
 export const FAN_OUT_ENTRIES = 256;
 export const FAN_OUT_ENTRY_BYTES = 4;
 export const FAN_OUT_BYTES = FAN_OUT_ENTRIES * FAN_OUT_ENTRY_BYTES;
+
+/** A fan-out table. @param inBucket how many ids begin with each byte */
+export function encodeFanOut(inBucket: Uint32Array): Buffer {
+  const fanOut = Buffer.alloc(FAN_OUT_BYTES);
+  let upTo = 0;
+  inBucket.forEach((count, i) => {
+    upTo += count;
+    fanOut.writeUInt32BE(upTo, i * FAN_OUT_ENTRY_BYTES);
+  });
+  return fanOut;
+}
 
 /** Where the two tables lie, and what to throw when they are not valid. */
 export interface IdTableLayout {
@@ -85,13 +97,8 @@ export class IdTable {
 
   /** The first position whose id is not below `id`. */
   #lowerBound(id: Buffer): number {
-    let { from: low, to: high } = this.bucket(id[0]!);
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#idBytes(middle).compare(id) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    const { from, to } = this.bucket(id[0]!);
+    return lowerBound(from, to, (position) => this.#idBytes(position).compare(id) < 0);
   }
 
   #idBytes(position: number): Buffer {

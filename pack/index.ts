@@ -18,6 +18,7 @@ export { type PackedObject, PackFolder } from './folder.ts';
 export { encodePackHeader, PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 export { encodeIdx } from './idx/encode.ts';
 export { Idx } from './idx/idx.ts';
+export { lowerBound } from './lower-bound.ts';
 export { encodeMidx } from './midx/encode.ts';
 export { MIDX_FILE } from './midx/layout.ts';
 export type { MidxSource } from './midx/merge.ts';

@@ -1,3 +1,4 @@
+import { lowerBound } from './lower-bound.ts';
 import type { Pack } from './pack.ts';
 
 /** A pack's entries in the order in which they lie in it. Memory: 12 bytes an entry. */
@@ -27,13 +28,7 @@ export class PackOrder {
 
   /** Which entry begins at a byte, or undefined. */
   at(offset: number): number | undefined {
-    let low = 0;
-    let high = this.#offsets.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#offsets[middle]! < offset) low = middle + 1;
-      else high = middle;
-    }
-    return this.#offsets[low] === offset ? low : undefined;
+    const entry = lowerBound(0, this.#offsets.length, (i) => this.#offsets[i]! < offset);
+    return this.#offsets[entry] === offset ? entry : undefined;
   }
 }

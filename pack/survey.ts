@@ -50,6 +50,12 @@ export class PackSurvey {
     return TYPES[this.#type[position]!];
   }
 
+  /** Position of the base of a delta; undefined for a whole object. */
+  base(position: number): number | undefined {
+    const base = this.#base[position]!;
+    return base === NO_BASE ? undefined : base;
+  }
+
   #enter(order: PackOrder, i: number, position: number): void {
     const offset = order.offset(i);
     const head = this.#pack.head(offset);

@@ -1,6 +1,6 @@
 import { codecs, ID_BYTES } from '../../objects/index.ts';
 import type { EntryTable } from '../entry-table.ts';
-import { FAN_OUT_ENTRIES } from '../id-table.ts';
+import { encodeFanOut, FAN_OUT_ENTRIES } from '../id-table.ts';
 import {
   CRC_BYTES,
   FAN_OUT_AT,
@@ -32,11 +32,11 @@ export function encodeIdx(table: EntryTable, order: Uint32Array, packChecksum: U
   idx.writeUInt32BE(IDX_SIGNATURE, 0);
   idx.writeUInt32BE(IDX_VERSION, 4);
 
-  const fanOut = new Uint32Array(FAN_OUT_ENTRIES);
+  const inBucket = new Uint32Array(FAN_OUT_ENTRIES);
   let nextLarge = 0;
   order.forEach((row, i) => {
     const id = table.id(row);
-    fanOut[id[0]!]!++;
+    inBucket[id[0]!]!++;
     idx.set(id, IDS_AT + i * ID_BYTES);
     idx.writeUInt32BE(table.crc(row), crcAt + i * CRC_BYTES);
     const offset = table.offset(row);
@@ -48,12 +48,7 @@ export function encodeIdx(table: EntryTable, order: Uint32Array, packChecksum: U
       nextLarge++;
     }
   });
-  let total = 0;
-  fanOut.forEach((inBucket, i) => {
-    total += inBucket;
-    idx.writeUInt32BE(total, FAN_OUT_AT + i * 4);
-  });
-
+  idx.set(encodeFanOut(inBucket), FAN_OUT_AT);
   idx.set(packChecksum, idx.length - IDX_TRAILER_BYTES);
   const body = idx.subarray(0, idx.length - ID_BYTES);
   idx.set(codecs().hash.create().update(body).digest(), body.length);

@@ -1,5 +1,5 @@
 import { codecs, ID_BYTES } from '../../objects/index.ts';
-import { FAN_OUT_BYTES, FAN_OUT_ENTRIES, FAN_OUT_ENTRY_BYTES } from '../id-table.ts';
+import { encodeFanOut, FAN_OUT_BYTES, FAN_OUT_ENTRIES } from '../id-table.ts';
 import {
   BASE_COUNT_AT,
   CHUNK_ALIGNMENT,
@@ -56,7 +56,7 @@ function chunksOf(merged: MergedIndexes): Chunk[] {
   const names = encodeNames(merged.names);
   const chunks = [
     { name: PACK_NAMES, size: names.length, blocks: () => [names] },
-    { name: FAN_OUT, size: FAN_OUT_BYTES, blocks: () => [encodeFanOut(merged)] },
+    { name: FAN_OUT, size: FAN_OUT_BYTES, blocks: () => [encodeFanOut(merged.inBucket)] },
     { name: IDS, size: merged.count * ID_BYTES, blocks: () => idBlocks(merged) },
     { name: PLACES, size: merged.count * PLACE_BYTES, blocks: () => placeBlocks(merged) },
   ];
@@ -87,16 +87,6 @@ function encodeNames(names: readonly string[]): Buffer {
   const bytes = Buffer.from(names.map((name) => `${name}\0`).join(''));
   const padding = (CHUNK_ALIGNMENT - (bytes.length % CHUNK_ALIGNMENT)) % CHUNK_ALIGNMENT;
   return Buffer.concat([bytes, Buffer.alloc(padding)]);
-}
-
-function encodeFanOut({ inBucket }: MergedIndexes): Buffer {
-  const fanOut = Buffer.alloc(FAN_OUT_BYTES);
-  let upTo = 0;
-  inBucket.forEach((objects, i) => {
-    upTo += objects;
-    fanOut.writeUInt32BE(upTo, i * FAN_OUT_ENTRY_BYTES);
-  });
-  return fanOut;
 }
 
 function* idBlocks(merged: MergedIndexes): Generator<Buffer> {

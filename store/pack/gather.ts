@@ -1,4 +1,3 @@
-import { ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { type Pack, PackOrder, PackSurvey } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
@@ -29,45 +28,21 @@ export function gatherObjects(
     }
   }
 
-  /** A delta whose base comes from the body is not kept: the base may be at the end of a chain there. */
-  function keptBaseEntry(source: SourcePack, entry: number): number {
-    const base = baseEntry(source, entry);
-    const { pack, order } = source;
-    return base === NO_BASE || isInBody(pack.idx.id(order.positions[base]!)) ? NO_BASE : base;
+  /** The base of a delta that is kept. One whose base comes from the body is not: the base may be at the end of a chain there. */
+  function keptBase({ idx }: Pack, base: number | undefined): number {
+    return !keepDeltas || base === undefined || isInBody(idx.id(base)) ? NO_BASE : base;
   }
 
   function* packed({ pack, order }: SourcePack, source: number): Generator<GatheredObject> {
-    // Types by one look at each entry: to walk the chain of each would take the square of the longest.
+    // Types and bases by one look at each entry: to walk the chain of each would take the square of the longest.
     const survey = new PackSurvey(pack);
     for (const [entry, position] of order.positions.entries()) {
       const id = pack.idx.id(position);
       if (isInBody(id)) continue;
       // What has no type cannot be read, and the pack says why.
       const type = survey.type(position) ?? pack.header(position).type;
-      const keptBase = keepDeltas ? keptBaseEntry({ pack, order }, entry) : NO_BASE;
-      yield { id, type, size: pack.sizeAt(order.offset(entry)), source, entry, keptBase };
+      const size = pack.sizeAt(order.offset(entry));
+      yield { id, type, size, source, entry, keptBase: keptBase(pack, survey.base(position)) };
     }
   }
-}
-
-/** Which entry of its pack an entry is a delta against; {@link NO_BASE} when it is whole. @throws ImgstoreError `DAMAGED`. */
-function baseEntry({ pack, order }: SourcePack, entry: number): number {
-  const offset = order.offset(entry);
-  const head = pack.head(offset);
-  const base =
-    head.kind === 'ofs-delta'
-      ? order.at(offset - head.distance!)
-      : head.kind === 'ref-delta'
-        ? entryOfId(pack, order, head.base!)
-        : NO_BASE;
-  if (base !== undefined) return base;
-  throw new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset}: its base is no entry of the pack`, {
-    path: pack.path,
-    offset,
-  });
-}
-
-function entryOfId(pack: Pack, order: PackOrder, id: string): number | undefined {
-  const position = pack.idx.find(id);
-  return position === undefined ? undefined : order.at(pack.idx.offset(position));
 }

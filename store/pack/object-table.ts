@@ -1,5 +1,5 @@
 import { ID_BYTES, idFromBytes, idToBytes, type ObjectId, type ObjectType } from '../../objects/index.ts';
-import { EntryTable, type Pack, type PackOrder } from '../../pack/index.ts';
+import { EntryTable, lowerBound, type Pack, type PackOrder } from '../../pack/index.ts';
 
 /** Bytes of an id that stand for it in sketches: enough to tell objects apart, and a number of them is exact. */
 export const REF_BYTES = 6;
@@ -25,7 +25,7 @@ export class ObjectTable {
   readonly source: Int16Array;
   /** Which entry of the source, in pack order. */
   readonly entry: Uint32Array;
-  /** For a delta that is taken over: the entry of its base in the same source; −1 for what is packed anew. */
+  /** For a delta that is taken over: the position of its base in the source's index; −1 for what is packed anew. */
   readonly keptBase: Int32Array;
   readonly #ids: Buffer;
 
@@ -72,6 +72,11 @@ export class ObjectTable {
     return row < this.count && this.#id(row).equals(bytes) ? row : undefined;
   }
 
+  /** The id of the base of a delta that is taken over. */
+  keptBaseId(row: number): ObjectId {
+    return this.sources[this.source[row]!]!.pack.idx.id(this.keptBase[row]!);
+  }
+
   /** What stands for an object in sketches: the first {@link REF_BYTES} bytes of its id. */
   ref(row: number): number {
     return this.#ids.readUIntBE(row * ID_BYTES, REF_BYTES);
@@ -86,14 +91,7 @@ export class ObjectTable {
   }
 
   #lowerBound(id: Buffer): number {
-    let low = 0;
-    let high = this.count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#id(middle).compare(id) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(0, this.count, (row) => this.#id(row).compare(id) < 0);
   }
 
   #id(row: number): Buffer {

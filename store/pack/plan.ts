@@ -11,8 +11,7 @@ import type { Store } from '../store.ts';
 export const GEOMETRIC_FACTOR = 16;
 
 /**
- * Objects that one round gathers, but for a single pack that has more: as many as `commit` puts into one pack. Each takes some 250 bytes of memory while it is
- * packed.
+ * Fresh objects that one round gathers: as many as `commit` puts into one pack, so that any of its packs fits. Each takes some 250 bytes of memory while it is packed.
  */
 const MOST_GATHERED = 262_144;
 
@@ -77,13 +76,11 @@ function firstRound(
   const times = new Map(fresh.map((pack) => [pack, modifiedMs(pack)]));
   const newest = [...fresh].sort((a, b) => times.get(b)! - times.get(a)!);
   let objects = loose.length;
-  const fits = newest.findIndex((pack) => {
+  const tooMany = newest.findIndex((pack) => {
     objects += pack.idx.count;
     return objects > MOST_GATHERED;
   });
-  // A pack that has as many objects by itself is a round by itself.
-  const count = fits === 0 && loose.length === 0 ? 1 : fits;
-  return { fresh: fits < 0 ? newest : newest.slice(0, count), loose };
+  return { fresh: tooMany < 0 ? newest : newest.slice(0, tooMany), loose };
 }
 
 /**

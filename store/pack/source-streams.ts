@@ -9,6 +9,7 @@ import { LOOSE, type ObjectTable } from './object-table.ts';
 
 /** The compression level that a zlib stream's header admits to: 2 is zlib's default, 3 its slowest (RFC 1950 section 2.2, FLEVEL). */
 const LEAST_GOOD_LEVEL = 2;
+const ZLIB_HEADER_BYTES = 2;
 
 /** Reads gathered objects where they are stored now. */
 export class SourceStreams {
@@ -64,9 +65,15 @@ export class SourceStreams {
 
   /** Whether an object is a whole entry of a pack whose stream was made with some effort, so that making it anew would bring little. */
   isWellDeflated(row: number): boolean {
-    if (this.#table.source[row] === LOOSE) return false;
-    const { head, stream } = this.entry(row);
-    return !head.kind.endsWith('delta') && stream[1]! >> 6 >= LEAST_GOOD_LEVEL;
+    const source = this.#table.source[row]!;
+    if (source === LOOSE) return false;
+    const { pack, order } = this.#table.sources[source]!;
+    const offset = order.offset(this.#table.entry[row]!);
+    const head = pack.head(offset);
+    if (head.kind.endsWith('delta')) return false;
+    const header = Buffer.allocUnsafe(ZLIB_HEADER_BYTES);
+    pack.readInto(header, offset + head.length);
+    return header[1]! >> 6 >= LEAST_GOOD_LEVEL;
   }
 
   /** An entry's head and its stream as it is in its pack. @throws ImgstoreError `DAMAGED`. */

@@ -1,11 +1,11 @@
-import { codecs, type ObjectId, verifyObject } from '../../objects/index.ts';
+import { codecs } from '../../objects/index.ts';
 import { PackOrder, PackWriter, type PendingPack } from '../../pack/index.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { formRoom, type PackedForm, type PackItem } from '../workers/pack-jobs.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
-import { readStored } from '../workers/stored-stream.ts';
+import { readVerified } from '../workers/stored-stream.ts';
 import { BATCH_BYTES, batchRows, type RowBatch } from './batches.ts';
 import { type Candidate, Candidates } from './candidates.ts';
 import { NO_BASE, type ObjectTable, TYPES } from './object-table.ts';
@@ -201,9 +201,7 @@ class PackRun {
   async #writeWhole(row: number): Promise<void> {
     const { id, type, size, data } = await this.#sources.located(async () => {
       const item = this.#sources.item(row);
-      const object = readStored(item.stored, item.id);
-      verifyObject(item.id, object, item.stored.where);
-      return { ...item, ...object };
+      return { ...item, ...readVerified(item.stored, item.id) };
     });
     this.#offset[row] = this.#writer.bytes;
     await this.#writer.add({ id, type, size, deflated: codecs().deflate.deflate(data, this.#options.level) });
@@ -211,17 +209,12 @@ class PackRun {
 
   /** Takes a delta over; where its base has no place before it (two packs may have two objects as deltas of each other), the object is written whole. */
   async #writeKept(row: number): Promise<void> {
-    const place = this.#offset[this.#table.find(this.#keptBaseId(row))!]!;
+    const place = this.#offset[this.#table.find(this.#table.keptBaseId(row))!]!;
     if (place === NOT_WRITTEN) return this.#writeWhole(row);
     const { head, stream } = this.#sources.entry(row);
     this.#offset[row] = this.#writer.bytes;
     await this.#writer.addDelta({ id: this.#table.id(row), size: head.size, deflated: stream, base: place });
     this.deltas++;
-  }
-
-  #keptBaseId(row: number): ObjectId {
-    const { pack, order } = this.#table.sources[this.#table.source[row]!]!;
-    return pack.idx.id(order.positions[this.#table.keptBase[row]!]!);
   }
 
   #baseItem({ id, row, position }: Candidate): PackItem {
@@ -244,8 +237,7 @@ function keptHeights(table: ObjectTable): Uint8Array {
   // The last entries of a pack first: what stands on an entry comes behind it.
   kept.sort((a, b) => table.source[b]! - table.source[a]! || table.entry[b]! - table.entry[a]!);
   for (const row of kept) {
-    const { pack, order } = table.sources[table.source[row]!]!;
-    const base = table.find(pack.idx.id(order.positions[table.keptBase[row]!]!));
+    const base = table.find(table.keptBaseId(row));
     if (base !== undefined) height[base] = Math.min(255, Math.max(height[base]!, height[row]! + 1));
   }
   return height;

@@ -1,9 +1,9 @@
 import { writevSync } from 'node:fs';
 import { isZero } from '../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
-import { codecs, type ObjectId, objectId, storeInZlib, verifyObject } from '../../objects/index.ts';
+import { codecs, type ObjectId, objectId, storeInZlib } from '../../objects/index.ts';
 import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
-import { readStored, type StoredStream } from './stored-stream.ts';
+import { readVerified, type StoredStream } from './stored-stream.ts';
 
 /** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
 export interface ClusterBatch {
@@ -80,7 +80,7 @@ export function restore({ fd, path, items }: RestoreJob): void {
   };
   for (const item of items) {
     const { to, length } = item;
-    const data = readVerified(item);
+    const data = readCluster(item);
     if (to !== runEnd || run.length === MOST_PIECES) {
       flush();
       runStart = to;
@@ -122,7 +122,7 @@ export async function compress({
   const bytes = new Uint8Array(output);
   let end = 0;
   return items.map((item) => {
-    const data = readVerified(item);
+    const data = readCluster(item);
     const stream = compressCluster(padded(data, clusterSize), level);
     const made = stream ?? data;
     bytes.set(made, end);
@@ -135,13 +135,12 @@ function padded(data: Uint8Array, length: number): Uint8Array {
   return data.length === length ? data : Buffer.concat([data], length);
 }
 
-function readVerified({ id, stored, length }: StoredItem): Uint8Array {
-  const object = readStored(stored, id);
-  verifyObject(id, object, stored.where);
-  if (object.data.length === length) return object.data;
+function readCluster({ id, stored, length }: StoredItem): Uint8Array {
+  const { data } = readVerified(stored, id);
+  if (data.length === length) return data;
   throw new ImgstoreError(
     'DAMAGED',
-    `${stored.where}: cluster ${id} is ${object.data.length} bytes long, not ${length}`,
+    `${stored.where}: cluster ${id} is ${data.length} bytes long, not ${length}`,
     { id },
   );
 }

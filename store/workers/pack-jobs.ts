@@ -1,7 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { codecs, type ObjectId, storedLength, verifyObject } from '../../objects/index.ts';
+import { codecs, type ObjectId, storedLength } from '../../objects/index.ts';
 import { applyDelta, DeltaBase, encodeDelta, sketch } from '../../pack/index.ts';
-import { readStored, type StoredStream } from './stored-stream.ts';
+import { readStored, readVerified, type StoredStream } from './stored-stream.ts';
 
 /** An object to be packed. */
 export interface PackItem {
@@ -22,19 +22,14 @@ export function sketchObjects({ items, output }: SketchJob): number[][] {
   const bytes = new Uint8Array(output);
   let at = 0;
   return items.map(({ id, stored, size }) => {
-    const object = readStored(stored, id);
-    verifyObject(id, object, stored.where);
-    if (object.data.length !== size)
-      throw new ImgstoreError(
-        'DAMAGED',
-        `${stored.where}: object ${id} has ${object.data.length} bytes, not ${size}`,
-        {
-          id,
-        },
-      );
-    bytes.set(object.data, at);
+    const { data } = readVerified(stored, id);
+    if (data.length !== size) {
+      const message = `${stored.where}: object ${id} has ${data.length} bytes, not ${size}`;
+      throw new ImgstoreError('DAMAGED', message, { id });
+    }
+    bytes.set(data, at);
     at += size;
-    return [...sketch(object.data)];
+    return [...sketch(data)];
   });
 }
 

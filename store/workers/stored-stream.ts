@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { type GitObject, type ObjectId, type ObjectType, parseLoose } from '../../objects/index.ts';
+import {
+  type GitObject,
+  type ObjectId,
+  type ObjectType,
+  parseLoose,
+  verifyObject,
+} from '../../objects/index.ts';
 import { type Pack, type PackedObject, type PackedStreams, readStreams } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 
@@ -85,4 +91,11 @@ export function readStored(stored: StoredStream, id: ObjectId): GitObject {
       error,
     );
   }
+}
+
+/** Reads what {@link locateStored} found, and checks it against its id. @throws ImgstoreError `DAMAGED`, `IO`. */
+export function readVerified(stored: StoredStream, id: ObjectId): GitObject {
+  const object = readStored(stored, id);
+  verifyObject(id, object, stored.where);
+  return object;
 }
