@@ -10,6 +10,15 @@
 export { makeFolder, makeInFolder } from './folder.ts';
 export { LockFile } from './lock-file.ts';
 export {
+  encodeOwner,
+  isGone,
+  isLeftBehind,
+  type Owner,
+  ownerSuffix,
+  parseOwner,
+  thisProcess,
+} from './owner.ts';
+export {
   type FileKind,
   PendingFile,
   type PendingFileOptions,

@@ -6,6 +6,9 @@
 #   ci-1, lab-1     siblings: copies of web-1 that went other ways
 #   apart-1         installed apart from web-2, with the same packages, on a file system of its own
 #
+# SOURCE_DATE_EPOCH is set as image builders set it, so that two installations of one kernel make the same initrd.
+# APART_EPOCH gives the disk installed apart another date: its initrd is then another compressed stream.
+#
 # usage: make-disks.sh DIR [SIZE]     root, debootstrap, qemu-utils and 15 GB of space; about ten minutes
 # Debian's packages come from where this machine's apt takes them. A disk that is there is not made again.
 set -euo pipefail
@@ -36,7 +39,11 @@ enter() {
   mount --make-rslave "$root/dev"
 }
 
-inside() { LC_ALL=C DEBIAN_FRONTEND=noninteractive HOME=/root chroot "$root" /bin/sh -ec "$1" >>"$dir/make.log" 2>&1; }
+epoch=1767225600
+
+inside() {
+  LC_ALL=C DEBIAN_FRONTEND=noninteractive HOME=/root SOURCE_DATE_EPOCH=$epoch chroot "$root" /bin/sh -ec "$1" >>"$dir/make.log" 2>&1
+}
 
 install_packages() { inside "apt-get -y --no-install-recommends install $*; apt-get clean"; }
 
@@ -142,9 +149,9 @@ if missing lab-1; then
 fi
 if missing apart-1; then
   rm -f "$dir/work.raw"
+  epoch=${APART_EPOCH:-$epoch}
   new_disk "$dir/work.raw"
   install_packages nginx git build-essential
-  grow_logs 6 100000
   keep apart-1
 fi
 rm -f "$dir/work.raw"
