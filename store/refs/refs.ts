@@ -127,6 +127,22 @@ export class Refs {
     else await this.#guard.moveTo(update.after, () => this.#move(update, options));
   }
 
+  /**
+   * Leaves out the lines of a ref's log that `isKept` says no to, while nobody moves the ref. Returns those that stay.
+   * @throws ImgstoreError `BUSY`, `IO`
+   */
+  async thinLog(name: string, isKept: (entry: ReflogEntry) => boolean): Promise<readonly ReflogEntry[]> {
+    const lock = await this.#lock(name);
+    try {
+      const entries = await this.logs.read(name);
+      const kept = entries.filter(isKept);
+      if (kept.length < entries.length) await this.logs.replace(name, kept);
+      return kept;
+    } finally {
+      await lock.release();
+    }
+  }
+
   /** The ref that excludes one of this name (`a` and `a/b` exclude each other), `except` left aside. */
   async findConflict(name: string, except?: string): Promise<string | undefined> {
     const packed = (await this.#files.packed()).map((ref) => ref.name);

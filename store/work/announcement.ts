@@ -44,13 +44,14 @@ export interface AnnouncedWork {
  * each. It goes with the process's end, and that of a killed process counts for nothing.
  */
 export class Announcement {
+  /** When it was made, by the clock of the file system: ms since 1970. */
+  readonly sinceMs: number;
   readonly #path: string;
-  readonly #sinceMs: number;
   readonly #madeMs = performance.now();
 
   private constructor(path: string) {
     this.#path = path;
-    this.#sinceMs = statSync(path).mtimeMs;
+    this.sinceMs = statSync(path).mtimeMs;
   }
 
   /** @throws ImgstoreError `IO`. */
@@ -77,7 +78,7 @@ export class Announcement {
   /** The time by the clock of the file system, as far as this process can tell: ms since 1970, and never before the announcement. */
   now(): number {
     // One more, as times of files are set in whole microseconds or coarser, and must not fall behind.
-    return this.#sinceMs + (performance.now() - this.#madeMs) + 1;
+    return this.sinceMs + (performance.now() - this.#madeMs) + 1;
   }
 
   /** Takes it back: refs lead to what was stored, or it was given up. Never throws. */

@@ -64,6 +64,14 @@ export async function beginSweep(storeFolder: string): Promise<void> {
   await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${next}\n${encodeOwner(thisProcess())}`));
 }
 
+/** Says that a sweep has failed half-way: nobody waits for it any more, and nobody believes what it has left until the next has come to its end. Never throws. */
+export async function abandonSweep(storeFolder: string): Promise<void> {
+  const { number } = readSweeps(storeFolder);
+  // A process of this number that began with the system: there is none.
+  const nobody = encodeOwner({ ...thisProcess(), started: '0' });
+  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${number}\n${nobody}`)).catch(() => {});
+}
+
 /** Says that all that is left is whole again. @throws ImgstoreError `IO`. */
 export async function endSweep(storeFolder: string): Promise<void> {
   const { number } = readSweeps(storeFolder);
