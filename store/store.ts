@@ -64,8 +64,9 @@ export class Store {
     this.config = config;
     this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice);
     const tips = async () => (await this.refs.list()).map(({ id }) => id);
-    this.refs = new Refs(folder, new SweepGuard(folder, this.objects, tips));
-    this.statCache = new StatCache(join(folder, 'imgstore', 'index'));
+    const guard = new SweepGuard(folder, this.objects, tips);
+    this.refs = new Refs(folder, guard);
+    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
     this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);

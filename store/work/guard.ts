@@ -4,6 +4,8 @@ import { walkCommits } from '../history/walk.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { ObjectMarks } from '../objects/marks.ts';
 import { markReachable } from '../reach/mark-reachable.ts';
+import type { MoveGuard } from '../refs/refs.ts';
+import type { SweepWatch } from '../stat-cache.ts';
 import { Announcement } from './announcement.ts';
 import { isSameSweep, readSweeps, type SweepState, waitForSweep } from './sweeps.ts';
 
@@ -13,7 +15,7 @@ import { isSameSweep, readSweeps, type SweepState, waitForSweep } from './sweeps
  * `gc` says that it sweeps, then looks for announcements and refs; whoever moves a ref announces where to, then looks whether anybody sweeps. So one of the two sees the
  * other. A sweep that lay between looking at objects and moving a ref to them makes the mover look whether all of them are still there.
  */
-export class SweepGuard {
+export class SweepGuard implements MoveGuard, SweepWatch {
   readonly #folder: string;
   readonly #database: ObjectDatabase;
   #seen: SweepState;
@@ -48,12 +50,26 @@ export class SweepGuard {
     }
   }
 
+  stamp(): number {
+    return readSweeps(this.#folder).number;
+  }
+
+  /** Whether no sweep can have taken a part of a version that was whole at a stamp: there was none, or a ref leads to the version. */
+  async isWhole(commit: ObjectId, stamp: number): Promise<boolean> {
+    const { number, sweeper } = readSweeps(this.#folder);
+    return (number === stamp && sweeper === undefined) || (await this.#commitsOfRefs()).has(commit);
+  }
+
+  async #commitsOfRefs(): Promise<ReadonlySet<ObjectId>> {
+    const commits = (await this.#tips()).filter((tip) => this.#isCommit(tip));
+    return new Set([...walkCommits(this.#database, commits, () => {})].map(({ id }) => id));
+  }
+
   async #requireWhole(id: ObjectId): Promise<void> {
     this.#database.packs.refresh();
     const marks = new ObjectMarks(this.#database);
     // What refs lead to was kept, and what is damaged there must not keep new versions out.
-    const commits = (await this.#tips()).filter((tip) => this.#isCommit(tip));
-    for (const commit of walkCommits(this.#database, commits, () => {})) marks.mark(commit.id);
+    for (const commit of await this.#commitsOfRefs()) marks.mark(commit);
     try {
       await markReachable(this.#database, marks, [id], { requireBlobs: true });
     } catch (error) {
