@@ -16,7 +16,7 @@ export function define(command: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore branch -d scratch\n  imgstore gc              # what is older than two weeks\n  imgstore gc --prune=now  # all that no branch, tag or log of a ref leads to',
+      '\nExample:\n  imgstore gc              # what was not used for two weeks\n  imgstore gc --prune=now  # all that no branch, tag or log of a ref leads to',
     )
     .action(async (options: GcOptions, command: Command) => {
       const context = new Context(command);
