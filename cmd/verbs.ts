@@ -82,6 +82,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./pack.ts'),
   },
   {
+    name: 'forget',
+    description: 'take versions out of the history of branches',
+    load: () => import('./forget.ts'),
+  },
+  {
     name: 'gc',
     description: 'remove what no version needs any more',
     load: () => import('./gc.ts'),

@@ -23,11 +23,11 @@ export interface KnownFile {
 export interface SweepWatch {
   /** Number of the last sweep. */
   stamp(): number;
-  /** Whether a version that was whole at a stamp is so now. */
-  isWhole(commit: ObjectId, stamp: number): Promise<boolean>;
+  /** The id by which a version that was whole at a stamp goes now; undefined when it may not be whole any more. */
+  current(commit: ObjectId, stamp: number): Promise<ObjectId | undefined>;
 }
 
-const NO_SWEEPS: SweepWatch = { stamp: () => 0, isWhole: async () => true };
+const NO_SWEEPS: SweepWatch = { stamp: () => 0, current: async (commit) => commit };
 
 /** As stored: JSON below `file:<format>:<path>`. */
 interface Entry extends KnownFile {
@@ -70,7 +70,8 @@ export class StatCache {
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
     if (!entry.files.every((file, i) => sameIdentity(file, identities[i]!))) return undefined;
-    return (await this.#sweeps.isWhole(entry.commit, entry.stamp ?? 0)) ? entry : undefined;
+    const commit = await this.#sweeps.current(entry.commit, entry.stamp ?? 0);
+    return commit === undefined ? undefined : { ...entry, commit };
   }
 
   /**

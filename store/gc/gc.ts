@@ -14,7 +14,7 @@ import { markReachable } from '../reach/mark-reachable.ts';
 import type { Store } from '../store.ts';
 import { Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
-import { expireReflogs } from './expire-reflogs.ts';
+import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
 import { checksumOf, rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
@@ -70,7 +70,7 @@ export async function collectGarbage(
     store.objects.packs.refresh();
     const storedBytesBefore = storedBytes(store.objects);
     const cutoff = await findCutoff(store, prune);
-    const marks = await markLive(store, monitor);
+    const marks = await markLive(store, cutoff, monitor);
     const plan = planPacks(store, marks, cutoff, request.prune !== undefined);
     const swept = await collect({ store, marks, cutoff, index, monitor }, plan);
     await refreshMultiPackIndex(store, []);
@@ -103,12 +103,13 @@ async function findCutoff(store: Store, prune: string): Promise<Cutoff> {
 }
 
 /** Marks what must stay. @throws ImgstoreError `DAMAGED` when it cannot be known. */
-async function markLive(store: Store, monitor: Monitor): Promise<ObjectMarks> {
+async function markLive(store: Store, cutoff: Cutoff, monitor: Monitor): Promise<ObjectMarks> {
   const marks = new ObjectMarks(store.objects);
   const { announced, refs } = await readRoots(store);
   await markStrictly(store, marks, refs, monitor);
   const logged = await expireReflogs(store, marks, Date.now());
-  await markLeniently(store, marks, [...announced, ...logged], monitor);
+  const forgotten = await expireForgotten(store, cutoff.fileMs);
+  await markLeniently(store, marks, [...announced, ...logged, ...forgotten], monitor);
   return marks;
 }
 

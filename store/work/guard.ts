@@ -1,5 +1,6 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
+import { findSuccessors, hasForgotten } from '../forget/successors.ts';
 import { walkCommits } from '../history/walk.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { ObjectMarks } from '../objects/marks.ts';
@@ -54,10 +55,15 @@ export class SweepGuard implements MoveGuard, SweepWatch {
     return readSweeps(this.#folder).number;
   }
 
-  /** Whether no sweep can have taken a part of a version that was whole at a stamp: there was none, or a ref leads to the version. */
-  async isWhole(commit: ObjectId, stamp: number): Promise<boolean> {
+  /** That no sweep can have taken a part of a version shows in that there was none since, or that a ref leads to it. */
+  async current(commit: ObjectId, stamp: number): Promise<ObjectId | undefined> {
+    if (hasForgotten(this.#folder)) {
+      const successor = findSuccessors(this.#database, await this.#tips(), commit).get(commit);
+      if (successor?.isSame) return successor.commit;
+    }
     const { number, sweeper } = readSweeps(this.#folder);
-    return (number === stamp && sweeper === undefined) || (await this.#commitsOfRefs()).has(commit);
+    const isWhole = (number === stamp && sweeper === undefined) || (await this.#commitsOfRefs()).has(commit);
+    return isWhole ? commit : undefined;
   }
 
   async #commitsOfRefs(): Promise<ReadonlySet<ObjectId>> {
