@@ -8,6 +8,7 @@
  * @module
  */
 export { makeFolder, makeInFolder } from './folder.ts';
+export { removeLeftBehindIn } from './left-behind.ts';
 export { LockFile } from './lock-file.ts';
 export {
   encodeOwner,
@@ -16,6 +17,7 @@ export {
   type Owner,
   ownerSuffix,
   parseOwner,
+  randomOwnerSuffix,
   thisProcess,
 } from './owner.ts';
 export {

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
+import { randomOwnerSuffix } from './owner.ts';
 import { passPoint } from './points.ts';
 import { forgetUnfinished, watchUnfinished } from './temporary.ts';
 
@@ -10,7 +10,10 @@ import { forgetUnfinished, watchUnfinished } from './temporary.ts';
 export type FileKind = string;
 
 export interface PendingFileOptions {
-  /** Prefix of the temporary name; git removes what begins with `tmp_` in its object folders. */
+  /**
+   * What the temporary name begins with, before the kind and who makes it; git removes what begins with `tmp_` beside its packs, and with `tmp_obj_` beside loose
+   * objects.
+   */
   readonly prefix?: string;
   /** Permission bits before the umask; git makes objects read-only. */
   readonly mode?: number;
@@ -44,7 +47,7 @@ export class PendingFile {
     folder: string,
     options: PendingFileOptions = {},
   ): Promise<PendingFile> {
-    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}_${randomBytes(6).toString('hex')}`);
+    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}${randomOwnerSuffix()}`);
     watchUnfinished(path);
     try {
       passPoint(`${kind}.create`, path);

@@ -2,7 +2,13 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
-import { passPoint, syncFolder, writeWholeFile } from '../files/index.ts';
+import {
+  passPoint,
+  randomOwnerSuffix,
+  removeLeftBehindIn,
+  syncFolder,
+  writeWholeFile,
+} from '../files/index.ts';
 import { STORE_VERSION } from './config/format.ts';
 import { STORE_FOLDER } from './location.ts';
 import { DEFAULT_CLUSTER_SIZE, Store } from './store.ts';
@@ -33,7 +39,8 @@ export async function initStore(folder: string, options: InitOptions = {}): Prom
   }
   const path = join(resolve(folder), STORE_FOLDER);
   if (existsSync(path)) throw exists(path);
-  const unfinished = `${path}.tmp-${process.pid}`;
+  const unfinished = `${path}.tmp${randomOwnerSuffix()}`;
+  await removeLeftBehindIn('init', resolve(folder), `${STORE_FOLDER}.tmp_`);
   try {
     for (const each of FOLDERS) await mkdir(join(unfinished, each), { recursive: true });
     await writeWholeFile('init', join(unfinished, 'HEAD'), Buffer.from(`ref: ${UNBORN_BRANCH}\n`));

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { usedByQemu } from '../../block/index.ts';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
-import { PendingFile } from '../../files/index.ts';
+import { PendingFile, removeLeftBehindIn } from '../../files/index.ts';
 import { CLOCK_TICK_MS } from '../stat-cache.ts';
 
 export interface OutputOptions {
@@ -63,18 +63,17 @@ function namedAs(path: string, file: PendingFile, error: unknown): unknown {
   return new ImgstoreError(error.code, message, { ...error.data, path }, error);
 }
 
-/** Characters of the name that go into the temporary one, which must not be longer than a name can be. */
-const MOST_PREFIX = 50;
+/** Characters of the name that go into the temporary one, which must not be longer than a name can be: they may have 4 bytes each. */
+const MOST_PREFIX = 40;
 
 async function createBeside(path: string, mode: number): Promise<PendingFile> {
   const folder = dirname(resolve(path));
   try {
     if (!(await stat(folder)).isDirectory())
       throw new ImgstoreError('IO', `${folder}: is no folder`, { path: folder });
-    return await PendingFile.create('checkout', folder, {
-      prefix: `.${basename(path).slice(0, MOST_PREFIX)}.tmp_`,
-      mode,
-    });
+    const prefix = `.${Array.from(basename(path)).slice(0, MOST_PREFIX).join('')}.tmp_`;
+    await removeLeftBehindIn('checkout', folder, prefix);
+    return await PendingFile.create('checkout', folder, { prefix, mode });
   } catch (error) {
     throw fromSystem(error, folder);
   }

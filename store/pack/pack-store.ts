@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type Pack, refuseHeldMidx } from '../../pack/index.ts';
+import { removeLeftBehind } from '../objects/left-behind.ts';
 import { storedBytes } from '../objects/stored-bytes.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
@@ -46,6 +47,7 @@ export async function packStore(
   const lock = await takePackLock(store);
   const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'));
   try {
+    await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
     const storedBytesBefore = storedBytes(store.objects);
     const made = await packRounds(store, index, request.aggressive ?? false, monitor);
