@@ -18,8 +18,10 @@ export class Context {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly #options: GlobalOptions;
+  readonly #verb: string;
 
   constructor(command: Command) {
+    this.#verb = command.name();
     this.#options = command.optsWithGlobals<GlobalOptions>();
     this.json = this.#options.json ?? false;
     this.quiet = this.#options.quiet ?? false;
@@ -28,7 +30,8 @@ export class Context {
   /** Opens the store for the time of `work`. @throws ImgstoreError `NO_STORE`. */
   async withStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
     // Loaded here, so that help and usage errors do not wait for it.
-    const { Store } = await import('../store/index.ts');
+    const { nameTask, Store } = await import('../store/index.ts');
+    nameTask(`imgstore ${this.#verb}`);
     const named = this.#options.store ?? process.env.IMGSTORE_DIR;
     const options = { onNotice: (text: string) => this.notice(text) };
     const store = named ? await Store.open(named, options) : await Store.find('.', options);

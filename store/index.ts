@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { nameTask } from '../files/index.ts';
 export { isoDate, type Person, subject } from '../objects/index.ts';
 export {
   type Backing,
