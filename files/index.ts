@@ -31,5 +31,5 @@ export {
 } from './pending-file.ts';
 export { type FileAction, type PointHook, type PointName, passPoint, watchPoints } from './points.ts';
 export type { FileRules } from './rules.ts';
-export { type Sharing, sharedMode, shareFile, sharePath } from './sharing.ts';
+export { type Sharing, sharedMode, shareFile, shareFolder, sharePath } from './sharing.ts';
 export { forgetUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';

@@ -117,14 +117,14 @@ function busy(path: string, lock: string): ImgstoreError {
     stats === undefined ? '' : ` for ${Math.max(0, Math.round((Date.now() - stats.mtimeMs) / 1000))} s`;
   const holder = parseLockText(readLockText(lock) ?? '');
   if (holder === undefined) {
-    const message = `${path}: locked${age} by another process: try again; if none is running, remove ${lock}`;
+    const message = `${path}: locked${age} by another process: try again, or wait with --lock-timeout; if none is running, remove ${lock}`;
     return new ImgstoreError('BUSY', message, { path, lock });
   }
   const { owner, task } = holder;
   const who = `process ${owner.pid} on ${owner.host}${task === undefined ? '' : ` (${task})`}`;
   return new ImgstoreError(
     'BUSY',
-    `${path}: locked${age} by ${who}: try again; if it is not running, remove ${lock}`,
+    `${path}: locked${age} by ${who}: try again, or wait with --lock-timeout; if it is not running, remove ${lock}`,
     { path, lock, pid: owner.pid, host: owner.host },
   );
 }

@@ -1,4 +1,5 @@
-import { chmodSync, fchmodSync, fstatSync, statSync } from 'node:fs';
+import { chmodSync, fchmodSync, fstatSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
 
 /** Who else may use a store's files: git's `core.sharedRepository` (git-config(1)). */
@@ -52,6 +53,22 @@ export function sharePath(path: string, sharing: Sharing | undefined): void {
     if (wanted !== mode) chmodSync(path, wanted & 0o7777);
   } catch (error) {
     if (!['ENOENT', 'EPERM'].includes(systemCode(error) ?? '')) throw fromSystem(error, path);
+  }
+}
+
+/** {@link sharePath} for a folder and what is in it: for what another program has made. */
+export function shareFolder(folder: string, sharing: Sharing | undefined): void {
+  if (sharing === undefined) return;
+  sharePath(folder, sharing);
+  for (const name of namesIn(folder)) sharePath(join(folder, name), sharing);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (['ENOENT', 'EACCES'].includes(systemCode(error) ?? '')) return [];
+    throw fromSystem(error, folder);
   }
 }
 

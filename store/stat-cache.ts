@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Level } from 'level';
 import { type FileIdentity, sameIdentity } from '../block/index.ts';
+import { type FileRules, shareFolder } from '../files/index.ts';
 import { isId, type ObjectId } from '../objects/index.ts';
 
 /** Files of an image, top first, and the format that the first is read in: the same bytes are another disk in another format. */
@@ -45,9 +46,15 @@ const PAUSE_MS = 20;
 export class StatCache {
   readonly #folder: string;
 
-  /** @param folder of the LevelDB database; made on first use */
-  constructor(folder: string) {
+  readonly #rules: FileRules;
+
+  /**
+   * @param folder of the LevelDB database; made on first use
+   * @param rules how its files are made
+   */
+  constructor(folder: string, rules: FileRules) {
     this.#folder = folder;
+    this.#rules = rules;
   }
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
@@ -81,6 +88,8 @@ export class StatCache {
         await sleep(PAUSE_MS);
       } finally {
         await database.close().catch(() => {});
+        // LevelDB makes its files as the umask says.
+        shareFolder(this.#folder, this.#rules.sharing);
       }
     }
     return undefined;

@@ -1,10 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
+import type { FileRules } from '../files/index.ts';
 import { codecs } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { refuseOtherFormats } from './config/format.ts';
+import { lockTimeoutOf } from './config/lock-timeout.ts';
+import { sharingOf } from './config/sharing.ts';
 import { findStore, storeAt } from './location.ts';
 import { refuseAlternates } from './objects/alternates.ts';
 import { ObjectDatabase } from './objects/database.ts';
@@ -33,6 +36,10 @@ export const DEFAULT_AUTO_PACK = 6700;
 export interface StoreOptions {
   /** Called with what the user should know about the store, such as a pack that is damaged and left out. */
   readonly onNotice?: ((notice: string) => void) | undefined;
+  /** Seconds for which locks of other processes are waited for, Infinity for ever; as `imgstore.lockTimeout` says when not given. */
+  readonly lockTimeout?: number | undefined;
+  /** Ends a wait for a lock. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An open store: a bare git repository in SHA-256 format with versions of disks in it. */
@@ -43,6 +50,8 @@ export class Store {
   readonly objects: ObjectDatabase;
   readonly refs: Refs;
   readonly statCache: StatCache;
+  /** How the store's files are made and locked. */
+  readonly rules: FileRules;
   /** Bytes; of disks that are stored from now on. */
   readonly clusterSize: number;
   /** zlib level of what is stored from now on. */
@@ -57,12 +66,18 @@ export class Store {
   readonly autoPack: number;
   readonly #unpackLimit: number;
 
-  private constructor(folder: string, config: Config, { onNotice }: StoreOptions) {
+  private constructor(folder: string, config: Config, { onNotice, lockTimeout, signal }: StoreOptions) {
     this.folder = folder;
     this.config = config;
-    this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice);
-    this.refs = new Refs(folder);
-    this.statCache = new StatCache(join(folder, 'imgstore', 'index'));
+    const lockSeconds = lockTimeout ?? lockTimeoutOf(config);
+    this.rules = {
+      sharing: sharingOf(config),
+      lockWaitMs: lockSeconds === undefined ? undefined : lockSeconds * 1000,
+      signal,
+    };
+    this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice, this.rules);
+    this.refs = new Refs(folder, this.rules);
+    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
     this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);

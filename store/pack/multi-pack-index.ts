@@ -21,9 +21,9 @@ export async function refreshMultiPackIndex(store: Store, gone: readonly Pack[])
   const goneStems = new Set(gone.map(({ stem }) => stem));
   const remaining = packs.packs().filter(({ stem }) => !goneStems.has(stem));
   const isThere = existsSync(join(packs.folder, MIDX_FILE));
-  if (remaining.length < 2 && isThere) await removeMidx(packs.folder);
+  if (remaining.length < 2 && isThere) await removeMidx(packs.folder, store.rules);
   if (remaining.length >= 2 && !coversEnough(packs.covered(), remaining))
-    await writeMidx(packs.folder, remaining);
+    await writeMidx(packs.folder, remaining, store.rules);
   packs.refresh();
 }
 
