@@ -9,6 +9,7 @@
  * @module
  */
 export { type ByteView, FileBytes, MemoryBytes } from './bytes.ts';
+export { checksumFits, checksumOfBody } from './checksum.ts';
 export { applyDelta, deltaSizes } from './delta/apply.ts';
 export { DeltaBase } from './delta/base-index.ts';
 export { encodeDelta } from './delta/encode.ts';
@@ -27,6 +28,7 @@ export { refuseHeldMidx, removeMidx, writeMidx } from './midx/write.ts';
 export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';
 export { encodeRev, Rev } from './rev.ts';
+export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
 export { SKETCH_FEATURES, sketch } from './sketch/sketch.ts';
 export { type PackedStream, type PackedStreams, readStreams } from './streams.ts';
 export { PackSurvey } from './survey.ts';
