@@ -1,13 +1,30 @@
 import type { Command } from 'commander';
-import { ImgstoreError, shellWord } from '../errors/index.ts';
-import { checkStore, type FsckReport, type Touched } from '../store/index.ts';
+import { ImgstoreError } from '../errors/index.ts';
+import {
+  checkStore,
+  type DiskFormat,
+  type FsckReport,
+  type RepairReport,
+  repairStore,
+  type Store,
+  type Touched,
+} from '../store/index.ts';
+import { collectPaths, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
+import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
+import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface FsckOptions {
   readonly full?: boolean;
   readonly quick?: boolean;
+  readonly repair?: boolean;
+  readonly from?: readonly string[];
+  readonly format?: DiskFormat;
+  readonly allowBacking?: readonly string[];
+  readonly keyFile?: string;
+  readonly forceShare?: boolean;
 }
 
 /** Findings of one kind that are shown; JSON has all. */
@@ -22,20 +39,53 @@ export function define(command: Command): void {
   command
     .option('--full', 'read every object (the default)')
     .option('--quick', 'check the structure alone: inflate no clusters')
+    .option('--repair', 'bring back what can be brought back, and set damaged files aside')
+    .option(
+      '--from <image>',
+      'with --repair: an image that may still hold what is lost (several times): a file, a block device, an NBD URI',
+      collectPaths,
+    )
+    .option('--format <format>', `of the images: ${DISK_FORMAT_HELP}`, diskFormatArgument)
+    .option(
+      '--allow-backing <dir>',
+      'also follow backing files of the images into this folder (several times)',
+      collectPaths,
+    )
+    .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
+    .option('--force-share', 'read images although a running QEMU writes to them')
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore fsck && echo "nothing is damaged"\n\nExit codes: 0 nothing is damaged, 3 damage found.',
+      '\nExample:\n  imgstore fsck && echo "nothing is damaged"\n  imgstore fsck --repair --from web.qcow2\n\nExit codes: 0 nothing is damaged (any more), 3 damage found (or left).',
     )
     .action(async (options: FsckOptions, command: Command) => {
       const context = new Context(command);
-      if (options.full && options.quick)
-        throw new ImgstoreError('USAGE', '--full and --quick exclude each other: choose one');
-      const report = await context.withStore((store) =>
-        context.monitored('fsck', (monitor) => checkStore(store, options, monitor)),
-      );
-      context.result(report, () => fsckText(report));
+      refuseContradictions(options);
+      const report = await context.withStore((store) => run(store, options, context));
+      context.result(report, () => repairText(report) + fsckText(report));
       if (!report.clean) process.exitCode = ExitCode.damage;
     });
+}
+
+function refuseContradictions({ full, quick, repair, from }: FsckOptions): void {
+  const usage = (message: string) => new ImgstoreError('USAGE', message);
+  if (full && quick) throw usage('--full and --quick exclude each other: choose one');
+  if (repair && quick) throw usage('--repair reads every object: leave --quick away');
+  if (from !== undefined && !repair) throw usage('--from is for --repair: add it');
+}
+
+function run(store: Store, options: FsckOptions, context: Context): Promise<FsckReport | RepairReport> {
+  return context.monitored('fsck', (monitor) =>
+    options.repair
+      ? repairStore(store, { ...options, key: imageKey(options.keyFile) }, monitor)
+      : checkStore(store, options, monitor),
+  );
+}
+
+function repairText(report: FsckReport | RepairReport): string {
+  if (!('repaired' in report)) return '';
+  const lines = shownOf(report.repaired, (line) => `repaired: ${line}`);
+  if (report.aside !== undefined) lines.push(`damaged files, as they were, are in ${report.aside}`);
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 function fsckText(report: FsckReport): string {
@@ -59,7 +109,7 @@ function fsckText(report: FsckReport): string {
 }
 
 const REPAIR = 'run imgstore fsck --repair';
-const HEAL = `run imgstore fsck --repair --from ${shellWord('IMAGE')} with an image that has these bytes`;
+const HEAL = 'run imgstore fsck --repair --from IMAGE with an image that has these bytes';
 
 function shownOf<T>(findings: readonly T[], text: (finding: T) => string): string[] {
   const lines = findings.slice(0, MOST_SHOWN).map(text);

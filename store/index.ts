@@ -24,6 +24,7 @@ export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
 export { STORE_VERSION } from './config/format.ts';
 export { checkStore, type FsckRequest } from './fsck/fsck.ts';
+export { type RepairReport, type RepairRequest, repairStore } from './fsck/repair/repair.ts';
 export type {
   ByteRange,
   DamagedFile,

@@ -196,7 +196,7 @@ function refFault({ id, name, where, kind, isLog }: Root, { finder }: HistoryWal
         : kind !== undefined && type !== kind
           ? `leads to a ${type}, not to a ${kind}`
           : undefined;
-  return reason === undefined ? [] : [{ name, where, id, reason }];
+  return reason === undefined ? [] : [{ name, where, isLog, id, reason }];
 }
 
 /** Packs and indexes that are alone: damage when something is missing that is in one of them, else left from work that was stopped. */

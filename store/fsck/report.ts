@@ -66,6 +66,7 @@ export interface DamagedRef {
   readonly name: string;
   /** The file, with the line where there are several. */
   readonly where: string;
+  readonly isLog: boolean;
   /** What it names, where that much can be read. */
   readonly id: ObjectId | undefined;
   readonly reason: string;

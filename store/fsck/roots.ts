@@ -73,10 +73,16 @@ class RootReader {
     const where = this.#files.path('HEAD');
     const target = end.symbolic.length > 0 ? end.name : undefined;
     if (end.fault !== undefined && end.symbolic.length === 0) {
-      this.#damaged.push({ name: 'HEAD', where, id: undefined, reason: reasonOf(end.fault.message, where) });
+      this.#damaged.push({
+        name: 'HEAD',
+        where,
+        isLog: false,
+        id: undefined,
+        reason: reasonOf(end.fault.message, where),
+      });
     } else if (target !== undefined && !target.startsWith(BRANCHES)) {
       const reason = `leads to '${target}', which is no branch`;
-      this.#damaged.push({ name: 'HEAD', where, id: end.id, reason });
+      this.#damaged.push({ name: 'HEAD', where, isLog: false, id: end.id, reason });
     } else if (target === undefined && end.id !== undefined) {
       this.#roots.push({ id: end.id, name: 'HEAD', where, kind: 'commit', isLog: false });
     }
@@ -84,7 +90,8 @@ class RootReader {
 
   async #ref(name: string): Promise<void> {
     const where = this.#files.path(name);
-    const bad = (reason: string, id?: ObjectId) => this.#damaged.push({ name, where, id, reason });
+    const bad = (reason: string, id?: ObjectId) =>
+      this.#damaged.push({ name, where, isLog: false, id, reason });
     const fault = refNameFault(name);
     if (fault !== undefined) {
       bad(`has a name that git forbids: it ${fault}`);
@@ -143,7 +150,7 @@ class RootReader {
     for (const [i, line] of (text ?? '').split('\n').entries()) {
       if (line === '') continue;
       const where = `${join(this.#folder, path)}:${i + 1}`;
-      const ids = idsOf(line);
+      const ids = idsOfLogLine(line);
       if (ids !== undefined) {
         for (const id of ids)
           if (id !== NULL_ID) this.#roots.push({ id, name, where, kind: undefined, isLog: true });
@@ -152,7 +159,13 @@ class RootReader {
           `${where}: is cut off: a process was stopped while it wrote; nothing reads the line`,
         );
       } else {
-        this.#damaged.push({ name, where, id: undefined, reason: `'${shown(line)}' is no line of a reflog` });
+        this.#damaged.push({
+          name,
+          where,
+          isLog: true,
+          id: undefined,
+          reason: `'${shown(line)}' is no line of a reflog`,
+        });
       }
     }
   }
@@ -160,7 +173,8 @@ class RootReader {
 
 const LINE_PATTERN = /^([0-9a-f]{64}) ([0-9a-f]{64}) ([^\t]*)(?:\t.*)?$/;
 
-function idsOf(line: string): readonly ObjectId[] | undefined {
+/** Where a ref was and where it went, by a line of its log; undefined for what is no such line. */
+export function idsOfLogLine(line: string): readonly ObjectId[] | undefined {
   const match = LINE_PATTERN.exec(line);
   if (match === null) return undefined;
   try {

@@ -59,7 +59,8 @@ test.each(Object.keys(STORES))(
     const files = readdirSync(made.path, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(made.path.length + 1))
-      .filter((name) => /^(objects|refs|logs|packed-refs|HEAD)/.test(name));
+      // objects/info/packs is a list for transfers over plain HTTP: nothing else reads it.
+      .filter((name) => /^(objects|refs|logs|packed-refs|HEAD)/.test(name) && name !== 'objects/info/packs');
     const next = numbers(7);
     let found = 0;
     for (const name of files) {
