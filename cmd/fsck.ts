@@ -141,11 +141,13 @@ function summary({ objects, dangling, damaged, missing, files, refs, clean, seco
   const looked = `${objects} objects, ${dangling} of them dangling, in ${formatSeconds(seconds)}`;
   if (clean) return `clean: nothing is damaged: ${looked}`;
   const counts = [
-    [damaged.length, 'damaged objects'],
-    [missing.length, 'missing objects'],
-    [files.length, 'damaged files'],
-    [refs.length, 'damaged refs'],
+    [damaged.length, 'damaged object'],
+    [missing.length, 'missing object'],
+    [files.length, 'damaged file'],
+    [refs.length, 'damaged ref'],
   ] as const;
-  const found = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  const found = counts
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${count} ${what}${count === 1 ? '' : 's'}`);
   return `damaged: ${found.join(', ')}: ${looked}`;
 }

@@ -81,15 +81,15 @@ export class MapWalk {
     this.#count = count;
   }
 
-  /** Walks a disk's map. Returns whether something is wrong with it. */
-  async walk(root: ObjectId, { virtualSize, clusterSize, levels }: DiskShape): Promise<boolean> {
+  /** Walks a disk's map. Returns whether something is wrong with it. @param neededBy what names its root */
+  async walk(
+    root: ObjectId,
+    { virtualSize, clusterSize, levels }: DiskShape,
+    neededBy: string,
+  ): Promise<boolean> {
     const clusters = clusterCount(virtualSize, clusterSize);
     const lastBytes = virtualSize - Math.max(0, clusters - 1) * clusterSize;
-    return this.#node(
-      root,
-      { level: levels, clusterSize, clusters, lastBytes, isRoot: true },
-      'the disks of a version',
-    );
+    return this.#node(root, { level: levels, clusterSize, clusters, lastBytes, isRoot: true }, neededBy);
   }
 
   async #node(id: ObjectId, place: NodePlace, neededBy: string): Promise<boolean> {

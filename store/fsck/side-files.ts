@@ -18,7 +18,7 @@ export async function checkSideFiles(check: Check): Promise<void> {
   for (const source of inventory.packs) {
     note(check, 'rev', `${source.stem}.rev`, (file) => {
       const { idx } = source.pack;
-      new Rev(file, idx.count, trailerOf(source)).verify(new PackOrder(source.pack).positions);
+      new Rev(file, idx.count, idx.packChecksum()).verify(new PackOrder(source.pack).positions);
     });
     await breathe();
   }
@@ -31,12 +31,6 @@ export async function checkSideFiles(check: Check): Promise<void> {
     note(check, kind, path, (file) => {
       if (!checksumFits(file)) throw new ImgstoreError('DAMAGED', 'its checksum does not fit its bytes');
     });
-}
-
-function trailerOf({ pack }: PackSource): Buffer {
-  const trailer = Buffer.alloc(32);
-  pack.readInto(trailer, pack.entriesEnd);
-  return trailer;
 }
 
 /** Looks at a file, if it is there, and notes what is thrown as damage of it. */

@@ -253,7 +253,7 @@ export class HistoryWalk implements TreeWalker {
       const isWrong =
         disk === undefined
           ? (await this.walkTree(below)) || true
-          : await this.#maps.walk(each.id, { ...disk, clusterSize });
+          : await this.#maps.walk(each.id, { ...disk, clusterSize }, below.neededBy);
       dirty ||= isWrong;
     }
     if (dirty) this.dirty.add(step.id);

@@ -4,6 +4,9 @@ import { dirname, join, relative } from 'node:path';
 import { fromSystem, systemCode } from '../../../errors/index.ts';
 import { makeFolder, passPoint, syncFolder } from '../../../files/index.ts';
 
+/** Below the store. */
+export const ASIDE_FOLDER = join('imgstore', 'aside');
+
 /**
  * Where damaged files of a store go, as they were, at the same path below a folder that is named after the time: `imgstore/aside/<time>/objects/…`.
  * Nothing is ever removed from there.
@@ -17,7 +20,7 @@ export class Aside {
   constructor(store: string, now = new Date()) {
     this.#store = store;
     const time = now.toISOString().replace(/[:.]/g, '-');
-    this.folder = join(store, 'imgstore', 'aside', time);
+    this.folder = join(store, ASIDE_FOLDER, time);
   }
 
   /** Whether anything is there. */

@@ -15,6 +15,7 @@ import { healFromImage } from './heal.ts';
 import { NewPacks } from './new-packs.ts';
 import { repairRefs } from './refs.ts';
 import { salvagePack } from './salvage.ts';
+import { searchAside } from './search-aside.ts';
 import { rebuildIndexes, rebuildRev } from './side-files.ts';
 
 export interface RepairRequest extends OpenDiskOptions {
@@ -135,6 +136,20 @@ class Repair {
       }
       await packs.publish();
       this.#healed += packs.count - rescued;
+      await this.#healFromAside(wanted);
+    } finally {
+      await packs.discard();
+    }
+  }
+
+  async #healFromAside(wanted: Set<ObjectId>): Promise<void> {
+    const packs = new NewPacks(this.#store);
+    try {
+      await searchAside(this.#store, wanted, packs);
+      await packs.publish();
+      if (packs.count > 0)
+        this.#done.push(`${packs.count} lost objects are back from packs that were set aside`);
+      this.#healed += packs.count;
     } finally {
       await packs.discard();
     }

@@ -1,20 +1,16 @@
 import { crc32 } from 'node:zlib';
-import { isImgstoreError } from '../../../errors/index.ts';
-import { codecs, type GitObject, type ObjectId, objectId } from '../../../objects/index.ts';
+import { codecs, type GitObject, type ObjectId } from '../../../objects/index.ts';
 import {
-  applyDelta,
   type EntryHead,
   type Pack,
-  PackOrder,
+  type PackOrder,
   PackWriter,
   type PendingPack,
 } from '../../../pack/index.ts';
 import type { Store } from '../../store.ts';
+import { attempt, SalvageReader } from './salvage-reader.ts';
 
 const NOT_WRITTEN = -1;
-
-/** Bases on the way to an object that are looked for outside of their pack. */
-const MOST_STEPS = 4096;
 
 /** What could be taken out of a damaged pack. */
 export interface SalvagedPack {
@@ -44,6 +40,7 @@ export async function salvagePack(store: Store, pack: Pack): Promise<SalvagedPac
 class Salvage {
   readonly #store: Store;
   readonly #pack: Pack;
+  readonly #reader: SalvageReader;
   readonly #order: PackOrder;
   readonly #writer: PackWriter;
   /** By position: byte of the new pack. */
@@ -52,7 +49,8 @@ class Salvage {
   constructor(store: Store, pack: Pack, writer: PackWriter) {
     this.#store = store;
     this.#pack = pack;
-    this.#order = new PackOrder(pack);
+    this.#reader = new SalvageReader(store, pack);
+    this.#order = this.#reader.order;
     this.#writer = writer;
     this.#written = new Float64Array(pack.idx.count).fill(NOT_WRITTEN);
   }
@@ -60,7 +58,7 @@ class Salvage {
   async run(): Promise<void> {
     for (const [i, position] of this.#order.positions.entries()) {
       const id = this.#pack.idx.id(position);
-      const object = this.#read(i, id, 0);
+      const object = this.#reader.read(i);
       if (object === undefined) continue;
       const at = this.#writer.bytes;
       await this.#write(i, position, id, object);
@@ -72,7 +70,7 @@ class Salvage {
     const size = data.length;
     const entry = this.#wholeEntry(i, position);
     if (entry?.head.kind === type) return this.#writer.add({ id, type, size, deflated: entry.stream });
-    const base = entry === undefined ? undefined : this.#basePosition(i, entry.head);
+    const base = entry === undefined ? undefined : this.#reader.basePosition(i, entry.head);
     const place = base === undefined ? NOT_WRITTEN : this.#written[base]!;
     if (entry !== undefined && place !== NOT_WRITTEN)
       return this.#writer.addDelta({ id, size: entry.head.size, deflated: entry.stream, base: place });
@@ -87,59 +85,10 @@ class Salvage {
   ): { readonly head: EntryHead; readonly stream: Buffer } | undefined {
     return attempt(() => {
       const offset = this.#order.offset(i);
-      const bytes = this.#bytes(i);
+      const bytes = this.#reader.bytes(i);
       if (crc32(bytes) !== this.#pack.idx.crc(position)) return undefined;
       const head = this.#pack.head(offset);
       return { head, stream: bytes.subarray(head.length) };
     });
-  }
-
-  /** An object by its own entry and, where that is damaged, bases from anywhere; undefined when it is lost. */
-  #read(i: number, id: ObjectId, steps: number): GitObject | undefined {
-    const position = this.#order.positions[i]!;
-    const own = attempt(() => this.#pack.read(position));
-    if (own !== undefined) return own;
-    const made = attempt(() => this.#resolve(i, steps));
-    return made !== undefined && objectId(made.type, made.data) === id ? made : undefined;
-  }
-
-  #resolve(i: number, steps: number): GitObject | undefined {
-    const offset = this.#order.offset(i);
-    const head = this.#pack.head(offset);
-    const base = this.#basePosition(i, head);
-    const baseId = base === undefined ? head.base : this.#pack.idx.id(base);
-    if (baseId === undefined || steps > MOST_STEPS) return undefined;
-    const object =
-      attempt(() => this.#store.objects.read(baseId)) ??
-      (base === undefined
-        ? undefined
-        : this.#read(this.#order.at(this.#pack.idx.offset(base))!, baseId, steps + 1));
-    if (object === undefined) return undefined;
-    const delta = codecs().deflate.inflate(this.#bytes(i).subarray(head.length), head.size);
-    return { type: object.type, data: applyDelta(object.data, delta) };
-  }
-
-  #basePosition(i: number, head: EntryHead): number | undefined {
-    if (head.kind === 'ref-delta') return this.#pack.idx.find(head.base!);
-    if (head.kind !== 'ofs-delta') return undefined;
-    const entry = this.#order.at(this.#order.offset(i) - head.distance!);
-    return entry === undefined ? undefined : this.#order.positions[entry];
-  }
-
-  #bytes(i: number): Buffer {
-    const offset = this.#order.offset(i);
-    const bytes = Buffer.allocUnsafe(Math.max(0, this.#order.end(i) - offset));
-    this.#pack.readInto(bytes, offset);
-    return bytes;
-  }
-}
-
-/** Undefined for what is damaged or not there. */
-function attempt<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    if (isImgstoreError(error)) return undefined;
-    throw error;
   }
 }

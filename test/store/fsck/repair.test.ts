@@ -189,33 +189,40 @@ test('repairStore heals clusters and what stands on them as deltas when an image
   expect(report.healed).toBeGreaterThan(0);
 });
 
-test('repairStore restores older versions by their deltas when an image has the bases', async () => {
-  const made = await newStore();
-  const before = noise(SMALL * 8, 1);
-  const after = Buffer.from(before);
-  noise(40, 9).copy(after, SMALL * 2 + 100);
-  await commitBytes(made, 'web', before);
-  await commitBytes(made, 'web', after);
-  await packStore(made.store);
-  const { packs: folder } = made.store.objects;
-  const [pack] = folder.packs();
-  const idOf = (bytes: Buffer): ObjectId => blobId(bytes.subarray(SMALL * 2, SMALL * 3));
-  const [old, young] = [before, after].map((bytes) => pack!.idx.find(idOf(bytes))!);
-  const [delta, base] = pack!.depth(old!) > 0 ? [before, after] : [after, before];
-  expect(pack!.depth(old!) + pack!.depth(young!)).toBe(1);
-  const offset = pack!.idx.offset(pack!.idx.find(idOf(base))!);
-  patch(pack!.path, (bytes) => {
-    bytes[offset + 1000]! ^= 1;
-    return undefined;
-  });
-  expect((await fsck(made.path)).damaged.map(({ id }) => id).sort()).toEqual(
-    [idOf(delta), idOf(base)].sort(),
-  );
-  const path = made.file('base.raw');
-  await writeFile(path, base);
-  expect(await repair(made.path, path)).toMatchObject({ clean: true, healed: 1 });
-  await gitFsck(made.path);
-});
+test.each([
+  ['at once', false],
+  ['later', true],
+])(
+  'repairStore restores objects by their deltas when an image brings the bases back %s',
+  async (_, isLate) => {
+    const made = await newStore();
+    const before = noise(SMALL * 8, 1);
+    const after = Buffer.from(before);
+    noise(40, 9).copy(after, SMALL * 2 + 100);
+    await commitBytes(made, 'web', before);
+    await commitBytes(made, 'web', after);
+    await packStore(made.store);
+    const { packs: folder } = made.store.objects;
+    const [pack] = folder.packs();
+    const idOf = (bytes: Buffer): ObjectId => blobId(bytes.subarray(SMALL * 2, SMALL * 3));
+    const [old, young] = [before, after].map((bytes) => pack!.idx.find(idOf(bytes))!);
+    const [delta, base] = pack!.depth(old!) > 0 ? [before, after] : [after, before];
+    expect(pack!.depth(old!) + pack!.depth(young!)).toBe(1);
+    const offset = pack!.idx.offset(pack!.idx.find(idOf(base))!);
+    patch(pack!.path, (bytes) => {
+      bytes[offset + 1000]! ^= 1;
+      return undefined;
+    });
+    expect((await fsck(made.path)).damaged.map(({ id }) => id).sort()).toEqual(
+      [idOf(delta), idOf(base)].sort(),
+    );
+    const path = made.file('base.raw');
+    await writeFile(path, base);
+    if (isLate) expect((await repair(made.path)).missing).toHaveLength(2);
+    expect(await repair(made.path, path)).toMatchObject({ clean: true, healed: isLate ? 2 : 1 });
+    await gitFsck(made.path);
+  },
+);
 
 test('repairStore heals map nodes, and what is below them, when loose objects are gone', async () => {
   const made = await storeOfVersions({ unpackLimit: 10_000 });
