@@ -92,6 +92,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./gc.ts'),
   },
   {
+    name: 'fsck',
+    description: 'check every object, index and ref of the store',
+    load: () => import('./fsck.ts'),
+  },
+  {
     name: 'info',
     readsOnly: true,
     description: 'tell what an image file is; needs no store',
