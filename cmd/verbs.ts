@@ -82,8 +82,18 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./pack.ts'),
   },
   {
+    name: 'forget',
+    description: 'take versions out of the history of branches',
+    load: () => import('./forget.ts'),
+  },
+  {
+    name: 'gc',
+    description: 'remove what no version needs any more',
+    load: () => import('./gc.ts'),
+  },
+  {
     name: 'fsck',
-    description: 'check every object, index and ref of the store',
+    description: 'check every object, index and ref of the store, and repair what is damaged',
     load: () => import('./fsck.ts'),
   },
   {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 
-import { checkStore, packStore, Store } from '../../../store/index.ts';
+import { checkStore, collectGarbage, packStore, Store } from '../../../store/index.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git, gitFsck, gitWith } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
@@ -365,7 +365,7 @@ test('checkStore walks a tree once however many versions have it', async () => {
   expect(await reads()).toBe(before + 20);
 });
 
-test('checkStore finds nothing while others commit, pack and remove branches', async () => {
+test('checkStore finds nothing while others commit, pack, remove branches and collect garbage', async () => {
   const made = await newStore(SMALL, { unpackLimit: 20 });
   await commitBytes(made, 'web', noise(SMALL * 60, 1));
   let isDone = false;
@@ -377,7 +377,8 @@ test('checkStore finds nothing while others commit, pack and remove branches', a
       if (round % 3 === 0) await git(made.path, 'repack', '-ad', '-q');
       if (round > 2) {
         await git(made.path, 'branch', '-D', `b${round - 2}`);
-        await git(made.path, 'prune', '--expire=now');
+        if (round % 2 === 0) await git(made.path, 'prune', '--expire=now');
+        else await collectGarbage(await reopen(made.path), { prune: 'now' });
       }
     }
     isDone = true;
