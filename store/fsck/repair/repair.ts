@@ -132,7 +132,7 @@ class Repair {
       for (const path of this.#request.from ?? []) {
         if (wanted.size === 0) break;
         const count = await healFromImage(this.#store, path, this.#request, wanted, packs, this.#monitor);
-        if (count > 0) this.#done.push(`${path}: has ${count} objects that were lost: they are stored again`);
+        if (count > 0) this.#done.push(`${lostObjects(count)} stored again from ${path}`);
       }
       await packs.publish();
       this.#healed += packs.count - rescued;
@@ -147,8 +147,7 @@ class Repair {
     try {
       await searchAside(this.#store, wanted, packs);
       await packs.publish();
-      if (packs.count > 0)
-        this.#done.push(`${packs.count} lost objects are back from packs that were set aside`);
+      if (packs.count > 0) this.#done.push(`${lostObjects(packs.count)} back from packs that were set aside`);
       this.#healed += packs.count;
     } finally {
       await packs.discard();
@@ -247,4 +246,8 @@ class Repair {
 
 function stemOf({ objects }: Store, pending: PendingPack | undefined): string | undefined {
   return pending === undefined ? undefined : join(objects.packs.folder, `pack-${pending.checksum}`);
+}
+
+function lostObjects(count: number): string {
+  return count === 1 ? '1 lost object is' : `${count} lost objects are`;
 }
