@@ -3,7 +3,16 @@ import { basename, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import { checksumFits, FileBytes, MIDX_FILE, Midx, Mtimes, PackOrder, Rev } from '../../pack/index.ts';
+import {
+  checksumFits,
+  FileBytes,
+  isOutOfResources,
+  MIDX_FILE,
+  Midx,
+  Mtimes,
+  PackOrder,
+  Rev,
+} from '../../pack/index.ts';
 import type { PackSource } from './pack-source.ts';
 import type { DamagedFile, StoreFile } from './report.ts';
 import type { Check } from './verify.ts';
@@ -51,7 +60,7 @@ function faultOf(path: string, look: (file: FileBytes) => void): string | undefi
     look(file);
     return undefined;
   } catch (error) {
-    if (!isImgstoreError(error)) throw error;
+    if (!isImgstoreError(error) || isOutOfResources(error)) throw error;
     return error.code === 'NOT_FOUND' ? undefined : error.message;
   } finally {
     file?.close();

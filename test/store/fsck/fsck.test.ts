@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
@@ -308,6 +308,19 @@ test('checkStore goes on past indexes, packs and objects that cannot be read', a
   const { files, missing } = await damagedFor(made.path);
   expect(files.map(({ kind }) => kind).sort()).toEqual(['idx', 'pack']);
   expect(missing).toEqual([]);
+});
+
+test('checkStore goes on past a pack that cannot be read at all', async () => {
+  const made = await newStore(SMALL, { unpackLimit: 1 });
+  for (let version = 0; version < 2; version++) await commitBytes(made, 'web', noise(SMALL * 4, version));
+  const folder = join(made.path, 'objects/pack');
+  const packs = readdirSync(folder).filter((name) => name.endsWith('.pack'));
+  const path = join(folder, packs[0]!);
+  rmSync(path);
+  mkdirSync(path);
+  const { files, missing } = await damagedFor(made.path);
+  expect(files).toMatchObject([{ path, kind: 'pack', reason: expect.stringContaining('no regular file') }]);
+  expect(missing.length).toBeGreaterThan(0);
 });
 
 test('checkStore finds a damaged copy of which there is another', async () => {
