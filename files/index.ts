@@ -11,7 +11,7 @@
 export { makeFolder, makeInFolder } from './folder.ts';
 export { removeLeftBehindIn } from './left-behind.ts';
 export { LockFile } from './lock-file.ts';
-export { nameTask } from './lock-text.ts';
+export { type LockHolder, nameTask, parseLockText } from './lock-text.ts';
 export {
   encodeOwner,
   isGone,

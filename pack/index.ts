@@ -9,6 +9,7 @@
  * @module
  */
 export { type ByteView, FileBytes, MemoryBytes } from './bytes.ts';
+export { checksumFits, checksumOfBody } from './checksum.ts';
 export { applyDelta, deltaSizes } from './delta/apply.ts';
 export { DeltaBase } from './delta/base-index.ts';
 export { encodeDelta } from './delta/encode.ts';
@@ -24,9 +25,12 @@ export { MIDX_FILE } from './midx/layout.ts';
 export type { MidxSource } from './midx/merge.ts';
 export { Midx, type MidxPlace } from './midx/midx.ts';
 export { refuseHeldMidx, removeMidx, writeMidx } from './midx/write.ts';
+export { encodeMtimes, Mtimes } from './mtimes.ts';
 export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';
+export { type RawEntry, readRawEntry } from './raw-entry.ts';
 export { encodeRev, Rev } from './rev.ts';
+export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
 export { SKETCH_FEATURES, sketch } from './sketch/sketch.ts';
 export { type PackedStream, type PackedStreams, readStreams } from './streams.ts';
 export { PackSurvey } from './survey.ts';

@@ -20,8 +20,20 @@ export interface KnownFile {
   readonly clusters: number;
 }
 
+/** Tells versions of which `gc` may have removed a part. */
+export interface SweepWatch {
+  /** Number of the last sweep. */
+  stamp(): number;
+  /** The id by which a version that was whole at a stamp goes now; undefined when it may not be whole any more. */
+  current(commit: ObjectId, stamp: number): Promise<ObjectId | undefined>;
+}
+
+const NO_SWEEPS: SweepWatch = { stamp: () => 0, current: async (commit) => commit };
+
 /** As stored: JSON below `file:<format>:<path>`. */
 interface Entry extends KnownFile {
+  /** {@link SweepWatch.stamp}, when the version was whole. */
+  readonly stamp?: number;
   /** The image and every file below it, top first. */
   readonly files: readonly FileIdentity[];
 }
@@ -45,6 +57,7 @@ const PAUSE_MS = 20;
  */
 export class StatCache {
   readonly #folder: string;
+  readonly #sweeps: SweepWatch;
 
   readonly #rules: FileRules;
 
@@ -52,9 +65,10 @@ export class StatCache {
    * @param folder of the LevelDB database; made on first use
    * @param rules how its files are made
    */
-  constructor(folder: string, rules: FileRules) {
+  constructor(folder: string, rules: FileRules, sweeps: SweepWatch = NO_SWEEPS) {
     this.#folder = folder;
     this.#rules = rules;
+    this.#sweeps = sweeps;
   }
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
@@ -62,7 +76,9 @@ export class StatCache {
     const text = await this.#use((database) => database.get(key(format, identities)));
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
-    return entry.files.every((file, i) => sameIdentity(file, identities[i]!)) ? entry : undefined;
+    if (!entry.files.every((file, i) => sameIdentity(file, identities[i]!))) return undefined;
+    const commit = await this.#sweeps.current(entry.commit, entry.stamp ?? 0);
+    return commit === undefined ? undefined : { ...entry, commit };
   }
 
   /**
@@ -71,7 +87,7 @@ export class StatCache {
    */
   async put({ format, identities }: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
     if (!identities.every((file) => isSettled(file, lookedNs))) return;
-    const entry: Entry = { ...known, files: identities };
+    const entry: Entry = { ...known, files: identities, stamp: this.#sweeps.stamp() };
     await this.#use((database) => database.put(key(format, identities), JSON.stringify(entry)));
   }
 

@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
 import type { FileRules } from '../files/index.ts';
-import { codecs } from '../objects/index.ts';
+import { codecs, type ObjectId } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { refuseOtherFormats } from './config/format.ts';
@@ -15,6 +15,8 @@ import { ObjectTransaction } from './objects/transaction.ts';
 import { Refs } from './refs/refs.ts';
 import { StatCache } from './stat-cache.ts';
 import { isClusterSize } from './version/image-json.ts';
+import { Announcement } from './work/announcement.ts';
+import { SweepGuard } from './work/guard.ts';
 
 export const DEFAULT_CLUSTER_SIZE = 65536;
 /** New objects of a commit from which on they go into a pack. */
@@ -76,8 +78,10 @@ export class Store {
       signal,
     };
     this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice, this.rules);
-    this.refs = new Refs(folder, this.rules);
-    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules);
+    const tips = async () => (await this.refs.list()).map(({ id }) => id);
+    const guard = new SweepGuard(folder, this.objects, tips, this.rules);
+    this.refs = new Refs(folder, this.rules, guard);
+    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules, guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
     this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);
@@ -114,12 +118,17 @@ export class Store {
     }
   }
 
-  /** Begins to store objects. */
+  /** Begins to store objects. @throws ImgstoreError `IO`. */
   begin(): ObjectTransaction {
-    return new ObjectTransaction(this.objects, {
+    return new ObjectTransaction(this.objects, Announcement.make(this.folder, this.rules, 'writes'), {
       unpackLimit: this.#unpackLimit,
       compression: this.compression,
     });
+  }
+
+  /** Says to `gc` that versions are being read, until it is withdrawn. */
+  announceReading(versions: readonly ObjectId[]): Announcement | undefined {
+    return Announcement.ofReader(this.folder, this.rules, versions);
   }
 
   /** Gives back every file handle. */

@@ -87,6 +87,7 @@ export async function checkoutVersion(
   const damage = request.skipDamaged ? new DamageList() : undefined;
   const output = { path, force, readOnly: false, compress, allowBacking, outputs };
   const job = { store, commit, disk, clusters, ...output, workers, monitor, damage };
+  const reading = store.announceReading([commit]);
   try {
     const written = format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing);
     await outputs.publish();
@@ -101,6 +102,7 @@ export async function checkoutVersion(
   } finally {
     await outputs.discard();
     await workers.close();
+    reading?.withdraw();
   }
 }
 
