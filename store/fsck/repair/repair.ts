@@ -230,7 +230,7 @@ class Repair {
     const { folder } = this.#store.objects.packs;
     if (!existsSync(join(folder, MIDX_FILE))) return;
     await this.#aside.keep(join(folder, MIDX_FILE));
-    await removeMidx(folder);
+    await removeMidx(folder, this.#store.rules);
     if (isDamaged) this.#done.push(`${join(folder, MIDX_FILE)}: made anew`);
   }
 
