@@ -25,5 +25,12 @@ export {
   syncFolder,
   writeWholeFile,
 } from './pending-file.ts';
-export { type FileAction, type PointHook, type PointName, passPoint, watchPoints } from './points.ts';
+export {
+  type FileAction,
+  type PointHook,
+  type PointName,
+  type PointWrite,
+  passPoint,
+  watchPoints,
+} from './points.ts';
 export { forgetUnfinished, isUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';

@@ -78,7 +78,7 @@ export class LockFile {
     try {
       const handle = await open(lock, constants.O_WRONLY);
       try {
-        passPoint(`${this.#kind}.write`, lock);
+        passPoint(`${this.#kind}.write`, lock, { bytes, offset: 0 });
         await handle.writeFile(bytes);
         passPoint(`${this.#kind}.fsync`, lock);
         await handle.sync();

@@ -35,7 +35,10 @@ export async function initStore(folder: string, options: InitOptions = {}): Prom
   if (existsSync(path)) throw exists(path);
   const unfinished = `${path}.tmp-${process.pid}`;
   try {
-    for (const each of FOLDERS) await mkdir(join(unfinished, each), { recursive: true });
+    for (const each of FOLDERS) {
+      passPoint('init.create', join(unfinished, each));
+      await mkdir(join(unfinished, each), { recursive: true });
+    }
     await writeWholeFile('init', join(unfinished, 'HEAD'), Buffer.from(`ref: ${UNBORN_BRANCH}\n`));
     await writeWholeFile('init', join(unfinished, 'config'), Buffer.from(configText(clusterSize)));
     const description = 'Versions of disk images, kept by imgstore.\n';

@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fromSystem, isImgstoreError } from '../../errors/index.ts';
-import { PendingFile, syncFolder } from '../../files/index.ts';
+import { PendingFile, passPoint, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../id.ts';
 import type { LooseObjects } from './folder.ts';
 
@@ -61,6 +62,7 @@ export class LooseBatch {
   /** git removes fan-out folders that it has emptied: one may go between being made and being used. */
   async #create(folder: string, tries = 3): Promise<PendingFile> {
     try {
+      if (!existsSync(folder)) passPoint('loose.create', folder);
       if ((await mkdir(folder, { recursive: true })) !== undefined) this.#madeFolders.add(folder);
       return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
     } catch (error) {
