@@ -1,0 +1,21 @@
+import { Store } from '../../store/index.ts';
+import { diskBytes } from '../store/commit/disk-bytes.ts';
+import { digestOf } from './sample-history.ts';
+
+/** Digests of disks by revision: branches, tags, ids. */
+export type KnownVersions = ReadonlyMap<string, string>;
+
+/** The versions that do not come back as they were, with what reading them says, and notices of damage. */
+export async function changedVersions(folder: string, versions: KnownVersions): Promise<string[]> {
+  const complaints: string[] = [];
+  const store = await Store.open(folder, { onNotice: (text) => complaints.push(text) });
+  try {
+    for (const [revision, digest] of versions) {
+      const now = await diskBytes(store, revision).then(digestOf, String);
+      if (now !== digest) complaints.push(`${revision}: ${now}`);
+    }
+  } finally {
+    store.close();
+  }
+  return complaints;
+}

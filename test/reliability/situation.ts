@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { git, gitFsck } from '../store/git.ts';
+import { type FolderNode, filesOf, isFolder } from './file-tree.ts';
+import { digestOf } from './sample-history.ts';
+
+/** What there is in a folder with a store that a user would miss. */
+export interface Situation {
+  /** Ids by name of ref. */
+  readonly refs: ReadonlyMap<string, string>;
+  /** Digests of the files beside the store. */
+  readonly files: ReadonlyMap<string, string>;
+  /** Whether there is a second store, `fresh/.imgstore`. */
+  readonly second: boolean;
+}
+
+const STORE = '.imgstore';
+const SECOND = join('fresh', STORE);
+/** Temporary names, and locks. */
+export const UNFINISHED = /tmp[-_]|\.lock$/;
+
+/** Looks at a folder by git alone. @throws when git finds anything wrong */
+export async function situationOf(folder: string, tree: FolderNode): Promise<Situation> {
+  const second = existsSync(join(folder, SECOND));
+  for (const store of second ? [STORE, SECOND] : [STORE]) await gitFsck(join(folder, store));
+  const lines = await git(join(folder, STORE), 'for-each-ref', '--format=%(refname) %(objectname)');
+  const refs = lines.split('\n').map((line) => line.split(' ') as [string, string]);
+  return { refs: new Map(refs), files: filesBeside(tree), second };
+}
+
+function filesBeside(tree: FolderNode): Map<string, string> {
+  const beside = new Map([...tree.entries].filter(([, node]) => !isFolder(node)));
+  const digests = new Map<string, string>();
+  for (const [path, bytes] of filesOf({ inode: 0, entries: beside }))
+    if (bytes !== undefined && !UNFINISHED.test(path)) digests.set(path, digestOf(bytes));
+  return digests;
+}
+
+/** What cannot have come of going from one situation to another, however far. */
+export function strangeness(
+  now: Situation,
+  before: Situation,
+  after: Situation,
+  filesLost: boolean,
+): string[] {
+  const strange: string[] = [];
+  for (const name of new Set([...before.refs.keys(), ...after.refs.keys(), ...now.refs.keys()])) {
+    const id = now.refs.get(name);
+    const standsIn = /-renamed$/.test(name) && id !== undefined;
+    if (id !== before.refs.get(name) && id !== after.refs.get(name) && !standsIn)
+      strange.push(`${name} is at ${id}`);
+  }
+  const held = new Set(now.refs.values());
+  for (const id of before.refs.values())
+    if (!held.has(id) && [...after.refs.values()].includes(id)) strange.push(`no ref leads to ${id}`);
+  if (filesLost) return strange;
+  for (const path of new Set([...before.files.keys(), ...now.files.keys()])) {
+    const digest = now.files.get(path);
+    if (digest !== before.files.get(path) && digest !== after.files.get(path))
+      strange.push(`${path} is partial`);
+  }
+  return strange;
+}
+
+/** What of a situation is not as in another. */
+export function differences(now: Situation, wanted: Situation): string[] {
+  const lines = ({ refs, files, second }: Situation) => [
+    ...[...refs].map((each) => each.join(' ')),
+    ...[...files].map((each) => each.join(' ')),
+    `second store: ${second}`,
+  ];
+  const [one, other] = [new Set(lines(now)), new Set(lines(wanted))];
+  return [
+    ...[...one].filter((line) => !other.has(line)).map((line) => `unexpected ${line}`),
+    ...[...other].filter((line) => !one.has(line)).map((line) => `missing ${line}`),
+  ];
+}
