@@ -82,6 +82,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./pack.ts'),
   },
   {
+    name: 'gc',
+    description: 'remove what no version needs any more',
+    load: () => import('./gc.ts'),
+  },
+  {
     name: 'info',
     readsOnly: true,
     description: 'tell what an image file is; needs no store',

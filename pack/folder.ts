@@ -8,7 +8,7 @@ import type { MidxPlace } from './midx/midx.ts';
 import { Pack } from './pack.ts';
 
 const IDX_ENDING = '.idx';
-const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack)$/;
+const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack|mtimes)$/;
 
 /** An object's place: which pack, and where in it. */
 export interface PackedObject {
@@ -31,6 +31,8 @@ export class PackFolder {
   readonly #open = new Map<string, Pack>();
   /** Those that the multi-pack-index does not cover. Most recently useful first: neighbours in a map tend to be in one pack. */
   #uncovered: Pack[] = [];
+  /** Stems of packs of unreachable objects. */
+  #cruft: ReadonlySet<string> = new Set();
   /** Packs that another process removed: a reader in another thread may still be at one, so they stay open. */
   readonly #retired: Pack[] = [];
   readonly #onNotice: (notice: string) => void;
@@ -50,6 +52,7 @@ export class PackFolder {
   refresh(): boolean {
     const before = this.#known;
     const stems = this.#stems('idx');
+    this.#cruft = new Set(this.#stems('mtimes'));
     this.#midx.refresh(new Set(stems.map(idxName)));
     this.#retireAllBut(new Set(stems));
     this.#failed.clear();
@@ -80,6 +83,21 @@ export class PackFolder {
     const pack = this.#whole(this.#stemOf(place.pack));
     // The multi-pack-index names one copy of each object; another may be in a pack that is whole.
     return pack === undefined ? this.findAll(id)[0] : { pack, offset: place.offset };
+  }
+
+  /**
+   * The stem of a pack that has an object for good: packs of unreachable objects (git: cruft packs, which have a `.mtimes` file) do not count, as theirs are
+   * on their way out.
+   */
+  holder(id: ObjectId): string | undefined {
+    const found = this.find(id)?.pack;
+    if (found === undefined || !this.isCruft(found)) return found?.stem;
+    return this.findAll(id).find(({ pack }) => !this.isCruft(pack))?.pack.stem;
+  }
+
+  /** Whether a pack is one of unreachable objects. */
+  isCruft({ stem }: Pack): boolean {
+    return this.#cruft.has(stem);
   }
 
   /** Every place of an object that is in several packs, as the packs' own indexes have it. */
@@ -232,7 +250,7 @@ export class PackFolder {
     return this.#openIfWhole(stem, (pack) => pack.openIndex());
   }
 
-  #stems(ending: 'idx' | 'pack'): string[] {
+  #stems(ending: 'idx' | 'pack' | 'mtimes'): string[] {
     try {
       return readdirSync(this.folder).flatMap((name) => {
         const match = FILE_PATTERN.exec(name);

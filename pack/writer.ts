@@ -8,6 +8,7 @@ import { EntryTable } from './entry-table.ts';
 import { encodePackHeader } from './header.ts';
 import { encodeIdx } from './idx/encode.ts';
 import { Idx } from './idx/idx.ts';
+import { encodeMtimes } from './mtimes.ts';
 import type { PackOrder } from './order.ts';
 import type { Pack } from './pack.ts';
 import { encodeRev } from './rev.ts';
@@ -109,8 +110,11 @@ export class PackWriter {
     return deltas;
   }
 
-  /** Completes pack, index and reverse index, fsynced, still under temporary names. */
-  async finish(): Promise<PendingPack> {
+  /**
+   * Completes pack, index and reverse index, fsynced, still under temporary names.
+   * @param usedSeconds makes it a cruft pack: when each object was last used, in the order in which they were added: seconds since 1970
+   */
+  async finish(usedSeconds?: readonly number[]): Promise<PendingPack> {
     await this.#flush();
     await this.#file.write(0, encodePackHeader(this.#table.count));
     const checksum = await this.#checksum();
@@ -123,6 +127,10 @@ export class PackWriter {
     const pending: PendingFile[] = [this.#file];
     try {
       pending.push(await writeBeside('rev', this.#folder, rev));
+      if (usedSeconds !== undefined) {
+        const byPosition = Array.from(order, (row) => usedSeconds[row]!);
+        pending.push(await writeBeside('mtimes', this.#folder, encodeMtimes(byPosition, checksum)));
+      }
       pending.push(await writeBeside('idx', this.#folder, idx));
       const fileBytes = this.#end + checksum.length + rev.length + idx.length;
       return new PendingPack(this.#folder, Buffer.from(checksum).toString('hex'), fileBytes, pending);

@@ -23,6 +23,7 @@ export { type CompareRequest, type Comparison, compare } from './compare/compare
 export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
 export { STORE_VERSION } from './config/format.ts';
+export { collectGarbage, type GcRequest, type GcResult } from './gc/gc.ts';
 export { type ListedImage, listImages } from './history/images.ts';
 export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts';
 export { type InitOptions, initStore } from './init.ts';

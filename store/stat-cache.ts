@@ -19,8 +19,20 @@ export interface KnownFile {
   readonly clusters: number;
 }
 
+/** Tells versions of which `gc` may have removed a part. */
+export interface SweepWatch {
+  /** Number of the last sweep. */
+  stamp(): number;
+  /** Whether a version that was whole at a stamp is so now. */
+  isWhole(commit: ObjectId, stamp: number): Promise<boolean>;
+}
+
+const NO_SWEEPS: SweepWatch = { stamp: () => 0, isWhole: async () => true };
+
 /** As stored: JSON below `file:<format>:<path>`. */
 interface Entry extends KnownFile {
+  /** {@link SweepWatch.stamp}, when the version was whole. */
+  readonly stamp?: number;
   /** The image and every file below it, top first. */
   readonly files: readonly FileIdentity[];
 }
@@ -44,10 +56,12 @@ const PAUSE_MS = 20;
  */
 export class StatCache {
   readonly #folder: string;
+  readonly #sweeps: SweepWatch;
 
   /** @param folder of the LevelDB database; made on first use */
-  constructor(folder: string) {
+  constructor(folder: string, sweeps: SweepWatch = NO_SWEEPS) {
     this.#folder = folder;
+    this.#sweeps = sweeps;
   }
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
@@ -55,7 +69,8 @@ export class StatCache {
     const text = await this.#use((database) => database.get(key(format, identities)));
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
-    return entry.files.every((file, i) => sameIdentity(file, identities[i]!)) ? entry : undefined;
+    if (!entry.files.every((file, i) => sameIdentity(file, identities[i]!))) return undefined;
+    return (await this.#sweeps.isWhole(entry.commit, entry.stamp ?? 0)) ? entry : undefined;
   }
 
   /**
@@ -64,7 +79,7 @@ export class StatCache {
    */
   async put({ format, identities }: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
     if (!identities.every((file) => isSettled(file, lookedNs))) return;
-    const entry: Entry = { ...known, files: identities };
+    const entry: Entry = { ...known, files: identities, stamp: this.#sweeps.stamp() };
     await this.#use((database) => database.put(key(format, identities), JSON.stringify(entry)));
   }
 

@@ -12,6 +12,8 @@ import { ObjectTransaction } from './objects/transaction.ts';
 import { Refs } from './refs/refs.ts';
 import { StatCache } from './stat-cache.ts';
 import { isClusterSize } from './version/image-json.ts';
+import { Announcement } from './work/announcement.ts';
+import { SweepGuard } from './work/guard.ts';
 
 export const DEFAULT_CLUSTER_SIZE = 65536;
 /** New objects of a commit from which on they go into a pack. */
@@ -61,8 +63,10 @@ export class Store {
     this.folder = folder;
     this.config = config;
     this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice);
-    this.refs = new Refs(folder);
-    this.statCache = new StatCache(join(folder, 'imgstore', 'index'));
+    const tips = async () => (await this.refs.list()).map(({ id }) => id);
+    const guard = new SweepGuard(folder, this.objects, tips);
+    this.refs = new Refs(folder, guard);
+    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
     this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);
@@ -99,9 +103,9 @@ export class Store {
     }
   }
 
-  /** Begins to store objects. */
+  /** Begins to store objects. @throws ImgstoreError `IO`. */
   begin(): ObjectTransaction {
-    return new ObjectTransaction(this.objects, {
+    return new ObjectTransaction(this.objects, Announcement.make(this.folder, 'writes'), {
       unpackLimit: this.#unpackLimit,
       compression: this.compression,
     });

@@ -7,7 +7,9 @@ import {
   objectId,
 } from '../../objects/index.ts';
 import { type PackableObject, PackWriter, type PendingPack } from '../../pack/index.ts';
+import type { Announcement } from '../work/announcement.ts';
 import type { ObjectDatabase } from './database.ts';
+import { Freshener } from './freshener.ts';
 
 /** Deflated bytes that wait for the decision between loose files and a pack; beyond it, a pack. */
 const MOST_WAITING_BYTES = 32 * 1024 * 1024;
@@ -36,6 +38,8 @@ export interface TransactionOptions {
 export class ObjectTransaction {
   readonly #database: ObjectDatabase;
   readonly #options: TransactionOptions;
+  readonly #announcement: Announcement;
+  readonly #freshener: Freshener;
   /** Ids that this transaction stores, as far as no finished pack of its own knows them. */
   readonly #claimed = new Set<ObjectId>();
   #waiting: PackableObject[] = [];
@@ -46,8 +50,11 @@ export class ObjectTransaction {
   #newObjects = 0;
   #storedBytes = 0;
 
-  constructor(database: ObjectDatabase, options: TransactionOptions) {
+  /** @param announcement says so to `gc`; it is withdrawn when the transaction is done with */
+  constructor(database: ObjectDatabase, announcement: Announcement, options: TransactionOptions) {
     this.#database = database;
+    this.#announcement = announcement;
+    this.#freshener = new Freshener(database, () => announcement.now());
     this.#options = options;
     this.#loose = new LooseBatch(database.loose);
   }
@@ -62,9 +69,12 @@ export class ObjectTransaction {
     return this.#storedBytes;
   }
 
-  /** True when the object is neither in the store nor claimed: the caller must then {@link ObjectTransaction.add} it. */
+  /**
+   * True when the object is neither in the store nor claimed: the caller must then {@link ObjectTransaction.add} it. One that is in the store is made young, as
+   * it is about to be used again.
+   */
   claim(id: ObjectId): boolean {
-    if (this.#claimed.has(id) || this.#finished.some((pack) => pack.has(id)) || this.#database.has(id))
+    if (this.#claimed.has(id) || this.#finished.some((pack) => pack.has(id)) || this.#freshener.keep(id))
       return false;
     this.#claimed.add(id);
     return true;
@@ -115,11 +125,12 @@ export class ObjectTransaction {
     if (this.#finished.length > 0) this.#database.packs.refresh();
   }
 
-  /** Removes what was written and not published. Never throws. */
+  /** Ends the transaction, after refs lead to what was published: removes what was not. Never throws. */
   async discard(): Promise<void> {
     await this.#writer?.discard();
     for (const pack of this.#finished) await pack.discard();
     await this.#loose.discard();
+    this.#announcement.withdraw();
   }
 
   async #finishPack(): Promise<void> {

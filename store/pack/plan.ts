@@ -103,8 +103,9 @@ export function staysAsItIs(pack: Pack): boolean {
   return isKept(pack) || isFull(pack);
 }
 
-function isKept({ stem }: Pack): boolean {
-  return existsSync(`${stem}.keep`) || existsSync(`${stem}.promisor`);
+/** Packs that git is told to keep, and those of unreachable objects, which are gc's. */
+export function isKept({ stem }: Pack): boolean {
+  return ['keep', 'promisor', 'mtimes'].some((ending) => existsSync(`${stem}.${ending}`));
 }
 
 function isFull({ idx, fileBytes }: Pack): boolean {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fromSystem, systemCode } from '../../errors/index.ts';
@@ -23,6 +24,19 @@ export async function removePacks(store: Store, packs: readonly Pack[]): Promise
     }
   }
   if (packs.length > 0) await syncFolder('pack', store.objects.packs.folder);
+}
+
+/** Makes a pack of unreachable objects an ordinary one. @param stem path of the pack without ending */
+export async function removeMtimes(stem: string): Promise<void> {
+  const path = `${stem}.mtimes`;
+  if (!existsSync(path)) return;
+  try {
+    passPoint('pack.remove', path);
+    await rm(path, { force: true });
+  } catch (error) {
+    throw fromSystem(error, path);
+  }
+  await syncFolder('pack', dirname(path));
 }
 
 /** Removes the files of loose objects that are in a pack that is durable and visible (git: `git prune-packed`), and fan-out folders that are empty then. */

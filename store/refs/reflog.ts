@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
 import { LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
@@ -57,6 +57,23 @@ export class Reflogs {
       return (await readFile(path, 'utf8')).split('\n').flatMap(parseLine);
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return [];
+      throw fromSystem(error, path);
+    }
+  }
+
+  /** The refs that have a log, by name. @throws ImgstoreError `IO`. */
+  async list(folder = ''): Promise<string[]> {
+    const path = join(this.#folder, folder);
+    try {
+      const names: string[] = [];
+      for (const entry of await readdir(path, { withFileTypes: true })) {
+        const name = join(folder, entry.name);
+        if (entry.isDirectory()) names.push(...(await this.list(name)));
+        else if (!name.endsWith('.lock')) names.push(name);
+      }
+      return names.sort();
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return [];
       throw fromSystem(error, path);
     }
   }

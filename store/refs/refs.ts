@@ -43,13 +43,23 @@ export interface MoveOptions {
   readonly replaceSymbolic?: boolean;
 }
 
+/** Makes sure that an object, and all that it leads to, is there when `move` makes a ref lead to it. */
+export interface MoveGuard {
+  moveTo(id: ObjectId, move: () => Promise<void>): Promise<void>;
+}
+
 /** The refs of a store: files below `refs/`, `packed-refs`, and `HEAD`. */
 export class Refs {
   readonly logs: Reflogs;
   readonly #files: RefFiles;
+  readonly #guard: MoveGuard;
 
-  /** @param storeFolder the store */
-  constructor(storeFolder: string) {
+  /**
+   * @param storeFolder the store
+   * @param guard has the last word before a ref leads to an object
+   */
+  constructor(storeFolder: string, guard: MoveGuard = { moveTo: (_, move) => move() }) {
+    this.#guard = guard;
     this.#files = new RefFiles(storeFolder);
     this.logs = new Reflogs(storeFolder);
   }
@@ -114,7 +124,23 @@ export class Refs {
         name: update.name,
       });
     if (update.after === NULL_ID) await this.#remove(update);
-    else await this.#move(update, options);
+    else await this.#guard.moveTo(update.after, () => this.#move(update, options));
+  }
+
+  /**
+   * Leaves out the lines of a ref's log that `isKept` says no to, while nobody moves the ref. Returns those that stay.
+   * @throws ImgstoreError `BUSY`, `IO`
+   */
+  async thinLog(name: string, isKept: (entry: ReflogEntry) => boolean): Promise<readonly ReflogEntry[]> {
+    const lock = await this.#lock(name);
+    try {
+      const entries = await this.logs.read(name);
+      const kept = entries.filter(isKept);
+      if (kept.length < entries.length) await this.logs.replace(name, kept);
+      return kept;
+    } finally {
+      await lock.release();
+    }
   }
 
   /** The ref that excludes one of this name (`a` and `a/b` exclude each other), `except` left aside. */

@@ -1,0 +1,32 @@
+import type { Command } from 'commander';
+import { collectGarbage } from '../store/index.ts';
+import { Context } from './context.ts';
+import { formatBytes, formatSeconds } from './format.ts';
+
+interface GcOptions {
+  readonly prune?: string;
+}
+
+/** `imgstore gc` */
+export function define(command: Command): void {
+  command
+    .option(
+      '--prune <when>',
+      'remove what nothing leads to and was not used since: now, never, an age like 2w, or a date (default: 2 weeks)',
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  imgstore gc              # what was not used for two weeks\n  imgstore gc --prune=now  # all that no branch, tag or log of a ref leads to',
+    )
+    .action(async (options: GcOptions, command: Command) => {
+      const context = new Context(command);
+      const result = await context.withStore((store) =>
+        context.monitored('gc', (monitor) => collectGarbage(store, options, monitor)),
+      );
+      context.result(result, () => {
+        const { removed, unreachable, storedBytesBefore, storedBytesAfter, seconds } = result;
+        const waiting = unreachable === 0 ? '' : `, ${unreachable} that nothing leads to stay for now`;
+        return `removed ${removed} objects${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n`;
+      });
+    });
+}

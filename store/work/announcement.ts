@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fromSystem, systemCode } from '../../errors/index.ts';
+import {
+  encodeOwner,
+  forgetUnfinished,
+  isGone,
+  ownerSuffix,
+  parseOwner,
+  passPoint,
+  thisProcess,
+  watchUnfinished,
+} from '../../files/index.ts';
+import { isId, type ObjectId } from '../../objects/index.ts';
+
+const FOLDER = 'work';
+
+/** A file that says nothing was left by a full disk or a kill, unless it is as young as this: somebody is writing it. */
+const MOST_SILENT_MS = 60_000;
+
+/** What a process is doing with a store just now. */
+export interface AnnouncedWork {
+  /** When it began, by the clock of the file system: ms since 1970. */
+  readonly sinceMs: number;
+  /** Whether it stores objects: what it has stored, or means to use again, is younger than its announcement, and no ref leads there yet. */
+  readonly writes: boolean;
+  /** Versions that it reads or builds on. */
+  readonly roots: readonly ObjectId[];
+}
+
+/**
+ * Says that this process is at work on a store, so that `gc` leaves alone what it needs: a file in `imgstore/work`, with the process, `writes` or `reads`, and ids, a line
+ * each. It goes with the process's end, and that of a killed process counts for nothing.
+ */
+export class Announcement {
+  /** When it was made, by the clock of the file system: ms since 1970. */
+  readonly sinceMs: number;
+  readonly #path: string;
+  readonly #madeMs = performance.now();
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.sinceMs = statSync(path).mtimeMs;
+  }
+
+  /** @throws ImgstoreError `IO`. */
+  static make(storeFolder: string, kind: 'reads' | 'writes', roots: readonly ObjectId[] = []): Announcement {
+    const folder = join(storeFolder, 'imgstore', FOLDER);
+    const path = join(folder, `${kind}${ownerSuffix(randomBytes(6).toString('hex'))}`);
+    try {
+      mkdirSync(folder, { recursive: true });
+      passPoint('work.create', path);
+      const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
+      watchUnfinished(path);
+      try {
+        writeSync(fd, [encodeOwner(thisProcess()).trimEnd(), kind, ...roots, ''].join('\n'));
+      } finally {
+        closeSync(fd);
+      }
+      return new Announcement(path);
+    } catch (error) {
+      remove(path);
+      throw fromSystem(error, path);
+    }
+  }
+
+  /** The time by the clock of the file system, as far as this process can tell: ms since 1970, and never before the announcement. */
+  now(): number {
+    // One more, as times of files are set in whole microseconds or coarser, and must not fall behind.
+    return this.sinceMs + (performance.now() - this.#madeMs) + 1;
+  }
+
+  /** Takes it back: refs lead to what was stored, or it was given up. Never throws. */
+  withdraw(): void {
+    remove(this.#path);
+  }
+}
+
+/** What processes are doing with a store; what dead ones have left behind is removed. @throws ImgstoreError `IO`. */
+export function listWork(storeFolder: string): AnnouncedWork[] {
+  const folder = join(storeFolder, 'imgstore', FOLDER);
+  try {
+    return readdirSync(folder).flatMap((name) => readWork(join(folder, name)) ?? []);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw fromSystem(error, folder);
+  }
+}
+
+function readWork(path: string): AnnouncedWork | undefined {
+  try {
+    const [first, kind, ...lines] = readFileSync(path, 'latin1').split('\n');
+    const { mtimeMs } = statSync(path);
+    const owner = parseOwner(`${first}\n`);
+    if (owner === undefined ? Date.now() - mtimeMs > MOST_SILENT_MS : isGone(owner)) {
+      rmSync(path, { force: true });
+      return undefined;
+    }
+    return { sinceMs: mtimeMs, writes: kind !== 'reads', roots: lines.filter(isId) };
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw fromSystem(error, path);
+  }
+}
+
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+    forgetUnfinished(path);
+  } catch {
+    // stays under watch: the exit handler tries once more
+  }
+}

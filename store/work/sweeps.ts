@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromSystem, systemCode } from '../../errors/index.ts';
+import {
+  encodeOwner,
+  isGone,
+  makeFolder,
+  type Owner,
+  parseOwner,
+  thisProcess,
+  writeWholeFile,
+} from '../../files/index.ts';
+
+const PAUSE_MS = 20;
+
+/**
+ * Which sweep of `gc` was the last: `imgstore/sweeps` holds its number, and, until it has come to its end, the process. What a process has seen in the store is
+ * still there as long as this stays the same.
+ */
+export interface SweepState {
+  readonly number: number;
+  /** Who sweeps, or was killed while sweeping; undefined when the last sweep has come to its end. */
+  readonly sweeper: Owner | undefined;
+}
+
+const PATTERN = /^(\d{1,15})\n([^\n]+\n)?$/;
+
+function pathOf(storeFolder: string): string {
+  return join(storeFolder, 'imgstore', 'sweeps');
+}
+
+/** The state now; of a file that is damaged one that no other is the same as. @throws ImgstoreError `IO`. */
+export function readSweeps(storeFolder: string): SweepState {
+  const path = pathOf(storeFolder);
+  try {
+    const [, number, owner] = PATTERN.exec(readFileSync(path, 'latin1')) ?? [];
+    return { number: Number(number ?? Number.NaN), sweeper: parseOwner(owner ?? '') };
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return { number: 0, sweeper: undefined };
+    throw fromSystem(error, path);
+  }
+}
+
+/** Whether nothing was removed between two looks. */
+export function isSameSweep(before: SweepState, now: SweepState): boolean {
+  return before.number === now.number && before.sweeper === undefined && now.sweeper === undefined;
+}
+
+/** Waits until nobody sweeps: that takes no longer than removing files. What a dead process has begun is not waited for. @throws ImgstoreError `IO`. */
+export async function waitForSweep(storeFolder: string): Promise<SweepState> {
+  for (;;) {
+    const state = readSweeps(storeFolder);
+    if (state.sweeper === undefined || isGone(state.sweeper)) return state;
+    await sleep(PAUSE_MS);
+  }
+}
+
+/** Says that objects are about to be removed. @throws ImgstoreError `IO`. */
+export async function beginSweep(storeFolder: string): Promise<void> {
+  await makeFolder('sweeps', join(storeFolder, 'imgstore'));
+  const { number } = readSweeps(storeFolder);
+  const next = Number.isNaN(number) ? 1 : number + 1;
+  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${next}\n${encodeOwner(thisProcess())}`));
+}
+
+/** Says that a sweep has failed half-way: nobody waits for it any more, and nobody believes what it has left until the next has come to its end. Never throws. */
+export async function abandonSweep(storeFolder: string): Promise<void> {
+  const { number } = readSweeps(storeFolder);
+  // A process of this number that began with the system: there is none.
+  const nobody = encodeOwner({ ...thisProcess(), started: '0' });
+  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${number}\n${nobody}`)).catch(() => {});
+}
+
+/** Says that all that is left is whole again. @throws ImgstoreError `IO`. */
+export async function endSweep(storeFolder: string): Promise<void> {
+  const { number } = readSweeps(storeFolder);
+  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${number}\n`));
+}
