@@ -2,12 +2,13 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { watchPoints } from '../../files/index.ts';
 import { Random } from '../qcow2/differential/random.ts';
+import { asOfDeadProcess } from './dead-owner.ts';
 import { readTree, writeTree } from './file-tree.ts';
 import { Judge, type Remains } from './judge.ts';
 import { DurableFolder } from './power-failure.ts';
 import { quickFolder } from './quick-folder.ts';
 import { runHere } from './run-here.ts';
-import { makeHistory } from './sample-history.ts';
+import { sampleHistory } from './sample-history.ts';
 import { WRITING_VERBS, type WritingVerb } from './verbs.ts';
 
 /** Of what chance keeps in a failure of the power; each run may take another. */
@@ -56,15 +57,14 @@ test.for(WRITING_VERBS)(
   { timeout: 0 },
   async (verb) => {
     const folder = await quickFolder();
-    const [home, place] = [join(folder, 'home'), join(folder, 'run')];
-    const history = await makeHistory(home);
-    const template = readTree(home);
-    const judge = await Judge.create(verb, template, history, join(folder, 'scratch'));
-    writeTree(place, template);
+    const place = join(folder, 'run');
+    const history = await sampleHistory();
+    const judge = await Judge.create(verb, history, join(folder, 'scratch'));
+    writeTree(place, history.tree);
     const complaints: string[] = [];
     for (const remains of await collectRemains(verb, place)) {
       crashes++;
-      complaints.push(...(await judge.complaints(remains)));
+      complaints.push(...(await judge.complaints({ ...remains, tree: asOfDeadProcess(remains.tree) })));
     }
     expect(complaints).toEqual([]);
   },

@@ -1,13 +1,15 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { FAULT_KINDS, withFaultAt } from './faults.ts';
+import { faultRuns, withFaultAt } from './faults.ts';
 import { readTree, writeTree } from './file-tree.ts';
 import { Judge } from './judge.ts';
 import { quickFolder } from './quick-folder.ts';
 import { type Ending, runHere } from './run-here.ts';
-import { makeHistory } from './sample-history.ts';
+import { sampleHistory } from './sample-history.ts';
 import { WRITING_VERBS } from './verbs.ts';
+
+const LONG = process.env.IMGSTORE_LONG === '1';
 
 let faults = 0;
 
@@ -17,16 +19,15 @@ afterAll(() => {
 
 test.for(WRITING_VERBS)('$name leaves a whole store wherever a call fails', { timeout: 0 }, async (verb) => {
   const folder = await quickFolder();
-  const home = join(folder, 'home');
-  const history = await makeHistory(home);
-  const template = readTree(home);
-  const judge = await Judge.create(verb, template, history, join(folder, 'scratch'));
+  const history = await sampleHistory();
+  const judge = await Judge.create(verb, history, join(folder, 'scratch'));
   const complaints: string[] = [];
-  for (const kind of FAULT_KINDS) {
+  for (const kindAt of faultRuns(LONG)) {
     for (let n = 0; ; n++) {
+      const kind = kindAt(n);
       const place = join(folder, 'run');
       rmSync(place, { recursive: true, force: true });
-      writeTree(place, template);
+      writeTree(place, history.tree);
       let ending: Ending | undefined;
       const struck = await withFaultAt(n, kind, async () => {
         ending = await runHere(place, ...verb.args);

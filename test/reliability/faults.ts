@@ -37,13 +37,20 @@ const SHORT_WRITE: FaultKind = {
   },
 };
 
-/** What a disk or a system that goes on running can do to a verb. */
-export const FAULT_KINDS: readonly FaultKind[] = [
+const THROWN: readonly FaultKind[] = [
   failing('EIO', 'i/o error'),
   failing('ENOSPC', 'no space left on device'),
   failing('EMFILE', 'too many open files'),
-  SHORT_WRITE,
 ];
+
+/**
+ * What a disk or a system that goes on running can do to a verb: the kind of fault for the n-th point, one function for each sweep over all points.
+ * @param long every kind at every point; else those that are thrown take turns
+ */
+export function faultRuns(long: boolean): readonly ((n: number) => FaultKind)[] {
+  if (long) return [...THROWN, SHORT_WRITE].map((kind) => () => kind);
+  return [(n) => THROWN[n % THROWN.length]!, () => SHORT_WRITE];
+}
 
 /** Runs `work` with a fault at the n-th point that the kind fits, from 0. Returns its name, undefined when there were not so many. */
 export async function withFaultAt(

@@ -4,7 +4,7 @@ import { tryGit } from '../store/git.ts';
 import { type FolderNode, filesOf, readTree, treeDigest, writeTree } from './file-tree.ts';
 import { changedVersions } from './known-versions.ts';
 import { type Ending, runHere } from './run-here.ts';
-import type { History } from './sample-history.ts';
+import type { SampleHistory } from './sample-history.ts';
 import { differences, type Situation, situationOf, strangeness, UNFINISHED } from './situation.ts';
 import type { WritingVerb } from './verbs.ts';
 
@@ -47,12 +47,7 @@ export class Judge {
   }
 
   /** Runs the verb without a fault, to know what it does. @param scratch a folder to try things in */
-  static async create(
-    verb: WritingVerb,
-    tree: FolderNode,
-    history: History,
-    scratch: string,
-  ): Promise<Judge> {
+  static async create(verb: WritingVerb, { tree, digests }: SampleHistory, scratch: string): Promise<Judge> {
     place(scratch, tree);
     const before = await situationOf(scratch, tree);
     const { status, stderr } = await runHere(scratch, ...verb.args);
@@ -60,7 +55,7 @@ export class Judge {
     const after = await situationOf(scratch, readTree(scratch));
     const store = join(scratch, '.imgstore');
     const isLeft = (id: string) => tryGit(store, 'cat-file', '-e', id) !== undefined;
-    const versions = new Map([...history.digests].filter(([id]) => isLeft(id)));
+    const versions = new Map([...digests].filter(([id]) => isLeft(id)));
     return new Judge(verb, scratch, versions, before, after);
   }
 
@@ -88,7 +83,6 @@ export class Judge {
 
   /** What goes wrong when the verb is run again, which must bring about what it was to bring about. */
   async #again(killed: boolean, filesLost: boolean): Promise<string[]> {
-    // Their holder seems to be alive: this process.
     if (killed) for (const path of locksIn(readTree(this.#scratch))) rmSync(join(this.#scratch, path));
     const { args, otherwise = [] } = this.#verb;
     const ways = [args, ...otherwise];

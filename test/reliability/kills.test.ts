@@ -17,7 +17,12 @@ const BRANCHES = ['a', 'b', 'c'];
 const CLUSTERS = 20;
 
 /** What runs beside the commits. */
-const UPKEEP: readonly (readonly string[])[] = [['pack'], ['pack', '--aggressive']];
+const UPKEEP: readonly (readonly string[])[] = [
+  ['pack'],
+  ['pack', '--aggressive'],
+  ['gc', '--prune', 'now'],
+  ['gc', '--prune', '2w'],
+];
 
 /** A store with a short history, in which kills come. */
 class KilledStore {

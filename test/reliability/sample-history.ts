@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mixed, noise } from '../objects/noise.ts';
 import { diskOf } from '../store/disks.ts';
 import { git } from '../store/git.ts';
+import { type FolderNode, readTree } from './file-tree.ts';
 import { succeedHere } from './run-here.ts';
 
 /** Bytes of a cluster in these stores. */
@@ -19,6 +22,29 @@ export interface History {
   readonly digests: ReadonlyMap<string, string>;
 }
 
+/** A history, and the folder that it is in. */
+export interface SampleHistory extends History {
+  readonly tree: FolderNode;
+}
+
+let sample: Promise<SampleHistory> | undefined;
+
+/** The folder of {@link makeHistory}, in memory, made once for the tests of a file. */
+export function sampleHistory(): Promise<SampleHistory> {
+  sample ??= readHistory();
+  return sample;
+}
+
+async function readHistory(): Promise<SampleHistory> {
+  const folder = await mkdtemp(join(tmpdir(), 'imgstore-test-'));
+  try {
+    const { digests } = await makeHistory(folder);
+    return { digests, tree: readTree(folder) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** A disk of so many clusters that its commit makes a pack; versions differ in some bytes of each, so `pack` makes deltas. */
 export function manyClusters(version: number): Buffer {
   const bytes = mixed(MANY * CLUSTER, 1);
@@ -28,7 +54,7 @@ export function manyClusters(version: number): Buffer {
 
 /**
  * Fills a folder with a store that has a bit of everything that stores have: loose objects, a pack with deltas, a pack that is kept, one that is a
- * commit's own, a multi-pack-index, packed refs, tags of both kinds; and with images that are new to the store: `web.raw` (few new objects), `db.raw` (many),
+ * commit's own, versions that nothing leads to, a multi-pack-index, packed refs, tags of both kinds; and with images that are new to the store: `web.raw` (few new objects), `db.raw` (many),
  * `mail.raw` (a new image).
  */
 export async function makeHistory(folder: string): Promise<History> {
@@ -50,16 +76,30 @@ export async function makeHistory(folder: string): Promise<History> {
   await succeedHere(folder, 'tag', 'v1', 'web');
   await succeedHere(folder, 'tag', 'v2', 'web', '-m', 'annotated');
   await succeedHere(folder, 'branch', 'old', 'db~1');
+  await leaveGarbage(folder);
   await succeedHere(folder, 'pack');
   await git(store, 'pack-refs', '--all');
   await commit('web', diskOf([1, 2, 5, 0, 4]));
   await commit('db', manyClusters(3));
   await succeedHere(folder, 'branch', 'test/web', 'web');
 
+  await leaveGarbage(folder);
+
   writeFileSync(join(folder, 'web.raw'), diskOf([1, 6, 5, 0, 4]));
   writeFileSync(join(folder, 'db.raw'), manyClusters(4));
   writeFileSync(join(folder, 'mail.raw'), diskOf([7, 1]));
   return { digests };
+}
+
+/** Versions that nothing leads to any more, in loose objects, in a pack of their own, and in one with others. */
+async function leaveGarbage(folder: string): Promise<void> {
+  const disks = [diskOf([1, 60]), manyClusters(60)];
+  for (const bytes of disks) {
+    writeFileSync(join(folder, 'gone.raw'), bytes);
+    await succeedHere(folder, 'commit', 'gone.raw');
+    await succeedHere(folder, 'branch', '-d', 'gone');
+  }
+  rmSync(join(folder, 'gone.raw'));
 }
 
 /** `pack` leaves a pack alone that has such a file beside it, so there is more than one. */

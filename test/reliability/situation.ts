@@ -16,8 +16,8 @@ export interface Situation {
 
 const STORE = '.imgstore';
 const SECOND = join('fresh', STORE);
-/** Temporary names, and locks. */
-export const UNFINISHED = /tmp[-_]|\.lock$/;
+/** Temporary names, locks, and announcements of work. */
+export const UNFINISHED = /tmp[-_]|\.lock$|\/work\/./;
 
 /** Looks at a folder by git alone. @throws when git finds anything wrong */
 export async function situationOf(folder: string, tree: FolderNode): Promise<Situation> {

@@ -37,9 +37,14 @@ class Worker {
       () => this.#commit(),
       () => this.#checkout(),
       () => this.#cat(),
-      ...[['pack'], ['pack', '--aggressive'], ['log', '--all'], ['images'], ['stats']].map(
-        (args) => () => this.#run(...args),
-      ),
+      ...[
+        ['pack'],
+        ['pack', '--aggressive'],
+        ['gc', '--prune', 'now'],
+        ['log', '--all'],
+        ['images'],
+        ['stats'],
+      ].map((args) => () => this.#run(...args)),
       () => this.#run('diff', this.#revision(), this.#revision()),
     ];
     while (performance.now() < end) await this.#random.pick(verbs)();

@@ -36,6 +36,7 @@ export const WRITING_VERBS: readonly WritingVerb[] = [
   { name: 'branch -d in a folder', args: ['branch', '-d', 'test/web'], passes: ['ref.remove'] },
   { name: 'pack', args: ['pack'], passes: ['pack.rename', 'midx.rename', 'pack.remove', 'loose.remove'] },
   { name: 'pack --aggressive', args: ['pack', '--aggressive'], passes: ['pack.rename', 'pack.remove'] },
+  { name: 'gc', args: ['gc', '--prune', 'now'], passes: ['pack.rename', 'pack.remove', 'loose.remove'] },
   { name: 'checkout as raw', args: ['checkout', 'db', '-o', 'out.raw'], passes: ['checkout.link'] },
   { name: 'checkout as qcow2', args: ['checkout', 'db~1', '-o', 'out.qcow2'], passes: ['checkout.link'] },
   {
