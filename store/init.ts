@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
-import { passPoint, syncFolder, writeWholeFile } from '../files/index.ts';
+import { makeFolder, passPoint, syncFolder, writeWholeFile } from '../files/index.ts';
 import { STORE_VERSION } from './config/format.ts';
 import { STORE_FOLDER } from './location.ts';
 import { DEFAULT_CLUSTER_SIZE, Store } from './store.ts';
@@ -35,6 +35,7 @@ export async function initStore(folder: string, options: InitOptions = {}): Prom
   if (existsSync(path)) throw exists(path);
   const unfinished = `${path}.tmp-${process.pid}`;
   try {
+    await makeFolder('init', resolve(folder));
     for (const each of FOLDERS) {
       passPoint('init.create', join(unfinished, each));
       await mkdir(join(unfinished, each), { recursive: true });
@@ -43,7 +44,7 @@ export async function initStore(folder: string, options: InitOptions = {}): Prom
     await writeWholeFile('init', join(unfinished, 'config'), Buffer.from(configText(clusterSize)));
     const description = 'Versions of disk images, kept by imgstore.\n';
     await writeWholeFile('init', join(unfinished, 'description'), Buffer.from(description));
-    for (const each of ['', ...FOLDERS]) await syncFolder('init', join(unfinished, each));
+    for (const each of ['', 'objects', 'refs', ...FOLDERS]) await syncFolder('init', join(unfinished, each));
     passPoint('init.rename', path);
     await rename(unfinished, path);
     await syncFolder('init', resolve(folder));

@@ -33,7 +33,7 @@ async function collectRemains(verb: WritingVerb, place: string): Promise<Remains
     const tree = readTree(place);
     if (!done) remains.push({ tree, name: `kill at ${at}`, killed: true });
     for (const [i, left] of durable.afterFailure(tree, random, LONG).entries())
-      remains.push({ tree: left, name: `power ${i} at ${at}`, killed: true, filesLost: true, done });
+      remains.push({ tree: left, name: `power ${i} at ${at}`, killed: true, powerFailed: true, done });
     return tree;
   };
   const stop = watchPoints((point, path) => {

@@ -15,8 +15,8 @@ export interface Remains {
   readonly name: string;
   /** The process could not clean up: temporary files and locks may be left. */
   readonly killed?: boolean;
-  /** Files beside the store are not fsynced, so a failure of the power may take them. */
-  readonly filesLost?: boolean;
+  /** The power has failed: files beside the store, which are not fsynced, may be lost. */
+  readonly powerFailed?: boolean;
   /** The verb had succeeded. */
   readonly done?: boolean;
 }
@@ -61,8 +61,8 @@ export class Judge {
 
   /** Says what is wrong with what a fault has left. */
   async complaints(remains: Remains): Promise<string[]> {
-    const { tree, name, killed = false, filesLost = false, done = false } = remains;
-    const key = `${treeDigest(tree)} ${killed} ${filesLost} ${done}`;
+    const { tree, name, killed = false, powerFailed = false, done = false } = remains;
+    const key = `${treeDigest(tree)} ${killed} ${powerFailed} ${done}`;
     if (this.#known.has(key)) return [];
     this.#known.add(key);
     place(this.#scratch, tree);
@@ -70,20 +70,40 @@ export class Judge {
     try {
       if (!killed) complaints.push(...leftovers(tree));
       const now = await situationOf(this.#scratch, tree);
-      complaints.push(...(await changedVersions(this.#scratch, this.#versions)));
+      complaints.push(...(await this.#changed(powerFailed)));
       if (done)
-        complaints.push(...differences(filesLost ? { ...now, files: this.#after.files } : now, this.#after));
-      else complaints.push(...strangeness(now, this.#before, this.#after, filesLost));
-      if (complaints.length === 0) complaints.push(...(await this.#again(killed, filesLost)));
+        complaints.push(
+          ...differences(powerFailed ? { ...now, files: this.#after.files } : now, this.#after),
+        );
+      else complaints.push(...strangeness(now, this.#before, this.#after, powerFailed));
+      if (complaints.length === 0) complaints.push(...(await this.#again(killed, powerFailed)));
     } catch (error) {
       complaints.push(String(error));
     }
     return complaints.map((text) => `${this.#verb.name}, ${name}: ${text}`);
   }
 
+  /** What a user does with files that a failure of the power has left partial. */
+  async #removePartialFiles(): Promise<void> {
+    const { files } = await situationOf(this.#scratch, readTree(this.#scratch));
+    for (const [path, digest] of files)
+      if (digest !== this.#before.files.get(path) && digest !== this.#after.files.get(path))
+        rmSync(join(this.#scratch, path));
+  }
+
+  /** After a failure of the power an index may be there again whose pack was removed. */
+  #changed(powerFailed: boolean): Promise<string[]> {
+    return changedVersions(
+      this.#scratch,
+      this.#versions,
+      powerFailed ? /\.idx: has no pack beside it: / : undefined,
+    );
+  }
+
   /** What goes wrong when the verb is run again, which must bring about what it was to bring about. */
-  async #again(killed: boolean, filesLost: boolean): Promise<string[]> {
+  async #again(killed: boolean, powerFailed: boolean): Promise<string[]> {
     if (killed) for (const path of locksIn(readTree(this.#scratch))) rmSync(join(this.#scratch, path));
+    if (powerFailed) await this.#removePartialFiles();
     const { args, otherwise = [] } = this.#verb;
     const ways = [args, ...otherwise];
     let last: Ending | undefined;
@@ -91,7 +111,7 @@ export class Judge {
       last = await runHere(this.#scratch, ...way);
       if (
         last.status === 1 &&
-        (last.stderr.includes('pass --force') || (filesLost && last.stderr.includes('exists already')))
+        (last.stderr.includes('pass --force') || (powerFailed && last.stderr.includes('exists already')))
       )
         last = await runHere(this.#scratch, ...way, '--force');
       if (last.status === 0) break;
@@ -101,7 +121,7 @@ export class Judge {
       // A kill within a renaming may leave the name that stands in.
       (line) => !(killed && /^unexpected refs\/heads\/\S+-renamed /.test(line)),
     );
-    complaints.push(...(await changedVersions(this.#scratch, this.#versions)));
+    complaints.push(...(await this.#changed(powerFailed)));
     if (!killed) complaints.push(...leftovers(tree));
     return complaints.map((text) => `again: ${text} (exit code ${last?.status}: ${last?.stderr.trim()})`);
   }

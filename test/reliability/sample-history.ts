@@ -76,14 +76,14 @@ export async function makeHistory(folder: string): Promise<History> {
   await succeedHere(folder, 'tag', 'v1', 'web');
   await succeedHere(folder, 'tag', 'v2', 'web', '-m', 'annotated');
   await succeedHere(folder, 'branch', 'old', 'db~1');
-  await leaveGarbage(folder);
+  await leaveGarbage(folder, 60);
   await succeedHere(folder, 'pack');
   await git(store, 'pack-refs', '--all');
   await commit('web', diskOf([1, 2, 5, 0, 4]));
   await commit('db', manyClusters(3));
   await succeedHere(folder, 'branch', 'test/web', 'web');
 
-  await leaveGarbage(folder);
+  await leaveGarbage(folder, 70);
 
   writeFileSync(join(folder, 'web.raw'), diskOf([1, 6, 5, 0, 4]));
   writeFileSync(join(folder, 'db.raw'), manyClusters(4));
@@ -92,9 +92,8 @@ export async function makeHistory(folder: string): Promise<History> {
 }
 
 /** Versions that nothing leads to any more, in loose objects, in a pack of their own, and in one with others. */
-async function leaveGarbage(folder: string): Promise<void> {
-  const disks = [diskOf([1, 60]), manyClusters(60)];
-  for (const bytes of disks) {
+async function leaveGarbage(folder: string, seed: number): Promise<void> {
+  for (const bytes of [diskOf([1, seed]), manyClusters(seed)]) {
     writeFileSync(join(folder, 'gone.raw'), bytes);
     await succeedHere(folder, 'commit', 'gone.raw');
     await succeedHere(folder, 'branch', '-d', 'gone');

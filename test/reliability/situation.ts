@@ -41,7 +41,7 @@ export function strangeness(
   now: Situation,
   before: Situation,
   after: Situation,
-  filesLost: boolean,
+  powerFailed: boolean,
 ): string[] {
   const strange: string[] = [];
   for (const name of new Set([...before.refs.keys(), ...after.refs.keys(), ...now.refs.keys()])) {
@@ -53,7 +53,7 @@ export function strangeness(
   const held = new Set(now.refs.values());
   for (const id of before.refs.values())
     if (!held.has(id) && [...after.refs.values()].includes(id)) strange.push(`no ref leads to ${id}`);
-  if (filesLost) return strange;
+  if (powerFailed) return strange;
   for (const path of new Set([...before.files.keys(), ...now.files.keys()])) {
     const digest = now.files.get(path);
     if (digest !== before.files.get(path) && digest !== after.files.get(path))

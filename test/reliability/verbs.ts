@@ -18,7 +18,7 @@ export const WRITING_VERBS: readonly WritingVerb[] = [
   },
   { name: 'commit of many objects', args: ['commit', 'db.raw', '-m', 'next'], passes: ['pack.rename'] },
   { name: 'commit of a new image', args: ['commit', 'mail.raw', '-m', 'new'], passes: ['loose.rename'] },
-  { name: 'commit that changes nothing', args: ['commit', 'base.raw'], passes: ['ref.rename'] },
+  { name: 'commit that changes nothing', args: ['commit', 'base.raw'], passes: ['work.create'] },
   { name: 'tag', args: ['tag', 'light', 'web'], passes: ['ref.rename'] },
   { name: 'tag with a message', args: ['tag', 'heavy', 'web', '-m', 'text'], passes: ['loose.rename'] },
   { name: 'tag that moves', args: ['tag', '--force', 'v1', 'db'], passes: ['ref.rename'] },
