@@ -33,7 +33,14 @@ async function collectRemains(verb: WritingVerb, place: string): Promise<Remains
     const tree = readTree(place);
     if (!done) remains.push({ tree, name: `kill at ${at}`, killed: true });
     for (const [i, left] of durable.afterFailure(tree, random, LONG).entries())
-      remains.push({ tree: left, name: `power ${i} at ${at}`, killed: true, powerFailed: true, done });
+      remains.push({
+        tree: left,
+        name: `power ${i} at ${at}`,
+        killed: true,
+        powerFailed: true,
+        done,
+        once: !LONG && i > 0,
+      });
     return tree;
   };
   const stop = watchPoints((point, path) => {

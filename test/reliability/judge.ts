@@ -19,6 +19,8 @@ export interface Remains {
   readonly powerFailed?: boolean;
   /** The verb had succeeded. */
   readonly done?: boolean;
+  /** The verb is not run again, to save time. */
+  readonly once?: boolean;
 }
 
 /** Judges what faults in one verb have left: by git, by reading every version, and by running the verb again. */
@@ -31,6 +33,8 @@ export class Judge {
   readonly #after: Situation;
   /** Equal remains are judged once. */
   readonly #known = new Set<string>();
+  /** So are equal ends of running the verb again. */
+  readonly #ends = new Set<string>();
 
   private constructor(
     verb: WritingVerb,
@@ -61,7 +65,7 @@ export class Judge {
 
   /** Says what is wrong with what a fault has left. */
   async complaints(remains: Remains): Promise<string[]> {
-    const { tree, name, killed = false, powerFailed = false, done = false } = remains;
+    const { tree, name, killed = false, powerFailed = false, done = false, once = false } = remains;
     const key = `${treeDigest(tree)} ${killed} ${powerFailed} ${done}`;
     if (this.#known.has(key)) return [];
     this.#known.add(key);
@@ -76,7 +80,7 @@ export class Judge {
           ...differences(powerFailed ? { ...now, files: this.#after.files } : now, this.#after),
         );
       else complaints.push(...strangeness(now, this.#before, this.#after, powerFailed));
-      if (complaints.length === 0) complaints.push(...(await this.#again(killed, powerFailed)));
+      if (complaints.length === 0 && !once) complaints.push(...(await this.#again(killed, powerFailed)));
     } catch (error) {
       complaints.push(String(error));
     }
@@ -117,6 +121,9 @@ export class Judge {
       if (last.status === 0) break;
     }
     const tree = readTree(this.#scratch);
+    const key = `${treeDigest(tree)} ${killed} ${powerFailed}`;
+    if (this.#ends.has(key)) return [];
+    this.#ends.add(key);
     const complaints = differences(await situationOf(this.#scratch, tree), this.#after).filter(
       // A kill within a renaming may leave the name that stands in.
       (line) => !(killed && /^unexpected refs\/heads\/\S+-renamed /.test(line)),

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { git, gitFsck } from '../store/git.ts';
+import { Store } from '../../store/index.ts';
+import { gitFsck } from '../store/git.ts';
 import { type FolderNode, filesOf, isFolder } from './file-tree.ts';
 import { digestOf } from './sample-history.ts';
 
@@ -19,13 +20,22 @@ const SECOND = join('fresh', STORE);
 /** Temporary names, locks, and announcements of work. */
 export const UNFINISHED = /tmp[-_]|\.lock$|\/work\/./;
 
-/** Looks at a folder by git alone. @throws when git finds anything wrong */
+/** Looks at a folder. @throws when git finds anything wrong with a store in it, or a ref that cannot be read */
 export async function situationOf(folder: string, tree: FolderNode): Promise<Situation> {
   const second = existsSync(join(folder, SECOND));
   for (const store of second ? [STORE, SECOND] : [STORE]) await gitFsck(join(folder, store));
-  const lines = await git(join(folder, STORE), 'for-each-ref', '--format=%(refname) %(objectname)');
-  const refs = lines.split('\n').map((line) => line.split(' ') as [string, string]);
-  return { refs: new Map(refs), files: filesBeside(tree), second };
+  return { refs: await refsOf(folder), files: filesBeside(tree), second };
+}
+
+async function refsOf(folder: string): Promise<Map<string, string>> {
+  const store = await Store.open(folder);
+  try {
+    const { refs, unreadable } = await store.refs.survey();
+    if (unreadable.length > 0) throw unreadable[0]!.fault;
+    return new Map(refs.map(({ name, id }) => [name, id]));
+  } finally {
+    store.close();
+  }
 }
 
 function filesBeside(tree: FolderNode): Map<string, string> {
