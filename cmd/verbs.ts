@@ -82,9 +82,19 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./pack.ts'),
   },
   {
+    name: 'forget',
+    description: 'take versions out of the history of branches',
+    load: () => import('./forget.ts'),
+  },
+  {
     name: 'gc',
     description: 'remove what no version needs any more',
     load: () => import('./gc.ts'),
+  },
+  {
+    name: 'fsck',
+    description: 'check every object, index and ref of the store',
+    load: () => import('./fsck.ts'),
   },
   {
     name: 'info',

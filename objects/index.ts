@@ -14,6 +14,7 @@ export { pakoDeflate } from './codec/deflate-pako.ts';
 export type { Hash, HashCodec } from './codec/hash.ts';
 export { nobleHash } from './codec/hash-noble.ts';
 export { nodeHash } from './codec/hash-node.ts';
+export { inflateMeasured } from './codec/inflate-measured.ts';
 export { type Codecs, codecs, portableCodecs, selectCodecs, zlibCodecs } from './codec/select.ts';
 export { storedLength, storeInZlib } from './codec/stored.ts';
 export { type Commit, encodeCommit, parseCommit, subject } from './commit.ts';

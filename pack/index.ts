@@ -9,6 +9,7 @@
  * @module
  */
 export { type ByteView, FileBytes, MemoryBytes } from './bytes.ts';
+export { checksumFits, checksumOfBody } from './checksum.ts';
 export { applyDelta, deltaSizes } from './delta/apply.ts';
 export { DeltaBase } from './delta/base-index.ts';
 export { encodeDelta } from './delta/encode.ts';
@@ -29,6 +30,7 @@ export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';
 export { type RawEntry, readRawEntry } from './raw-entry.ts';
 export { encodeRev, Rev } from './rev.ts';
+export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
 export { SKETCH_FEATURES, sketch } from './sketch/sketch.ts';
 export { type PackedStream, type PackedStreams, readStreams } from './streams.ts';
 export { PackSurvey } from './survey.ts';

@@ -28,14 +28,19 @@ interface Entry extends EntryHead {
   readonly offset: number;
 }
 
-/** An index with the file that it is read from. */
+/** An index with what it is read from. */
 interface OpenIndex {
   readonly idx: Idx;
-  readonly file: FileBytes;
+  readonly file: { readonly size: number; close(): void };
 }
 
 /** Numbers open packs, for caches: descriptors come again. */
 let nextPack = 0;
+
+/** A number for a pack that is read without being opened as a {@link Pack}. */
+export function newPackNumber(): number {
+  return nextPack++;
+}
 
 /** When a pack's index is opened: at once, or when something is looked up in it. */
 type IndexOpening = 'at once' | 'on demand';
@@ -47,17 +52,23 @@ export class Pack {
   readonly #file: FileBytes;
   readonly #entries: number;
   #index: OpenIndex | undefined;
-  readonly #number = nextPack++;
+  readonly #number = newPackNumber();
   readonly #head = Buffer.alloc(MOST_ENTRY_HEAD_BYTES);
 
   /**
    * Opens `<stem>.pack` and `<stem>.idx`. On demand, the index is left alone as long as places come from elsewhere: that the pack is whole
    * shows by its checksum, which git names packs by; for one of another name the index must say.
+   * @param index an index that is open already is taken as it is, and the pack's frame is not looked at: so entries of a damaged pack are read
    * @throws ImgstoreError `DAMAGED` when they do not fit each other, `NOT_FOUND`, `IO`
    */
-  constructor(stem: string, index: IndexOpening = 'at once') {
+  constructor(stem: string, index: IndexOpening | OpenIndex = 'at once') {
     this.stem = stem;
     this.#file = new FileBytes(`${stem}.pack`);
+    if (typeof index === 'object') {
+      this.#index = index;
+      this.#entries = index.idx.count;
+      return;
+    }
     try {
       this.#entries = this.#locatedIn(this.path, () =>
         parsePackHeader(this.#file.bytes(0, PACK_HEADER_BYTES)),
@@ -148,6 +159,16 @@ export class Pack {
   /** Bytes of the pack file, past the page cache. @throws ImgstoreError `DAMAGED`, `IO`. */
   readInto(into: Buffer, offset: number): void {
     this.#file.readInto(into, offset);
+  }
+
+  /** The pack's descriptor, for threads. */
+  get fd(): number {
+    return this.#file.fd;
+  }
+
+  /** Bytes of the pack file. */
+  get packBytes(): number {
+    return this.#file.size;
   }
 
   /** Byte behind the last entry. */

@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../errors/index.ts';
 import { codecs, ID_BYTES } from '../objects/index.ts';
 import type { ByteView } from './bytes.ts';
+import { checksumFits } from './checksum.ts';
 
 /**
  * A reverse index (git: gitformat-pack, "pack-*.rev files"): the positions of the index in the order of the pack.
@@ -65,6 +66,17 @@ export class Rev {
     const position = this.#view.bytes(ROWS_AT + i * ROW_BYTES, ROW_BYTES).readUInt32BE();
     if (position >= this.#count) throw this.#damaged(`row ${i} is ${position} of ${this.#count}`);
     return position;
+  }
+
+  /**
+   * Reads the whole file and checks its checksum and every row.
+   * @param positions of the index, in the order of the pack
+   * @throws ImgstoreError `DAMAGED`
+   */
+  verify(positions: Uint32Array): void {
+    if (!checksumFits(this.#view)) throw this.#damaged('checksum does not fit its bytes');
+    const wrong = positions.findIndex((position, i) => this.position(i) !== position);
+    if (wrong >= 0) throw this.#damaged(`row ${wrong} is not the entry that lies there`);
   }
 
   #damaged(reason: string): ImgstoreError {

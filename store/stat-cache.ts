@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Level } from 'level';
 import { type FileIdentity, sameIdentity } from '../block/index.ts';
+import { type FileRules, shareFolder } from '../files/index.ts';
 import { isId, type ObjectId } from '../objects/index.ts';
 
 /** Files of an image, top first, and the format that the first is read in: the same bytes are another disk in another format. */
@@ -23,11 +24,11 @@ export interface KnownFile {
 export interface SweepWatch {
   /** Number of the last sweep. */
   stamp(): number;
-  /** Whether a version that was whole at a stamp is so now. */
-  isWhole(commit: ObjectId, stamp: number): Promise<boolean>;
+  /** The id by which a version that was whole at a stamp goes now; undefined when it may not be whole any more. */
+  current(commit: ObjectId, stamp: number): Promise<ObjectId | undefined>;
 }
 
-const NO_SWEEPS: SweepWatch = { stamp: () => 0, isWhole: async () => true };
+const NO_SWEEPS: SweepWatch = { stamp: () => 0, current: async (commit) => commit };
 
 /** As stored: JSON below `file:<format>:<path>`. */
 interface Entry extends KnownFile {
@@ -58,9 +59,15 @@ export class StatCache {
   readonly #folder: string;
   readonly #sweeps: SweepWatch;
 
-  /** @param folder of the LevelDB database; made on first use */
-  constructor(folder: string, sweeps: SweepWatch = NO_SWEEPS) {
+  readonly #rules: FileRules;
+
+  /**
+   * @param folder of the LevelDB database; made on first use
+   * @param rules how its files are made
+   */
+  constructor(folder: string, rules: FileRules, sweeps: SweepWatch = NO_SWEEPS) {
     this.#folder = folder;
+    this.#rules = rules;
     this.#sweeps = sweeps;
   }
 
@@ -70,7 +77,8 @@ export class StatCache {
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
     if (!entry.files.every((file, i) => sameIdentity(file, identities[i]!))) return undefined;
-    return (await this.#sweeps.isWhole(entry.commit, entry.stamp ?? 0)) ? entry : undefined;
+    const commit = await this.#sweeps.current(entry.commit, entry.stamp ?? 0);
+    return commit === undefined ? undefined : { ...entry, commit };
   }
 
   /**
@@ -96,6 +104,8 @@ export class StatCache {
         await sleep(PAUSE_MS);
       } finally {
         await database.close().catch(() => {});
+        // LevelDB makes its files as the umask says.
+        shareFolder(this.#folder, this.#rules.sharing);
       }
     }
     return undefined;

@@ -94,6 +94,12 @@ export class Midx {
     return this.ids.withPrefix(prefix);
   }
 
+  /** Every object with its place, by id ascending. @throws ImgstoreError `DAMAGED` when a place is none. */
+  *entries(): Generator<MidxPlace & { readonly id: ObjectId }> {
+    for (let position = 0; position < this.count; position++)
+      yield { id: this.ids.id(position), ...this.#place(position) };
+  }
+
   /** Reads the whole file and checks its checksum, the order of its ids and every place. @throws ImgstoreError `DAMAGED`. */
   verify(): void {
     if (!checksumFits(this.#view)) throw this.#damaged('checksum does not fit its bytes');

@@ -1,5 +1,6 @@
 import { isImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../objects/index.ts';
+import { forgottenLogs } from '../forget/forget.ts';
 import type { ObjectMarks } from '../objects/marks.ts';
 import type { ReflogEntry } from '../refs/reflog.ts';
 import type { Store } from '../store.ts';
@@ -27,6 +28,24 @@ export async function expireReflogs(store: Store, marks: ObjectMarks, nowMs: num
   const kept: ReflogEntry[] = [];
   for (const name of await store.refs.logs.list()) kept.push(...(await thin(store, name, isKept)));
   return kept.flatMap(idsOf);
+}
+
+/**
+ * Gives up where refs were before `forget`, when that was longer ago than other unreachable objects are kept.
+ * @param cutoffMs ms since 1970
+ * @returns where they were otherwise
+ */
+export async function expireForgotten(store: Store, cutoffMs: number): Promise<ObjectId[]> {
+  const logs = forgottenLogs(store);
+  const kept: ObjectId[] = [];
+  for (const name of await logs.list()) {
+    const entries = await logs.read(name);
+    const young = entries.filter(({ person }) => person.seconds * 1000 >= cutoffMs);
+    if (young.length === 0) await logs.remove(name);
+    else if (young.length < entries.length) await logs.replace(name, young);
+    kept.push(...young.map(({ before }) => before));
+  }
+  return kept;
 }
 
 /** A ref that is being moved keeps its log until the next time. */

@@ -20,7 +20,7 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 
 const AGE_PATTERN = /^(\d{1,6})[ .]?([a-z]+?)s?(?:[ .]ago)?$/;
-const DATE_PATTERN = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
+const DATE_PATTERN = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?$/i;
 
 /**
  * The moment that a text means: `now`, `never`, an age (`2w`, `36h`, `14 days`, `2.weeks.ago`), or a date (`2026-11-05`, `2026-11-05 12:30`), as the settings of

@@ -1,5 +1,6 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isId, NULL_ID, type ObjectId, parseCommit } from '../../objects/index.ts';
+import { findSuccessors } from '../forget/successors.ts';
 import { LEAST_PREFIX_DIGITS } from '../objects/database.ts';
 import { describeDamage } from '../refs/damage.ts';
 import { BRANCHES, REMOTES, refNameFault, shortRefName, TAGS } from '../refs/name.ts';
@@ -102,12 +103,38 @@ async function noHead(store: Store, text: string): Promise<ImgstoreError> {
   );
 }
 
+/** What a version that was written again is now. @throws ImgstoreError `NOT_FOUND` for one that was forgotten, `AMBIGUOUS`. */
+async function findSuccessor(store: Store, prefix: string, text: string): Promise<ObjectId | undefined> {
+  const tips = (await store.refs.list()).map(({ id }) => id);
+  const found = findSuccessors(store.objects, tips, prefix);
+  const now = new Set([...found.values()].filter(({ isSame }) => isSame).map(({ commit }) => commit));
+  if (now.size > 1)
+    throw new ImgstoreError(
+      'AMBIGUOUS',
+      `'${text}' is the start of ${now.size} ids of before: write more digits`,
+      {
+        revision: text,
+        candidates: [...found.keys()].slice(0, MOST_CANDIDATES),
+      },
+    );
+  const [same] = now;
+  const [forgotten] = found.values();
+  if (same !== undefined || forgotten === undefined) return same;
+  throw new ImgstoreError(
+    'NOT_FOUND',
+    `version '${text}' was forgotten: the next that was kept is ${forgotten.commit.slice(0, 12)}`,
+    { revision: text, next: forgotten.commit },
+  );
+}
+
 async function findId(store: Store, { name }: Revision, text: string): Promise<ObjectId> {
   if (name === 'HEAD') throw await noHead(store, text);
   const prefix = name.toLowerCase();
   const looksLikeId = /^[0-9a-f]{4,64}$/.test(prefix);
   const ids = looksLikeId ? store.objects.withPrefix(prefix) : [];
   if (ids.length === 1) return ids[0]!;
+  const became = looksLikeId && ids.length === 0 ? await findSuccessor(store, prefix, text) : undefined;
+  if (became !== undefined) return became;
   if (ids.length > 1) {
     const some = ids.slice(0, MOST_CANDIDATES).map((id) => id.slice(0, Math.max(12, prefix.length + 4)));
     throw new ImgstoreError(

@@ -1,5 +1,7 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import type { FileRules } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
+import { findSuccessors, hasForgotten } from '../forget/successors.ts';
 import { walkCommits } from '../history/walk.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { ObjectMarks } from '../objects/marks.ts';
@@ -21,13 +23,21 @@ export class SweepGuard implements MoveGuard, SweepWatch {
   #seen: SweepState;
 
   readonly #tips: () => Promise<readonly ObjectId[]>;
+  readonly #rules: FileRules;
 
   /**
    * To be made before the first look at the store's objects.
    * @param folder the store
    * @param tips what the store's refs lead to now
+   * @param rules how the store's files are made
    */
-  constructor(folder: string, database: ObjectDatabase, tips: () => Promise<readonly ObjectId[]>) {
+  constructor(
+    folder: string,
+    database: ObjectDatabase,
+    tips: () => Promise<readonly ObjectId[]>,
+    rules: FileRules,
+  ) {
+    this.#rules = rules;
     this.#folder = folder;
     this.#database = database;
     this.#tips = tips;
@@ -39,7 +49,7 @@ export class SweepGuard implements MoveGuard, SweepWatch {
    * @throws ImgstoreError `BUSY` when `gc` has removed a part of it: it must be stored again; what `move` throws
    */
   async moveTo(id: ObjectId, move: () => Promise<void>): Promise<void> {
-    const announcement = Announcement.make(this.#folder, 'reads', [id]);
+    const announcement = Announcement.make(this.#folder, this.#rules, 'reads', [id]);
     try {
       const now = await waitForSweep(this.#folder);
       if (!isSameSweep(this.#seen, now)) await this.#requireWhole(id);
@@ -54,10 +64,15 @@ export class SweepGuard implements MoveGuard, SweepWatch {
     return readSweeps(this.#folder).number;
   }
 
-  /** Whether no sweep can have taken a part of a version that was whole at a stamp: there was none, or a ref leads to the version. */
-  async isWhole(commit: ObjectId, stamp: number): Promise<boolean> {
+  /** That no sweep can have taken a part of a version shows in that there was none since, or that a ref leads to it. */
+  async current(commit: ObjectId, stamp: number): Promise<ObjectId | undefined> {
+    if (hasForgotten(this.#folder)) {
+      const successor = findSuccessors(this.#database, await this.#tips(), commit).get(commit);
+      if (successor?.isSame) return successor.commit;
+    }
     const { number, sweeper } = readSweeps(this.#folder);
-    return (number === stamp && sweeper === undefined) || (await this.#commitsOfRefs()).has(commit);
+    const isWhole = (number === stamp && sweeper === undefined) || (await this.#commitsOfRefs()).has(commit);
+    return isWhole ? commit : undefined;
   }
 
   async #commitsOfRefs(): Promise<ReadonlySet<ObjectId>> {

@@ -6,6 +6,7 @@ import { ImgstoreError } from '../../errors/index.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
 import type { Answer } from './thread.ts';
+import * as verifyJobs from './verify-jobs.ts';
 
 /**
  * Below this much data the jobs run in the calling thread: a thread takes some 40 ms to start, in which one core hashes 60 MB.
@@ -18,7 +19,7 @@ const MOST_THREADS = 16;
 /** Of V8's heap, a thread: its data lies outside, so what it allocates there is small. By default it would be 48. */
 const YOUNG_MIB = 8;
 
-type JobName = 'digest' | 'deflate' | 'restore' | 'compress' | 'sketch' | 'deltify';
+type JobName = 'digest' | 'deflate' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
@@ -62,6 +63,14 @@ export class ClusterWorkers {
 
   deltify(job: packJobs.DeltaJob): Promise<packJobs.PackedForm[]> {
     return this.#run('deltify', job, packJobs.deltifyObjects);
+  }
+
+  verify(items: readonly verifyJobs.ObjectToVerify[]): Promise<verifyJobs.Verdicts> {
+    return this.#run('verify', items, verifyJobs.verifyObjects);
+  }
+
+  checksum(path: string): Promise<string> {
+    return this.#run('checksum', path, verifyJobs.fileChecksum);
   }
 
   /** Ends the threads. Jobs must have been waited for. */

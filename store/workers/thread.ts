@@ -1,6 +1,7 @@
 import { type ErrorCode, type ErrorData, ImgstoreError } from '../../errors/index.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
+import * as verifyJobs from './verify-jobs.ts';
 
 /** The start of a worker thread: the jobs, with failures made into data, since a thrown error loses its code on the way. */
 export type Answer<T> =
@@ -27,3 +28,8 @@ export const restore = (job: jobs.RestoreJob) => answer(() => jobs.restore(job))
 export const sketch = (job: packJobs.SketchJob) => answer(() => packJobs.sketchObjects(job));
 
 export const deltify = (job: packJobs.DeltaJob) => answer(() => packJobs.deltifyObjects(job));
+
+export const verify = (items: readonly verifyJobs.ObjectToVerify[]) =>
+  answer(() => verifyJobs.verifyObjects(items));
+
+export const checksum = (path: string) => answer(() => verifyJobs.fileChecksum(path));

@@ -1,0 +1,76 @@
+import type { Command } from 'commander';
+import { ImgstoreError } from '../errors/index.ts';
+import { type ForgetResult, forgetVersions, type KeepPolicy, type MovedRef } from '../store/index.ts';
+import { collect, countArgument } from './arguments.ts';
+import { Context } from './context.ts';
+import { formatTable, shortId } from './format.ts';
+
+interface ForgetOptions {
+  readonly keepLast?: number;
+  readonly keepDaily?: number;
+  readonly keepWeekly?: number;
+  readonly keepMonthly?: number;
+  readonly keepTag?: readonly string[];
+  readonly dryRun?: boolean;
+}
+
+/** `imgstore forget` */
+export function define(command: Command): void {
+  command
+    .argument('[rev...]', 'the versions; with a --keep option the branches to thin (default: all)')
+    .option('--keep-last <n>', 'keep the newest versions of each branch, this many', countArgument)
+    .option('--keep-daily <n>', 'keep the newest of each of the last n days that have one', countArgument)
+    .option('--keep-weekly <n>', 'keep the newest of each of the last n weeks that have one', countArgument)
+    .option('--keep-monthly <n>', 'keep the newest of each of the last n months that have one', countArgument)
+    .option(
+      '--keep-tag <pattern>',
+      'keep versions with a tag like this, which may have * and ?; without it, all that have a tag',
+      collect,
+    )
+    .option('-n, --dry-run', 'say what would be forgotten, and do nothing')
+    .addHelpText(
+      'after',
+      '\nExample:\n  imgstore forget web --keep-last 5 --keep-weekly 8 --dry-run\n  imgstore forget web~3\n\n' +
+        'The last version of a branch is always kept. Later versions get new ids; the old ones still lead to them.\n' +
+        "'imgstore gc' frees the room, two weeks later or with --prune=now.",
+    )
+    .action(async (revisions: readonly string[], options: ForgetOptions, command: Command) => {
+      const context = new Context(command);
+      const policy = policyOf(options);
+      if (policy === undefined && revisions.length === 0)
+        throw new ImgstoreError(
+          'USAGE',
+          'forget: name versions, or say what to keep: see imgstore forget --help',
+        );
+      const { dryRun } = options;
+      const result = await context.withStore((store) => forgetVersions(store, { revisions, policy, dryRun }));
+      context.result(result, () => describe(result));
+    });
+}
+
+/** Undefined when nothing is said of what to keep. */
+function policyOf(options: ForgetOptions): KeepPolicy | undefined {
+  const {
+    keepLast: last,
+    keepDaily: daily,
+    keepWeekly: weekly,
+    keepMonthly: monthly,
+    keepTag: tags,
+  } = options;
+  const rules = [last, daily, weekly, monthly, tags];
+  return rules.every((rule) => rule === undefined) ? undefined : { last, daily, weekly, monthly, tags };
+}
+
+function describe({ forgotten, kept, refs, dryRun }: ForgetResult): string {
+  if (forgotten.length === 0) return `nothing to forget: ${kept} versions are kept\n`;
+  const rows = forgotten.map(({ commit, date, message }) => [shortId(commit), date, message]);
+  const done = `${dryRun ? 'would forget' : 'forgot'} ${forgotten.length} versions, ${kept} are kept\n`;
+  return formatTable(['version', 'date', 'message'], rows) + refs.map(describeMove).join('') + done;
+}
+
+function describeMove({ kind, name, before, after }: MovedRef): string {
+  const was = `was ${shortId(before)}`;
+  return after === undefined
+    ? `${kind} '${name}' (${was})\n`
+    : `${kind} '${name}' is at ${shortId(after)} (${was})\n`;
+}

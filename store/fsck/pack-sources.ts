@@ -1,0 +1,208 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
+import {
+  FileBytes,
+  Idx,
+  PACK_HEADER_BYTES,
+  PACK_TRAILER_BYTES,
+  Pack,
+  parsePackHeader,
+  scanPack,
+} from '../../pack/index.ts';
+import type { ClusterWorkers } from '../workers/pool.ts';
+import type { Findings } from './findings.ts';
+import type { PackSource } from './pack-source.ts';
+
+/** All packs of a folder, also damaged ones. */
+export interface PackSources {
+  readonly packs: readonly PackSource[];
+  /** Stems of packs without an index, which nobody sees: of work that was stopped, or whose index was removed. */
+  readonly unindexed: readonly string[];
+  /** Stems of indexes without a pack. */
+  readonly packless: readonly string[];
+}
+
+const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack)$/;
+
+/** How often the folder is looked at anew since a pack went between the look and the opening. */
+const MOST_LOOKS = 10;
+
+/** How deep the check of a pack goes. */
+export interface PackExamination {
+  readonly findings: Findings;
+  readonly workers: ClusterWorkers;
+  /** Leaves out what takes a read of the whole pack. */
+  readonly quick: boolean;
+}
+
+/** Opens every pack, the largest first. @throws ImgstoreError `IO` */
+export async function openPackSources(folder: string, examination: PackExamination): Promise<PackSources> {
+  for (let looks = 1; ; looks++) {
+    const stems = listStems(folder);
+    const opened: PackSource[] = [];
+    const packless: string[] = [];
+    let moved = false;
+    for (const stem of stems.idx) {
+      const source = await openSource(stem, examination);
+      if (source !== undefined) opened.push(source);
+      // Of a pack that another process removes, the index goes first.
+      else if (existsSync(`${stem}.idx`)) packless.push(stem);
+      else moved = true;
+    }
+    if (!moved || looks === MOST_LOOKS) {
+      const packs = opened.sort((a, b) => b.pack.idx.count - a.pack.idx.count || (a.stem < b.stem ? -1 : 1));
+      const indexed = new Set(stems.idx);
+      return { packs, packless, unindexed: stems.pack.filter((stem) => !indexed.has(stem)) };
+    }
+    for (const { pack } of opened) pack.close();
+    examination.findings.files.length = 0;
+  }
+}
+
+/** Stems by what is there of them. */
+export function listStems(folder: string): { readonly idx: string[]; readonly pack: string[] } {
+  const stems = { idx: [] as string[], pack: [] as string[] };
+  try {
+    for (const name of readdirSync(folder).sort()) {
+      const match = FILE_PATTERN.exec(name);
+      if (match !== null) stems[match[2] as 'idx' | 'pack'].push(join(folder, match[1]!));
+    }
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw fromSystem(error, folder);
+  }
+  return stems;
+}
+
+async function openSource(stem: string, examination: PackExamination): Promise<PackSource | undefined> {
+  const index = openIndex(stem);
+  if (index === undefined) return undefined;
+  let head: PackHead;
+  try {
+    head = readHead(`${stem}.pack`);
+  } catch (error) {
+    index.file?.close();
+    if (isImgstoreError(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
+  const { findings } = examination;
+  const { idx } = index;
+  if (idx !== undefined && index.fault === undefined) {
+    const verdict = await judge(stem, idx, head, examination);
+    if (verdict.index === undefined) {
+      if (verdict.pack !== undefined)
+        findings.files.push({ path: `${stem}.pack`, kind: 'pack', reason: verdict.pack });
+      const pack = new Pack(stem, { idx, file: index.file! });
+      return { stem, pack, scanned: undefined, fits: verdict.pack === undefined ? undefined : false };
+    }
+    index.fault = verdict.index;
+  }
+  findings.files.push({ path: `${stem}.idx`, kind: 'idx', reason: index.fault! });
+  return openByScan(stem, hintsOf(idx), examination, () => index.file?.close());
+}
+
+/** Opens a pack by what it holds itself. */
+export async function openByScan(
+  stem: string,
+  hints: readonly number[],
+  { findings }: Pick<PackExamination, 'findings'>,
+  closeIndex: () => void = () => {},
+): Promise<PackSource> {
+  const scanned = await scanPack(`${stem}.pack`, hints);
+  closeIndex();
+  const [fault] = scanned.faults;
+  if (fault !== undefined) {
+    const more = scanned.faults.length > 1 ? ` (and ${scanned.faults.length - 1} more)` : '';
+    findings.files.push({ path: `${stem}.pack`, kind: 'pack', reason: `${fault}${more}` });
+  }
+  const idx = scanned.idx(`${stem}.idx`);
+  const pack = new Pack(stem, { idx, file: { size: 0, close: () => {} } });
+  return { stem, pack, scanned, fits: fault === undefined ? undefined : false };
+}
+
+interface OpenedIndex {
+  readonly file: FileBytes | undefined;
+  /** Undefined when not even its frame can be read. */
+  readonly idx: Idx | undefined;
+  fault: string | undefined;
+}
+
+/** Undefined when it is gone. */
+function openIndex(stem: string): OpenedIndex | undefined {
+  let file: FileBytes | undefined;
+  let idx: Idx | undefined;
+  try {
+    file = new FileBytes(`${stem}.idx`);
+    idx = new Idx(file);
+    idx.verify();
+    for (let position = 0; position < idx.count; position++) idx.offset(position);
+    return { file, idx, fault: undefined };
+  } catch (error) {
+    if (!(error instanceof ImgstoreError)) throw error;
+    if (error.code === 'NOT_FOUND') return undefined;
+    return { file, idx, fault: error.message };
+  }
+}
+
+interface PackHead {
+  readonly size: number;
+  /** Undefined when it is damaged. */
+  readonly entries: number | undefined;
+  readonly fault: string | undefined;
+  readonly trailer: Buffer;
+}
+
+function readHead(path: string): PackHead {
+  const file = new FileBytes(path);
+  try {
+    const { size } = file;
+    if (size < PACK_HEADER_BYTES + PACK_TRAILER_BYTES)
+      return { size, entries: undefined, fault: `has ${size} bytes`, trailer: Buffer.alloc(0) };
+    const trailer = Buffer.from(file.bytes(size - PACK_TRAILER_BYTES, PACK_TRAILER_BYTES));
+    try {
+      const entries = parsePackHeader(file.bytes(0, PACK_HEADER_BYTES));
+      return { size, entries, fault: undefined, trailer };
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      return { size, entries: undefined, fault: error.message, trailer };
+    }
+  } finally {
+    file.close();
+  }
+}
+
+/** Which of a pack and its index is wrong when they do not fit each other; the index is whole by its own checksum. */
+async function judge(
+  stem: string,
+  idx: Idx,
+  head: PackHead,
+  { workers, quick }: PackExamination,
+): Promise<{ readonly pack?: string; readonly index?: string }> {
+  const wanted = idx.packChecksum();
+  const same = head.trailer.equals(wanted);
+  if (same) {
+    if (head.fault !== undefined) return { pack: head.fault };
+    return head.entries === idx.count
+      ? {}
+      : { pack: `says that it holds ${head.entries} entries, its index ${idx.count}` };
+  }
+  if (head.trailer.length > 0 && !quick) {
+    const computed = await workers.checksum(`${stem}.pack`);
+    if (computed === head.trailer.toString('hex'))
+      return { index: `${stem}.idx: is the index of another pack` };
+  }
+  return { pack: head.fault ?? 'its checksum is not the one in its index' };
+}
+
+/** Where the entries begin by an index that is damaged somewhere. */
+function hintsOf(idx: Idx | undefined): number[] {
+  const hints: number[] = [];
+  for (let position = 0; position < (idx?.count ?? 0); position++) {
+    try {
+      hints.push(idx!.offset(position));
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+    }
+  }
+  return hints.sort((a, b) => a - b);
+}

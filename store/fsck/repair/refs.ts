@@ -1,0 +1,157 @@
+import { readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../../errors/index.ts';
+import { LockFile } from '../../../files/index.ts';
+import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
+import { currentPerson } from '../../person.ts';
+import { BRANCHES, refNameFault, shortRefName } from '../../refs/name.ts';
+import type { Store } from '../../store.ts';
+import type { Examination } from '../examine.ts';
+import type { DamagedRef } from '../report.ts';
+import { idsOfLogLine } from '../roots.ts';
+import type { Aside } from './aside.ts';
+
+const SHORT_DIGITS = 12;
+const MESSAGE = 'fsck: put at the last whole version of its log';
+
+/** Puts refs that cannot be read at the last whole version in their logs, and takes out of `packed-refs` and logs what says nothing. Returns what was done, one line each. */
+export async function repairRefs(
+  store: Store,
+  examination: Examination,
+  aside: Aside,
+): Promise<readonly string[]> {
+  return new RefRepair(store, examination, aside).run();
+}
+
+class RefRepair {
+  readonly #store: Store;
+  readonly #examination: Examination;
+  readonly #aside: Aside;
+  readonly #done: string[] = [];
+  /** Refs with lines in their logs that lead nowhere. */
+  readonly #logs = new Set<string>();
+
+  constructor(store: Store, examination: Examination, aside: Aside) {
+    this.#store = store;
+    this.#examination = examination;
+    this.#aside = aside;
+  }
+
+  async run(): Promise<readonly string[]> {
+    const { refs, files } = this.#examination.report;
+    const packed = files.filter(({ kind }) => kind === 'packed-refs');
+    for (const ref of refs) if (!ref.isLog && ref.name !== 'HEAD') await this.#ref(ref);
+    if (packed.length > 0) await this.#packedRefs(packed[0]!.path);
+    for (const { name } of refs.filter(({ isLog }) => isLog)) this.#logs.add(name);
+    for (const name of this.#logs) await this.#log(name);
+    const head = refs.find((ref) => ref.name === 'HEAD' && !ref.isLog);
+    if (head !== undefined) await this.#head(head);
+    return this.#done;
+  }
+
+  async #ref({ name, where }: DamagedRef): Promise<void> {
+    if (refNameFault(name) !== undefined) {
+      await this.#aside.move(where);
+      this.#done.push(`${name}: has no name that a ref can have: set aside`);
+      return;
+    }
+    const id = await this.#lastWhole(name);
+    if (id === undefined) return;
+    await this.#aside.keep(join(this.#store.folder, name));
+    await this.#put(name, id);
+  }
+
+  async #put(name: string, id: ObjectId): Promise<void> {
+    const person = currentPerson('committer', this.#store.config);
+    await this.#store.refs.update({ name, before: undefined, after: id, person, message: MESSAGE });
+    // The line of this move names where the ref was, which may be lost.
+    this.#logs.add(name);
+    this.#done.push(`${name}: put at ${id.slice(0, SHORT_DIGITS)}, the last whole version in its log`);
+  }
+
+  /** Lines that are no refs go; a branch that was in one of them is known by its log. */
+  async #packedRefs(path: string): Promise<void> {
+    const lock = await LockFile.take('packed-refs', path, this.#store.rules);
+    try {
+      const text = readFileSync(path, 'utf8');
+      await this.#aside.keep(path);
+      await lock.commit(Buffer.from(validPackedRefs(text)));
+      this.#done.push(`${path}: lines that are no refs are taken out`);
+    } finally {
+      await lock.release();
+    }
+    for (const name of await namesBelow(join(this.#store.folder, 'logs'), 'refs/heads')) {
+      const end = await this.#store.refs.follow(name);
+      const id = end.id === undefined && end.fault === undefined ? await this.#lastWhole(name) : undefined;
+      if (id !== undefined && (await this.#store.refs.findConflict(name)) === undefined)
+        await this.#put(name, id);
+    }
+  }
+
+  async #log(name: string): Promise<void> {
+    const path = join(this.#store.folder, 'logs', name);
+    const lock = await LockFile.take('reflog', path, this.#store.rules);
+    try {
+      const lines = readFileSync(path, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '');
+      const kept = lines.filter((line) => this.#leadsSomewhere(line));
+      if (kept.length === lines.length) return;
+      await this.#aside.keep(path);
+      await lock.commit(Buffer.from(kept.map((line) => `${line}\n`).join('')));
+      this.#done.push(`${path}: ${lines.length - kept.length} lines that lead nowhere are taken out`);
+    } finally {
+      await lock.release();
+    }
+  }
+
+  #leadsSomewhere(line: string): boolean {
+    const { finder } = this.#examination.walk;
+    const ids = idsOfLogLine(line);
+    return ids?.every((id) => id === NULL_ID || finder.find(id)?.object !== undefined) === true;
+  }
+
+  /** HEAD is the image that was committed last. */
+  async #head({ where }: DamagedRef): Promise<void> {
+    const branches = await this.#store.refs.list(BRANCHES);
+    const last = (await this.#store.refs.logs.read('HEAD')).at(-1)?.after;
+    const branch = branches.find(({ id }) => id === last) ?? branches[0];
+    if (branch === undefined) return;
+    await this.#aside.keep(where);
+    await this.#store.refs.setSymbolic('HEAD', branch.name);
+    this.#done.push(`HEAD: put on branch '${shortRefName(branch.name)}'`);
+  }
+
+  async #lastWhole(name: string): Promise<ObjectId | undefined> {
+    const { versions, dirty } = this.#examination.walk;
+    const whole = new Set(versions.flatMap(({ id, tree }) => (dirty.has(tree) ? [] : [id])));
+    const ids = (await this.#store.refs.logs.read(name)).flatMap(({ before, after }) => [before, after]);
+    return ids.findLast((id) => id !== NULL_ID && whole.has(id));
+  }
+}
+
+/** `packed-refs` without what is no ref; its first line, which says how the rest is ordered, goes too. */
+function validPackedRefs(text: string): string {
+  const refs: { readonly name: string; readonly lines: string[] }[] = [];
+  for (const line of text.split('\n')) {
+    const [, name] = /^[0-9a-f]{64} (refs\/.+)$/.exec(line) ?? [];
+    if (name !== undefined && refNameFault(name) === undefined) refs.push({ name, lines: [line] });
+    else if (/^\^[0-9a-f]{64}$/.test(line)) refs.at(-1)?.lines.push(line);
+  }
+  return refs.map(({ lines }) => `${lines.join('\n')}\n`).join('');
+}
+
+async function namesBelow(root: string, folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(join(root, folder), { withFileTypes: true });
+    const names = entries.map(async (entry) => {
+      const name = `${folder}/${entry.name}`;
+      return entry.isDirectory() ? namesBelow(root, name) : [name];
+    });
+    return (await Promise.all(names)).flat().filter((name) => refNameFault(name) === undefined);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
