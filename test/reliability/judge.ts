@@ -106,7 +106,6 @@ export class Judge {
 
   /** What goes wrong when the verb is run again, which must bring about what it was to bring about. */
   async #again(killed: boolean, powerFailed: boolean): Promise<string[]> {
-    if (killed) for (const path of locksIn(readTree(this.#scratch))) rmSync(join(this.#scratch, path));
     if (powerFailed) await this.#removePartialFiles();
     const { args, otherwise = [] } = this.#verb;
     const ways = [args, ...otherwise];
@@ -137,10 +136,6 @@ export class Judge {
 function place(folder: string, tree: FolderNode): void {
   rmSync(folder, { recursive: true, force: true });
   writeTree(folder, tree);
-}
-
-function locksIn(tree: FolderNode): string[] {
-  return [...filesOf(tree)].map(([path]) => path).filter((path) => path.endsWith('.lock'));
 }
 
 function leftovers(tree: FolderNode): string[] {

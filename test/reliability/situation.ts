@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Store } from '../../store/index.ts';
 import { gitFsck } from '../store/git.ts';
 import { type FolderNode, filesOf, isFolder } from './file-tree.ts';
+import { runHere } from './run-here.ts';
 import { digestOf } from './sample-history.ts';
 
 /** What there is in a folder with a store that a user would miss. */
@@ -23,8 +24,16 @@ export const UNFINISHED = /tmp[-_]|\.lock$|\/work\/./;
 /** Looks at a folder. @throws when git finds anything wrong with a store in it, or a ref that cannot be read */
 export async function situationOf(folder: string, tree: FolderNode): Promise<Situation> {
   const second = existsSync(join(folder, SECOND));
-  for (const store of second ? [STORE, SECOND] : [STORE]) await gitFsck(join(folder, store));
+  for (const store of second ? [STORE, SECOND] : [STORE]) {
+    await gitFsck(join(folder, store));
+    await ownFsck(folder, store);
+  }
   return { refs: await refsOf(folder), files: filesBeside(tree), second };
+}
+
+async function ownFsck(folder: string, store: string): Promise<void> {
+  const { status, stdout, stderr } = await runHere(folder, 'fsck', '--store', store, '--json');
+  if (status !== 0) throw new Error(`imgstore fsck: exit code ${status}: ${stderr}${stdout}`);
 }
 
 async function refsOf(folder: string): Promise<Map<string, string>> {

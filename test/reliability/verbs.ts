@@ -37,6 +37,8 @@ export const WRITING_VERBS: readonly WritingVerb[] = [
   { name: 'pack', args: ['pack'], passes: ['pack.rename', 'midx.rename', 'pack.remove', 'loose.remove'] },
   { name: 'pack --aggressive', args: ['pack', '--aggressive'], passes: ['pack.rename', 'pack.remove'] },
   { name: 'gc', args: ['gc', '--prune', 'now'], passes: ['pack.rename', 'pack.remove', 'loose.remove'] },
+  { name: 'forget of a version', args: ['forget', 'db~1'], passes: ['ref.rename'] },
+  { name: 'forget --keep-last', args: ['forget', 'db', '--keep-last', '1'], passes: ['ref.rename'] },
   { name: 'checkout as raw', args: ['checkout', 'db', '-o', 'out.raw'], passes: ['checkout.link'] },
   { name: 'checkout as qcow2', args: ['checkout', 'db~1', '-o', 'out.qcow2'], passes: ['checkout.link'] },
   {
