@@ -29,7 +29,14 @@ export {
   syncFolder,
   writeWholeFile,
 } from './pending-file.ts';
-export { type FileAction, type PointHook, type PointName, passPoint, watchPoints } from './points.ts';
+export {
+  type FileAction,
+  type PointHook,
+  type PointName,
+  type PointWrite,
+  passPoint,
+  watchPoints,
+} from './points.ts';
 export type { FileRules } from './rules.ts';
 export { type Sharing, sharedMode, shareFile, shareFolder, sharePath } from './sharing.ts';
 export { forgetUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';

@@ -83,7 +83,7 @@ export class PendingFile {
   /** Writes all of `bytes` at `offset`. @throws ImgstoreError `IO` (no space, …). */
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     try {
-      passPoint(`${this.kind}.write`, this.path);
+      passPoint(`${this.kind}.write`, this.path, { bytes, offset });
       for (let done = 0; done < bytes.length; ) {
         const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, offset + done);
         done += bytesWritten;

@@ -4,11 +4,20 @@
  */
 export type PointName = `${string}.${FileAction}`;
 
-/** What is about to be done to a file. */
+/** What is about to be done to a file or folder. */
 export type FileAction = 'create' | 'write' | 'fsync' | 'link' | 'rename' | 'remove' | 'fsync-folder';
 
-/** Called before an action; what it throws, the action fails with. */
-export type PointHook = (point: PointName, path: string) => void;
+/** What is about to be written, so that a test can write a part of it. */
+export interface PointWrite {
+  readonly bytes: Uint8Array;
+  /** Where in the file; undefined for its end. */
+  readonly offset: number | undefined;
+}
+
+/**
+ * Called before an action; what it throws, the action fails with. The path is that of the file that changes; of a `link` or `rename` the new one.
+ */
+export type PointHook = (point: PointName, path: string, write?: PointWrite) => void;
 
 let hook: PointHook | undefined;
 
@@ -22,6 +31,6 @@ export function watchPoints(next: PointHook): () => void {
 }
 
 /** Announces an action. */
-export function passPoint(point: PointName, path: string): void {
-  hook?.(point, path);
+export function passPoint(point: PointName, path: string, write?: PointWrite): void {
+  hook?.(point, path, write);
 }

@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fromSystem, isImgstoreError } from '../../errors/index.ts';
-import { PendingFile, sharePath, syncFolder } from '../../files/index.ts';
+import { PendingFile, passPoint, sharePath, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../id.ts';
 import type { LooseObjects } from './folder.ts';
 
@@ -62,6 +63,7 @@ export class LooseBatch {
   async #create(folder: string, tries = 3): Promise<PendingFile> {
     try {
       const { sharing } = this.#loose.rules;
+      if (!existsSync(folder)) passPoint('loose.create', folder);
       if ((await mkdir(folder, { recursive: true })) !== undefined) {
         this.#madeFolders.add(folder);
         sharePath(folder, sharing);

@@ -10,6 +10,9 @@ import { MIDX_FILE } from './layout.ts';
 /** Permission bits: it is replaced, never changed. */
 const MIDX_MODE = 0o444;
 
+/** Bytes that are gathered before they are written. */
+const WRITE_BYTES = 1024 * 1024;
+
 /** What git lays beside a multi-pack-index and finds by its checksum, and the folder of a chain of them. */
 const COMPANION = /^multi-pack-index(-[0-9a-f]+\.(bitmap|rev)|\.d)$/;
 
@@ -59,10 +62,25 @@ async function writeBlocks(file: PendingFile, packs: readonly Pack[]): Promise<v
     mtime: mtimeSeconds(path),
   }));
   let at = 0;
-  for (const block of encodeMidx(sources)) {
-    await file.write(at, block);
-    at += block.length;
+  for (const bytes of joined(encodeMidx(sources))) {
+    await file.write(at, bytes);
+    at += bytes.length;
   }
+}
+
+/** The encoder's blocks are short; a write each would take longer than all else. */
+function* joined(blocks: Iterable<Uint8Array>): Generator<Uint8Array> {
+  let waiting: Uint8Array[] = [];
+  let bytes = 0;
+  for (const block of blocks) {
+    waiting.push(block);
+    bytes += block.length;
+    if (bytes < WRITE_BYTES) continue;
+    yield Buffer.concat(waiting);
+    waiting = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(waiting);
 }
 
 /** git takes the same lock for the file. */

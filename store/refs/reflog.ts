@@ -48,10 +48,11 @@ export class Reflogs {
       try {
         const { size } = await handle.stat();
         if (size === 0) shareFile(handle.fd, path, this.#rules.sharing);
-        passPoint('reflog.write', path);
         // A line that was cut off must not take the new one with it.
         const start = size > 0 && (await lastByte(handle, size)) !== LINE_END ? '\n' : '';
-        await handle.appendFile(start + encodeEntry(entry));
+        const bytes = Buffer.from(start + encodeEntry(entry));
+        passPoint('reflog.write', path, { bytes, offset: undefined });
+        await handle.appendFile(bytes);
         passPoint('reflog.fsync', path);
         await handle.sync();
         if (size === 0) await syncFolder('reflog', dirname(path));

@@ -48,8 +48,8 @@ async function renameBetween(refs: Refs, rename: RefRename, history: readonly Re
   const { from, to } = rename;
   await refs.refuseConflict(to, from);
   const between = await freeName(refs, from.length < to.length ? from : to);
-  await make(refs, rename, between, history);
   try {
+    await make(refs, rename, between, history);
     await remove(refs, rename, from);
     await make(refs, rename, to, history);
   } catch (error) {
@@ -129,7 +129,7 @@ async function putBack(
     if (old.id === undefined && old.fault === undefined && next.id !== id) {
       await restore(refs, rename, { name: from, before: NULL_ID, after: id }, history);
     }
-    await remove(refs, rename, between);
+    if ((await refs.follow(between)).id === id) await remove(refs, rename, between);
   } catch (error) {
     if (!isImgstoreError(error) || !isImgstoreError(cause)) throw error;
     throw new ImgstoreError(

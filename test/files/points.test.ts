@@ -1,13 +1,18 @@
 import { expect, test } from 'vitest';
 import { passPoint, watchPoints } from '../../files/index.ts';
 
-test('passPoint calls the hook with the point and the path', () => {
+test('passPoint calls the hook with the point, the path and what is to be written', () => {
   const calls: unknown[] = [];
   const stop = watchPoints((...args) => calls.push(args));
-  passPoint('loose.write', '/a');
+  const write = { bytes: Buffer.from('abc'), offset: 7 };
+  passPoint('loose.create', '/a');
+  passPoint('loose.write', '/a', write);
   stop();
   passPoint('loose.write', '/b');
-  expect(calls).toEqual([['loose.write', '/a']]);
+  expect(calls).toEqual([
+    ['loose.create', '/a', undefined],
+    ['loose.write', '/a', write],
+  ]);
 });
 
 test('passPoint throws what the hook throws', () => {

@@ -1,0 +1,103 @@
+import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { isImgstoreError } from '../../errors/index.ts';
+import { checkoutVersion, Store } from '../../store/index.ts';
+import { Random } from '../qcow2/differential/random.ts';
+import { diskBytes } from '../store/commit/disk-bytes.ts';
+import { git } from '../store/git.ts';
+import { quickFolder } from './quick-folder.ts';
+import { digestOf, fileDigest, makeHistory } from './sample-history.ts';
+
+const FLIPS = Number(process.env.IMGSTORE_FLIPS ?? 60);
+const SEED = Number(process.env.IMGSTORE_SEED ?? Math.floor(Date.now() / 1000));
+
+/** A bit of a file that is to be turned over. */
+interface Flip {
+  readonly file: string;
+  readonly byte: number;
+  readonly bit: number;
+}
+
+/** Half of the flips by the size of files, half in any file, as most of a store's files are small beside its packs. */
+function chooseFlip(files: ReadonlyMap<string, number>, random: Random): Flip {
+  const filled = [...files].filter(([, size]) => size > 0);
+  const total = filled.reduce((sum, [, size]) => sum + size, 0);
+  let [file, size] = random.pick(filled);
+  if (random.once(2)) {
+    let at = random.below(total);
+    for ([file, size] of filled) {
+      if (at < size) break;
+      at -= size;
+    }
+  }
+  return { file, byte: random.below(size), bit: random.below(8) };
+}
+
+function turnOver(path: string, { byte, bit }: Flip): void {
+  const bytes = readFileSync(path);
+  bytes[byte]! ^= 1 << bit;
+  rmSync(path);
+  writeFileSync(path, bytes);
+}
+
+/** Sizes of the files of a store by relative path. */
+function filesOfStore(store: string): Map<string, number> {
+  const names = (readdirSync(store, { recursive: true }) as string[]).sort();
+  const files = names.filter((name) => statSync(join(store, name)).isFile());
+  return new Map(files.map((name) => [name, statSync(join(store, name)).size]));
+}
+
+/** Reads every version in every way. Returns what came back as other bytes than were stored, and failures that are none of a damaged store. */
+async function wrongReads(folder: string, versions: ReadonlyMap<string, string>): Promise<string[]> {
+  const wrong: string[] = [];
+  const attempt = async (what: string, wanted: string, read: (store: Store) => Promise<string>) => {
+    let store: Store | undefined;
+    try {
+      store = await Store.open(folder);
+      const digest = await read(store);
+      if (digest !== wanted) wrong.push(`${what}: other bytes`);
+    } catch (error) {
+      if (!isImgstoreError(error) || /internal/i.test(error.code)) wrong.push(`${what}: ${String(error)}`);
+    } finally {
+      store?.close();
+    }
+  };
+  for (const [revision, digest] of versions) {
+    await attempt(`cat ${revision}`, digest, async (store) => digestOf(await diskBytes(store, revision)));
+    if (/^[0-9a-f]{64}$/.test(revision)) continue;
+    const output = join(folder, 'out.raw');
+    await attempt(`checkout ${revision}`, digest, async (store) => {
+      await checkoutVersion(store, { revision, output, force: true });
+      return fileDigest(output);
+    });
+  }
+  return wrong;
+}
+
+test('a bit that is turned over anywhere in a store never gives other bytes than were stored', {
+  timeout: 0,
+}, async () => {
+  const folder = await quickFolder();
+  const home = join(folder, 'home');
+  const { digests } = await makeHistory(home);
+  const store = join(home, '.imgstore');
+  const versions = new Map(digests);
+  for (const ref of ['web', 'db', 'old', 'test/web', 'v1', 'v2'])
+    versions.set(ref, digests.get(await git(store, 'rev-parse', `${ref}^{commit}`))!);
+  expect(await wrongReads(home, versions)).toEqual([]);
+  const files = filesOfStore(store);
+  const random = new Random(SEED);
+  const found: string[] = [];
+  for (let i = 0; i < FLIPS; i++) {
+    const flip = chooseFlip(files, random);
+    const damaged = join(folder, 'damaged');
+    rmSync(damaged, { recursive: true, force: true });
+    cpSync(home, damaged, { recursive: true });
+    turnOver(join(damaged, '.imgstore', flip.file), flip);
+    for (const wrong of await wrongReads(damaged, versions))
+      found.push(`${flip.file}, byte ${flip.byte}, bit ${flip.bit}: ${wrong}`);
+  }
+  console.log(`bit rot: ${FLIPS} bits of ${files.size} files turned over, seed ${SEED}`);
+  expect(found).toEqual([]);
+});
