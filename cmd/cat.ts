@@ -40,7 +40,12 @@ export function define(command: Command): void {
           file === undefined
             ? new DiskSource(store.objects, findDisk(version, disk))
             : new MemorySource(readAttachment(store.objects, version, file));
-        await writeRange(source, offset, length ?? source.size - offset);
+        const reading = store.announceReading([version.id]);
+        try {
+          await writeRange(source, offset, length ?? source.size - offset);
+        } finally {
+          reading?.withdraw();
+        }
       });
     });
 }

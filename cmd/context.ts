@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ImgstoreError } from '../errors/index.ts';
 import type { Monitor, Store } from '../store/index.ts';
 import { ExitCode } from './exit-code.ts';
 import { startProgress } from './progress.ts';
@@ -7,6 +8,7 @@ import { interruption } from './signals.ts';
 /** Options that every verb has. */
 interface GlobalOptions {
   readonly store?: string;
+  readonly lockTimeout?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -18,8 +20,10 @@ export class Context {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly #options: GlobalOptions;
+  readonly #verb: string;
 
   constructor(command: Command) {
+    this.#verb = command.name();
     this.#options = command.optsWithGlobals<GlobalOptions>();
     this.json = this.#options.json ?? false;
     this.quiet = this.#options.quiet ?? false;
@@ -28,9 +32,15 @@ export class Context {
   /** Opens the store for the time of `work`. @throws ImgstoreError `NO_STORE`. */
   async withStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
     // Loaded here, so that help and usage errors do not wait for it.
-    const { Store } = await import('../store/index.ts');
+    const { nameTask, parseLockTimeout, Store } = await import('../store/index.ts');
+    nameTask(`imgstore ${this.#verb}`);
+    const asked = this.#options.lockTimeout;
+    const lockTimeout = asked === undefined ? undefined : parseLockTimeout(asked);
+    if (asked !== undefined && lockTimeout === undefined)
+      throw new ImgstoreError('USAGE', `--lock-timeout ${asked}: write seconds, -1 or forever`);
     const named = this.#options.store ?? process.env.IMGSTORE_DIR;
-    const options = { onNotice: (text: string) => this.notice(text) };
+    const onNotice = (text: string) => this.notice(text);
+    const options = { onNotice, lockTimeout, signal: interruption };
     const store = named ? await Store.open(named, options) : await Store.find('.', options);
     try {
       return await work(store);

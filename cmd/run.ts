@@ -50,7 +50,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
 }
 
 /** Global options that take a value, when it stands by itself. */
-const WITH_VALUE = ['-C', '--store'];
+const WITH_VALUE = ['-C', '--store', '--lock-timeout'];
 
 /** The verb of a command line, which may be one that the parser did not get as far as. */
 function verbOf(argv: readonly string[]): string | undefined {
@@ -67,6 +67,10 @@ function createProgram(onVerb: (verb: Verb) => void): Command {
       '--store <dir>',
       "the store, instead of the nearest '.imgstore' above (also: IMGSTORE_DIR)",
       pathArgument,
+    )
+    .option(
+      '--lock-timeout <seconds>',
+      'wait so long for what another process has locked; -1 or forever: until it is free (default: 1, for pack 0)',
     )
     .option('--json', 'print one JSON document on stdout')
     .option('-q, --quiet', 'print errors only')

@@ -4,6 +4,8 @@ import { dirname, resolve } from 'node:path';
 import { fromSystem, isImgstoreError, systemCode } from '../errors/index.ts';
 import { type FileKind, syncFolder } from './pending-file.ts';
 import { passPoint } from './points.ts';
+import type { FileRules } from './rules.ts';
+import { sharePath } from './sharing.ts';
 
 /** How often a folder is made again that another process has removed, since it was empty, before the file was in it. */
 const MOST_TRIES = 10;
@@ -14,16 +16,16 @@ const MOST_TRIES = 10;
  * @param kind names the points, as in a pending file
  * @throws ImgstoreError `IO`
  */
-export async function makeFolder(kind: FileKind, path: string): Promise<void> {
+export async function makeFolder(kind: FileKind, path: string, { sharing }: FileRules = {}): Promise<void> {
   if (existsSync(path)) return;
   try {
     passPoint(`${kind}.create`, path);
     const first = await mkdir(path, { recursive: true });
     if (first === undefined) return;
     const top = dirname(resolve(first));
-    for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
-      await syncFolder(kind, folder);
-      if (folder === top) return;
+    for (let made = resolve(path); made !== top; made = dirname(made)) {
+      sharePath(made, sharing);
+      await syncFolder(kind, dirname(made));
     }
   } catch (error) {
     throw fromSystem(error, path);
@@ -35,10 +37,15 @@ export async function makeFolder(kind: FileKind, path: string): Promise<void> {
  * removed refs are.
  * @throws ImgstoreError `IO`, and what `make` throws
  */
-export async function makeInFolder<T>(kind: FileKind, path: string, make: () => Promise<T>): Promise<T> {
+export async function makeInFolder<T>(
+  kind: FileKind,
+  path: string,
+  make: () => Promise<T>,
+  rules: FileRules = {},
+): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      await makeFolder(kind, dirname(path));
+      await makeFolder(kind, dirname(path), rules);
       return await make();
     } catch (error) {
       const gone = systemCode(error) === 'ENOENT' || isImgstoreError(error, 'NOT_FOUND');

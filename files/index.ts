@@ -3,12 +3,15 @@
  * each announced at a named point where a test can put a fault.
  *
  * Terms: a *pending file* has all its bytes under a temporary name and gets its real name last; a *lock file* is
- * git's `<path>.lock`; a *point* is the moment before one change.
+ * git's `<path>.lock`; an *owner* is the process that has made a file;
+ * a *point* is the moment before one change.
  *
  * @module
  */
 export { makeFolder, makeInFolder } from './folder.ts';
+export { removeLeftBehindIn } from './left-behind.ts';
 export { LockFile } from './lock-file.ts';
+export { type LockHolder, nameTask, parseLockText } from './lock-text.ts';
 export {
   encodeOwner,
   isGone,
@@ -16,6 +19,7 @@ export {
   type Owner,
   ownerSuffix,
   parseOwner,
+  randomOwnerSuffix,
   thisProcess,
 } from './owner.ts';
 export {
@@ -26,4 +30,6 @@ export {
   writeWholeFile,
 } from './pending-file.ts';
 export { type FileAction, type PointHook, type PointName, passPoint, watchPoints } from './points.ts';
-export { forgetUnfinished, isUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';
+export type { FileRules } from './rules.ts';
+export { type Sharing, sharedMode, shareFile, shareFolder, sharePath } from './sharing.ts';
+export { forgetUnfinished, removeUnfinished, watchUnfinished } from './temporary.ts';

@@ -1,118 +1,130 @@
-import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
-import { type FileKind, syncFolder } from './pending-file.ts';
-import { passPoint } from './points.ts';
-import { forgetUnfinished, watchUnfinished } from './temporary.ts';
+import { ImgstoreError } from '../errors/index.ts';
+import { parseLockText, readLockText } from './lock-text.ts';
+import { type FileKind, PendingFile, syncFolder } from './pending-file.ts';
+import type { FileRules } from './rules.ts';
+import { dropLock, isStale, takeNow } from './take-lock.ts';
+
+/** How long a lock is waited for that is held for moments only. */
+const DEFAULT_WAIT_MS = 1000;
+
+const FIRST_PAUSE_MS = 5;
+const MOST_PAUSE_MS = 100;
 
 /**
- * git's lock: `<path>.lock`, made with O_EXCL, so one process has it; it takes the new content and is renamed over `path`.
- * Stock git and imgstore keep each other out of the same file this way.
+ * git's lock: `<path>.lock`, which one process can make. Stock git and imgstore keep each other out of the same file this way.
+ *
+ * git writes the new content into the lock and renames that. Here the lock says all the while who has it, so that a process that was killed is known from it
+ * at any moment; new content is renamed over the file from beside, and the lock goes after that.
  */
 export class LockFile {
   /** The file that is locked. */
   readonly path: string;
   readonly #kind: FileKind;
+  readonly #rules: FileRules;
   #held = true;
 
-  private constructor(kind: FileKind, path: string) {
+  private constructor(kind: FileKind, path: string, rules: FileRules) {
     this.#kind = kind;
     this.path = path;
+    this.#rules = rules;
   }
 
   /**
-   * Takes the lock, waiting up to `waitMs` for who holds it.
-   * @param note written into the lock for others to read, by default nothing, as git's are empty until they are committed
-   * @throws ImgstoreError `BUSY` when it is still held then.
+   * Takes the lock, waiting for who holds it; one of a process that is gone is taken over.
+   * @param defaultWaitMs how long, when the rules say nothing
+   * @throws ImgstoreError `BUSY` when it is still held then, `INTERRUPTED`, `IO`
    */
-  static async take(kind: FileKind, path: string, waitMs = 1000, note = ''): Promise<LockFile> {
-    const lock = `${path}.lock`;
-    const giveUp = Date.now() + waitMs;
-    for (let pause = 5; ; pause = Math.min(pause * 2, 100)) {
-      try {
-        passPoint(`${kind}.create`, lock);
-        // Synchronous, so that no exit can come between making the lock and knowing that it is ours to remove.
-        const fd = openSync(lock, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
-        watchUnfinished(lock);
-        const taken = new LockFile(kind, path);
-        await taken.#write(fd, note);
-        return taken;
-      } catch (error) {
-        if (systemCode(error) !== 'EEXIST') throw fromSystem(error, lock);
-      }
-      if (Date.now() >= giveUp) throw await busy(path, lock);
-      await sleep(pause);
-    }
+  static async take(
+    kind: FileKind,
+    path: string,
+    rules: FileRules = {},
+    defaultWaitMs = DEFAULT_WAIT_MS,
+  ): Promise<LockFile> {
+    await waitUntil(path, rules, defaultWaitMs, (lock) => takeNow(kind, lock, rules));
+    return new LockFile(kind, path, rules);
   }
 
   /**
-   * Waits up to `waitMs` until nobody has the lock, without taking it: to be asked before long work that ends with it, so that a lock which a kill has left
+   * Waits until nobody has the lock, or who has it is gone, without taking it: to be asked before long work that ends with it, so that a lock that will not go
    * shows first.
-   * @throws ImgstoreError `BUSY` when it is still held then.
+   * @throws ImgstoreError `BUSY` when it is still held then, `INTERRUPTED`, `IO`
    */
-  static async waitUntilFree(path: string, waitMs = 1000): Promise<void> {
-    const lock = `${path}.lock`;
-    const giveUp = Date.now() + waitMs;
-    while (existsSync(lock)) {
-      if (Date.now() >= giveUp) throw await busy(path, lock);
-      await sleep(50);
-    }
+  static async waitUntilFree(path: string, rules: FileRules = {}): Promise<void> {
+    await waitUntil(path, rules, DEFAULT_WAIT_MS, (lock) => {
+      const held = readLockText(lock);
+      return held === undefined || isStale(held);
+    });
   }
 
-  async #write(fd: number, note: string): Promise<void> {
-    try {
-      writeSync(fd, note);
-    } catch (error) {
-      await this.release();
-      throw error;
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  /** Replaces the locked file's content, lasting, and lets go. */
+  /** Replaces the locked file's content, lasting, and lets go. @throws ImgstoreError `IO`; the lock is still held then unless the file is replaced. */
   async commit(bytes: Uint8Array): Promise<void> {
-    const lock = `${this.path}.lock`;
+    const folder = dirname(this.path);
+    // git passes over names with a dot in front, also among refs.
+    const options = { prefix: '.tmp_', label: this.path, sharing: this.#rules.sharing };
+    const file = await PendingFile.create(this.#kind, folder, options);
     try {
-      const handle = await open(lock, constants.O_WRONLY);
-      try {
-        passPoint(`${this.#kind}.write`, lock);
-        await handle.writeFile(bytes);
-        passPoint(`${this.#kind}.fsync`, lock);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      passPoint(`${this.#kind}.rename`, this.path);
-      await rename(lock, this.path);
-      this.#held = false;
-      forgetUnfinished(lock);
+      await file.write(0, bytes);
+      await file.sync();
+      await file.rename(this.path);
     } catch (error) {
-      throw fromSystem(error, this.path);
+      await file.discard();
+      throw error;
     }
-    await syncFolder(this.#kind, dirname(this.path));
+    await this.release();
+    await syncFolder(this.#kind, folder);
   }
 
   /** Lets go without a change; does nothing after {@link LockFile.commit}. Never throws. */
-  async release(): Promise<void> {
-    if (!this.#held) return;
-    this.#held = false;
-    const lock = `${this.path}.lock`;
-    await rm(lock, { force: true }).catch(() => {});
-    forgetUnfinished(lock);
+  release(): Promise<void> {
+    if (this.#held) {
+      this.#held = false;
+      try {
+        dropLock(`${this.path}.lock`);
+      } catch {
+        // stays under watch: the exit handler tries once more
+      }
+    }
+    return Promise.resolve();
   }
 }
 
-async function busy(path: string, lock: string): Promise<ImgstoreError> {
-  const age = await stat(lock).then(
-    (stats) => ` for ${Math.max(0, Math.round((Date.now() - stats.mtimeMs) / 1000))} s`,
-    () => '',
-  );
+async function waitUntil(
+  path: string,
+  { lockWaitMs, signal }: FileRules,
+  defaultWaitMs: number,
+  isDone: (lock: string) => boolean,
+): Promise<void> {
+  const lock = `${path}.lock`;
+  const giveUp = performance.now() + (lockWaitMs ?? defaultWaitMs);
+  for (let pause = FIRST_PAUSE_MS; !isDone(lock); pause = Math.min(pause * 2, MOST_PAUSE_MS)) {
+    const left = giveUp - performance.now();
+    if (left <= 0) throw busy(path, lock);
+    try {
+      await sleep(Math.min(pause, left), undefined, signal === undefined ? {} : { signal });
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      throw new ImgstoreError('INTERRUPTED', `${path}: interrupted while waiting for its lock`, { path });
+    }
+  }
+}
+
+function busy(path: string, lock: string): ImgstoreError {
+  const stats = statSync(lock, { throwIfNoEntry: false });
+  const age =
+    stats === undefined ? '' : ` for ${Math.max(0, Math.round((Date.now() - stats.mtimeMs) / 1000))} s`;
+  const holder = parseLockText(readLockText(lock) ?? '');
+  if (holder === undefined) {
+    const message = `${path}: locked${age} by another process: try again, or wait with --lock-timeout; if none is running, remove ${lock}`;
+    return new ImgstoreError('BUSY', message, { path, lock });
+  }
+  const { owner, task } = holder;
+  const who = `process ${owner.pid} on ${owner.host}${task === undefined ? '' : ` (${task})`}`;
   return new ImgstoreError(
     'BUSY',
-    `${path}: locked${age} by another process: try again; if none is running, remove ${lock}`,
-    { path, lock },
+    `${path}: locked${age} by ${who}: try again, or wait with --lock-timeout; if it is not running, remove ${lock}`,
+    { path, lock, pid: owner.pid, host: owner.host },
   );
 }

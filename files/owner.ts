@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from '../errors/index.ts';
@@ -28,6 +28,9 @@ const TEXT_PATTERN = /^([1-9]\d{0,9}) (\S+) (\S+) (\S+)\n$/;
 
 /** Hex digits that stand for a host and place in names of files. */
 const PLACE_DIGITS = 8;
+
+/** Of a name that two files must not share. */
+const RANDOM_BYTES = 6;
 
 const NAME_PATTERN = /_([0-9a-f]{8})-([1-9]\d{0,9})-(\d+|-)_[0-9a-f]+$/;
 
@@ -62,6 +65,11 @@ export function isGone(owner: Owner): boolean {
 export function ownerSuffix(random: string): string {
   const { pid, started } = thisProcess();
   return `_${placeDigits()}-${pid}-${started}_${random}`;
+}
+
+/** A new {@link ownerSuffix}, which no other file has; at most 60 bytes. */
+export function randomOwnerSuffix(): string {
+  return ownerSuffix(randomBytes(RANDOM_BYTES).toString('hex'));
 }
 
 /**

@@ -1,23 +1,31 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
+import { randomOwnerSuffix } from './owner.ts';
 import { passPoint } from './points.ts';
+import { type Sharing, shareFile } from './sharing.ts';
 import { forgetUnfinished, watchUnfinished } from './temporary.ts';
 
 /** What kind of file this is, the first half of the names of its points: `loose`, `pack`, `index`, … */
 export type FileKind = string;
 
 export interface PendingFileOptions {
-  /** Prefix of the temporary name; git removes what begins with `tmp_` in its object folders. */
+  /**
+   * What the temporary name begins with, before the kind and who makes it; git removes what begins with `tmp_` beside its packs, and with `tmp_obj_` beside loose
+   * objects.
+   */
   readonly prefix?: string;
   /** Permission bits before the umask; git makes objects read-only. */
   readonly mode?: number;
+  /** Who else may use the file. */
+  readonly sharing?: Sharing | undefined;
+  /** What errors name, instead of the temporary path. */
+  readonly label?: string;
 }
 
 /** What link(2) fails with where the file system (FAT, some network and FUSE ones) or its server has none, or no more. */
-const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK']);
+export const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK']);
 
 /**
  * A file that is being written under a temporary name in the folder where it will live: written, fsynced, then renamed into
@@ -29,12 +37,14 @@ export class PendingFile {
   readonly kind: FileKind;
   /** The temporary path. */
   readonly path: string;
+  readonly #label: string;
   readonly #handle: FileHandle;
   #open = true;
 
-  private constructor(kind: FileKind, path: string, handle: FileHandle) {
+  private constructor(kind: FileKind, path: string, label: string, handle: FileHandle) {
     this.kind = kind;
     this.path = path;
+    this.#label = label;
     this.#handle = handle;
   }
 
@@ -44,15 +54,24 @@ export class PendingFile {
     folder: string,
     options: PendingFileOptions = {},
   ): Promise<PendingFile> {
-    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}_${randomBytes(6).toString('hex')}`);
+    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}${randomOwnerSuffix()}`);
+    const label = options.label ?? path;
     watchUnfinished(path);
     try {
       passPoint(`${kind}.create`, path);
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-      return new PendingFile(kind, path, await open(path, flags, options.mode ?? 0o666));
+      const handle = await open(path, flags, options.mode ?? 0o666);
+      const file = new PendingFile(kind, path, label, handle);
+      try {
+        shareFile(handle.fd, label, options.sharing);
+      } catch (error) {
+        await file.discard();
+        throw error;
+      }
+      return file;
     } catch (error) {
       forgetUnfinished(path);
-      throw fromSystem(error, path);
+      throw fromSystem(error, label);
     }
   }
 
@@ -70,7 +89,7 @@ export class PendingFile {
         done += bytesWritten;
       }
     } catch (error) {
-      throw fromSystem(error, this.path);
+      throw fromSystem(error, this.#label);
     }
   }
 
@@ -80,7 +99,7 @@ export class PendingFile {
       const { bytesRead } = await this.#handle.read(into, 0, into.length, offset);
       return bytesRead;
     } catch (error) {
-      throw fromSystem(error, this.path);
+      throw fromSystem(error, this.#label);
     }
   }
 
@@ -90,7 +109,7 @@ export class PendingFile {
       passPoint(`${this.kind}.write`, this.path);
       await this.#handle.truncate(size);
     } catch (error) {
-      throw fromSystem(error, this.path);
+      throw fromSystem(error, this.#label);
     }
   }
 
@@ -105,7 +124,7 @@ export class PendingFile {
       passPoint(`${this.kind}.fsync`, this.path);
       await this.#handle.sync();
     } catch (error) {
-      throw fromSystem(error, this.path);
+      throw fromSystem(error, this.#label);
     }
   }
 
@@ -195,8 +214,13 @@ export async function syncFolder(kind: FileKind, path: string): Promise<void> {
 }
 
 /** Writes a whole file so that readers see the old one or the new one and nothing between. */
-export async function writeWholeFile(kind: FileKind, path: string, bytes: Uint8Array): Promise<void> {
-  const file = await PendingFile.create(kind, dirname(path));
+export async function writeWholeFile(
+  kind: FileKind,
+  path: string,
+  bytes: Uint8Array,
+  sharing?: Sharing,
+): Promise<void> {
+  const file = await PendingFile.create(kind, dirname(path), { sharing });
   try {
     await file.write(0, bytes);
     await file.sync();

@@ -18,11 +18,6 @@ export function forgetUnfinished(path: string): void {
   if (unfinished.size === 0) process.removeListener('exit', removeUnfinished);
 }
 
-/** Whether `path` is under watch: made by this process, and not done with. */
-export function isUnfinished(path: string): boolean {
-  return unfinished.has(path);
-}
-
 /** Removes what is left. Runs in an exit handler, so it is synchronous and goes on past errors. */
 export function removeUnfinished(): void {
   for (const path of unfinished) {

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { ImgstoreError } from '../errors/index.ts';
-import { type FileKind, PendingFile, syncFolder } from '../files/index.ts';
+import { type FileKind, type FileRules, PendingFile, syncFolder } from '../files/index.ts';
 import { codecs, idToBytes, type ObjectId, type ObjectType } from '../objects/index.ts';
 import { FileBytes } from './bytes.ts';
 import { encodeEntryHead, encodeOfsDeltaHead, parseEntryHead } from './entry.ts';
@@ -46,20 +46,22 @@ export interface PackableDelta {
  */
 export class PackWriter {
   readonly #folder: string;
+  readonly #rules: FileRules;
   readonly #file: PendingFile;
   readonly #table = new EntryTable();
   readonly #buffer = Buffer.allocUnsafe(WRITE_BYTES);
   #buffered = 0;
   #end = 0;
 
-  private constructor(folder: string, file: PendingFile) {
+  private constructor(folder: string, rules: FileRules, file: PendingFile) {
     this.#folder = folder;
+    this.#rules = rules;
     this.#file = file;
   }
 
   /** Begins a pack in `folder` (a store's `objects/pack`) under a temporary name. */
-  static async create(folder: string): Promise<PackWriter> {
-    const writer = new PackWriter(folder, await create('pack', folder));
+  static async create(folder: string, rules: FileRules = {}): Promise<PackWriter> {
+    const writer = new PackWriter(folder, rules, await create('pack', folder, rules));
     await writer.#append(encodePackHeader(0));
     return writer;
   }
@@ -126,12 +128,14 @@ export class PackWriter {
     const idx = encodeIdx(this.#table, order, checksum);
     const pending: PendingFile[] = [this.#file];
     try {
-      pending.push(await writeBeside('rev', this.#folder, rev));
+      pending.push(await writeBeside('rev', this.#folder, this.#rules, rev));
       if (usedSeconds !== undefined) {
         const byPosition = Array.from(order, (row) => usedSeconds[row]!);
-        pending.push(await writeBeside('mtimes', this.#folder, encodeMtimes(byPosition, checksum)));
+        pending.push(
+          await writeBeside('mtimes', this.#folder, this.#rules, encodeMtimes(byPosition, checksum)),
+        );
       }
-      pending.push(await writeBeside('idx', this.#folder, idx));
+      pending.push(await writeBeside('idx', this.#folder, this.#rules, idx));
       const fileBytes = this.#end + checksum.length + rev.length + idx.length;
       return new PendingPack(this.#folder, Buffer.from(checksum).toString('hex'), fileBytes, pending);
     } catch (error) {
@@ -234,12 +238,17 @@ export class PendingPack {
   }
 }
 
-function create(kind: FileKind, folder: string): Promise<PendingFile> {
-  return PendingFile.create(kind, folder, { prefix: 'tmp_', mode: PACK_MODE });
+function create(kind: FileKind, folder: string, { sharing }: FileRules): Promise<PendingFile> {
+  return PendingFile.create(kind, folder, { prefix: 'tmp_', mode: PACK_MODE, sharing });
 }
 
-async function writeBeside(kind: FileKind, folder: string, bytes: Uint8Array): Promise<PendingFile> {
-  const file = await create(kind, folder);
+async function writeBeside(
+  kind: FileKind,
+  folder: string,
+  rules: FileRules,
+  bytes: Uint8Array,
+): Promise<PendingFile> {
+  const file = await create(kind, folder, rules);
   try {
     await file.write(0, bytes);
     await file.sync();

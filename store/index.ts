@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { nameTask } from '../files/index.ts';
 export { isoDate, type Person, subject } from '../objects/index.ts';
 export {
   type Backing,
@@ -23,6 +24,7 @@ export { type CompareRequest, type Comparison, compare } from './compare/compare
 export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
 export { STORE_VERSION } from './config/format.ts';
+export { parseLockTimeout } from './config/lock-timeout.ts';
 export { type ForgetResult, forgetVersions, type MovedRef } from './forget/forget.ts';
 export type { ForgetRequest, ForgottenVersion } from './forget/plan.ts';
 export type { KeepPolicy } from './forget/policy.ts';

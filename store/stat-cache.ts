@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Level } from 'level';
 import { type FileIdentity, sameIdentity } from '../block/index.ts';
+import { type FileRules, shareFolder } from '../files/index.ts';
 import { isId, type ObjectId } from '../objects/index.ts';
 
 /** Files of an image, top first, and the format that the first is read in: the same bytes are another disk in another format. */
@@ -58,9 +59,15 @@ export class StatCache {
   readonly #folder: string;
   readonly #sweeps: SweepWatch;
 
-  /** @param folder of the LevelDB database; made on first use */
-  constructor(folder: string, sweeps: SweepWatch = NO_SWEEPS) {
+  readonly #rules: FileRules;
+
+  /**
+   * @param folder of the LevelDB database; made on first use
+   * @param rules how its files are made
+   */
+  constructor(folder: string, rules: FileRules, sweeps: SweepWatch = NO_SWEEPS) {
     this.#folder = folder;
+    this.#rules = rules;
     this.#sweeps = sweeps;
   }
 
@@ -97,6 +104,8 @@ export class StatCache {
         await sleep(PAUSE_MS);
       } finally {
         await database.close().catch(() => {});
+        // LevelDB makes its files as the umask says.
+        shareFolder(this.#folder, this.#rules.sharing);
       }
     }
     return undefined;

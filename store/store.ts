@@ -1,10 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
-import { codecs } from '../objects/index.ts';
+import type { FileRules } from '../files/index.ts';
+import { codecs, type ObjectId } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { refuseOtherFormats } from './config/format.ts';
+import { lockTimeoutOf } from './config/lock-timeout.ts';
+import { sharingOf } from './config/sharing.ts';
 import { findStore, storeAt } from './location.ts';
 import { refuseAlternates } from './objects/alternates.ts';
 import { ObjectDatabase } from './objects/database.ts';
@@ -35,6 +38,10 @@ export const DEFAULT_AUTO_PACK = 6700;
 export interface StoreOptions {
   /** Called with what the user should know about the store, such as a pack that is damaged and left out. */
   readonly onNotice?: ((notice: string) => void) | undefined;
+  /** Seconds for which locks of other processes are waited for, Infinity for ever; as `imgstore.lockTimeout` says when not given. */
+  readonly lockTimeout?: number | undefined;
+  /** Ends a wait for a lock. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An open store: a bare git repository in SHA-256 format with versions of disks in it. */
@@ -45,6 +52,8 @@ export class Store {
   readonly objects: ObjectDatabase;
   readonly refs: Refs;
   readonly statCache: StatCache;
+  /** How the store's files are made and locked. */
+  readonly rules: FileRules;
   /** Bytes; of disks that are stored from now on. */
   readonly clusterSize: number;
   /** zlib level of what is stored from now on. */
@@ -59,14 +68,20 @@ export class Store {
   readonly autoPack: number;
   readonly #unpackLimit: number;
 
-  private constructor(folder: string, config: Config, { onNotice }: StoreOptions) {
+  private constructor(folder: string, config: Config, { onNotice, lockTimeout, signal }: StoreOptions) {
     this.folder = folder;
     this.config = config;
-    this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice);
+    const lockSeconds = lockTimeout ?? lockTimeoutOf(config);
+    this.rules = {
+      sharing: sharingOf(config),
+      lockWaitMs: lockSeconds === undefined ? undefined : lockSeconds * 1000,
+      signal,
+    };
+    this.objects = new ObjectDatabase(join(folder, 'objects'), onNotice, this.rules);
     const tips = async () => (await this.refs.list()).map(({ id }) => id);
-    const guard = new SweepGuard(folder, this.objects, tips);
-    this.refs = new Refs(folder, guard);
-    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), guard);
+    const guard = new SweepGuard(folder, this.objects, tips, this.rules);
+    this.refs = new Refs(folder, this.rules, guard);
+    this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules, guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
     this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);
@@ -105,10 +120,15 @@ export class Store {
 
   /** Begins to store objects. @throws ImgstoreError `IO`. */
   begin(): ObjectTransaction {
-    return new ObjectTransaction(this.objects, Announcement.make(this.folder, 'writes'), {
+    return new ObjectTransaction(this.objects, Announcement.make(this.folder, this.rules, 'writes'), {
       unpackLimit: this.#unpackLimit,
       compression: this.compression,
     });
+  }
+
+  /** Says to `gc` that versions are being read, until it is withdrawn. */
+  announceReading(versions: readonly ObjectId[]): Announcement | undefined {
+    return Announcement.ofReader(this.folder, this.rules, versions);
   }
 
   /** Gives back every file handle. */

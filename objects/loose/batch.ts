@@ -1,7 +1,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fromSystem, isImgstoreError } from '../../errors/index.ts';
-import { PendingFile, syncFolder } from '../../files/index.ts';
+import { PendingFile, sharePath, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../id.ts';
 import type { LooseObjects } from './folder.ts';
 
@@ -61,8 +61,12 @@ export class LooseBatch {
   /** git removes fan-out folders that it has emptied: one may go between being made and being used. */
   async #create(folder: string, tries = 3): Promise<PendingFile> {
     try {
-      if ((await mkdir(folder, { recursive: true })) !== undefined) this.#madeFolders.add(folder);
-      return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE });
+      const { sharing } = this.#loose.rules;
+      if ((await mkdir(folder, { recursive: true })) !== undefined) {
+        this.#madeFolders.add(folder);
+        sharePath(folder, sharing);
+      }
+      return await PendingFile.create('loose', folder, { prefix: 'tmp_obj_', mode: OBJECT_MODE, sharing });
     } catch (error) {
       const failure = fromSystem(error, folder);
       if (tries > 1 && isImgstoreError(failure, 'NOT_FOUND')) return this.#create(folder, tries - 1);

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import type { FileRules } from '../../files/index.ts';
 import { PREFIX_STREAM_BYTES } from '../codec/deflate.ts';
 import type { ObjectId } from '../id.ts';
 import { type GitObject, MOST_OBJECT_BYTES, type ObjectHeader, verifyObject } from '../object.ts';
@@ -33,9 +34,12 @@ const MOST_FILE_BYTES = MOST_OBJECT_BYTES + MOST_OBJECT_BYTES / 1024;
 export class LooseObjects {
   /** The `objects/` folder. */
   readonly folder: string;
+  /** How new files are made. */
+  readonly rules: FileRules;
 
-  constructor(folder: string) {
+  constructor(folder: string, rules: FileRules = {}) {
     this.folder = folder;
+    this.rules = rules;
   }
 
   /** The path at which an object's file is, or would be. */

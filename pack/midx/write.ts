@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fromSystem } from '../../errors/index.ts';
-import { LockFile, PendingFile, passPoint, syncFolder } from '../../files/index.ts';
+import { type FileRules, LockFile, PendingFile, passPoint, syncFolder } from '../../files/index.ts';
 import type { Pack } from '../pack.ts';
 import { encodeMidx } from './encode.ts';
 import { MIDX_FILE } from './layout.ts';
@@ -17,9 +17,14 @@ const COMPANION = /^multi-pack-index(-[0-9a-f]+\.(bitmap|rev)|\.d)$/;
  * Writes a multi-pack-index over some packs of a folder in place of the one that is there. Costs a read of all their indexes.
  * @throws ImgstoreError `BUSY` when another process is writing it, `DAMAGED` when an index cannot be read, `IO`
  */
-export async function writeMidx(folder: string, packs: readonly Pack[]): Promise<void> {
-  await locked(folder, async (path) => {
-    const file = await PendingFile.create('midx', folder, { mode: MIDX_MODE });
+export async function writeMidx(
+  folder: string,
+  packs: readonly Pack[],
+  rules: FileRules = {},
+): Promise<void> {
+  await locked(folder, rules, async (path) => {
+    const { sharing } = rules;
+    const file = await PendingFile.create('midx', folder, { mode: MIDX_MODE, sharing });
     try {
       await writeBlocks(file, packs);
       await file.sync();
@@ -34,13 +39,13 @@ export async function writeMidx(folder: string, packs: readonly Pack[]): Promise
 }
 
 /** Fails when another process is writing the multi-pack-index of a folder: to be asked before work that would be in vain. @throws ImgstoreError `BUSY`. */
-export async function refuseHeldMidx(folder: string): Promise<void> {
-  await LockFile.waitUntilFree(join(folder, MIDX_FILE));
+export async function refuseHeldMidx(folder: string, rules: FileRules = {}): Promise<void> {
+  await LockFile.waitUntilFree(join(folder, MIDX_FILE), rules);
 }
 
 /** Removes the multi-pack-index of a folder, if there is one. @throws ImgstoreError `BUSY`, `IO`. */
-export async function removeMidx(folder: string): Promise<void> {
-  await locked(folder, async (path) => {
+export async function removeMidx(folder: string, rules: FileRules = {}): Promise<void> {
+  await locked(folder, rules, async (path) => {
     await remove(path);
     await removeCompanions(folder);
     await syncFolder('midx', folder);
@@ -61,8 +66,12 @@ async function writeBlocks(file: PendingFile, packs: readonly Pack[]): Promise<v
 }
 
 /** git takes the same lock for the file. */
-async function locked(folder: string, change: (path: string) => Promise<void>): Promise<void> {
-  const lock = await LockFile.take('midx', join(folder, MIDX_FILE));
+async function locked(
+  folder: string,
+  rules: FileRules,
+  change: (path: string) => Promise<void>,
+): Promise<void> {
+  const lock = await LockFile.take('midx', join(folder, MIDX_FILE), rules);
   try {
     await change(lock.path);
   } finally {

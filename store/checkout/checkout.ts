@@ -81,6 +81,7 @@ export async function checkoutVersion(
   const outputs = new Outputs();
   const output = { path, force, readOnly: false, compress, allowBacking, outputs };
   const job = { store, commit, disk, clusters, ...output, workers, monitor };
+  const reading = store.announceReading([commit]);
   try {
     const written = format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing);
     await outputs.publish();
@@ -94,6 +95,7 @@ export async function checkoutVersion(
   } finally {
     await outputs.discard();
     await workers.close();
+    reading?.withdraw();
   }
 }
 

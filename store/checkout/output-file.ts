@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { usedByQemu } from '../../block/index.ts';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
-import { PendingFile } from '../../files/index.ts';
+import { PendingFile, removeLeftBehindIn } from '../../files/index.ts';
 import { CLOCK_TICK_MS } from '../stat-cache.ts';
 
 export interface OutputOptions {
@@ -41,7 +41,7 @@ export async function writeOutputFile(
     return { mtimeNs, publish: () => publish(file, path, force), discard: () => file.discard() };
   } catch (error) {
     await file.discard();
-    throw namedAs(path, file, error);
+    throw error;
   }
 }
 
@@ -56,25 +56,17 @@ async function publish(file: PendingFile, path: string, force: boolean): Promise
   }
 }
 
-/** An error that names the file as the user does. */
-function namedAs(path: string, file: PendingFile, error: unknown): unknown {
-  if (!(error instanceof ImgstoreError) || error.data.path !== file.path) return error;
-  const message = error.message.replace(file.path, () => path);
-  return new ImgstoreError(error.code, message, { ...error.data, path }, error);
-}
-
-/** Characters of the name that go into the temporary one, which must not be longer than a name can be. */
-const MOST_PREFIX = 50;
+/** Characters of the name that go into the temporary one, which must not be longer than a name can be: they may have 4 bytes each. */
+const MOST_PREFIX = 40;
 
 async function createBeside(path: string, mode: number): Promise<PendingFile> {
   const folder = dirname(resolve(path));
   try {
     if (!(await stat(folder)).isDirectory())
       throw new ImgstoreError('IO', `${folder}: is no folder`, { path: folder });
-    return await PendingFile.create('checkout', folder, {
-      prefix: `.${basename(path).slice(0, MOST_PREFIX)}.tmp_`,
-      mode,
-    });
+    const prefix = `.${Array.from(basename(path)).slice(0, MOST_PREFIX).join('')}.tmp_`;
+    await removeLeftBehindIn('checkout', folder, prefix);
+    return await PendingFile.create('checkout', folder, { prefix, mode, label: path });
   } catch (error) {
     throw fromSystem(error, folder);
   }

@@ -51,11 +51,13 @@ export async function compare(
     return compareVersions(store, version, readVersion(store.objects, other), request.disk, monitor);
   const disk = findDisk(version, request.disk);
   const file = await openDisk(request.other, request);
+  const reading = store.announceReading([version.id]);
   try {
     const result = await compareSource(store, disk, file.source, monitor);
     await file.refuseChanged();
     return result;
   } finally {
+    reading?.withdraw();
     await file.source.close();
   }
 }

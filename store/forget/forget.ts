@@ -33,8 +33,8 @@ export interface ForgetResult {
 }
 
 /** Where the refs were before: `gc` keeps what they led to as long as it keeps other unreachable objects. */
-export function forgottenLogs(storeFolder: string): Reflogs {
-  return new Reflogs(join(storeFolder, 'imgstore'));
+export function forgottenLogs({ folder, rules }: Store): Reflogs {
+  return new Reflogs(join(folder, 'imgstore'), rules);
 }
 
 /**
@@ -114,7 +114,7 @@ async function moveRef(
 ): Promise<void> {
   const person = currentPerson('committer', store.config);
   const message = 'forget: thinned the history';
-  await forgottenLogs(store.folder).append(name, { before, after, person, message });
+  await forgottenLogs(store).append(name, { before, after, person, message });
   const isLogged = !name.startsWith(TAGS);
   const history = isLogged ? renameLog(await store.refs.logs.read(name), renamed) : [];
   await store.refs.update({ name, before, after, person, message }, history.length > 0 ? { history } : {});

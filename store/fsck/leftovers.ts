@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { shellWord } from '../../errors/index.ts';
-import { isGone, isLeftBehind, isUnfinished, parseOwner } from '../../files/index.ts';
+import { isGone, isLeftBehind, type LockHolder, parseLockText, thisProcess } from '../../files/index.ts';
 
 /** Folders of the store that hold no files of its own making: the caches look after themselves. */
 const NOT_LOOKED_INTO = ['imgstore/index', 'imgstore/sketches', 'imgstore/aside'];
@@ -10,8 +10,7 @@ const NOT_LOOKED_INTO = ['imgstore/index', 'imgstore/sketches', 'imgstore/aside'
 export function leftovers(store: string): string[] {
   return leftoverFiles(store, '').flatMap(({ path, isLock }) => {
     const full = join(store, path);
-    if (isUnfinished(full)) return [];
-    if (isLock) return `${full}: ${lockText(full)}`;
+    if (isLock) return lockNotice(full);
     const left = isLeftBehind(path);
     if (left === false) return [];
     if (left === true) return `${full}: was left by a process that was stopped: imgstore gc removes it`;
@@ -19,17 +18,19 @@ export function leftovers(store: string): string[] {
   });
 }
 
-function lockText(path: string): string {
-  let owner: ReturnType<typeof parseOwner>;
+function lockNotice(path: string): string[] {
+  let holder: LockHolder | undefined;
   try {
-    owner = parseOwner(readFileSync(path, 'latin1'));
+    holder = parseLockText(readFileSync(path, 'utf8'));
   } catch {
     // Gone, or not to be read: nothing more can be said.
   }
-  if (owner !== undefined && !isGone(owner)) return `is held by process ${owner.pid} on ${owner.host}`;
-  if (owner !== undefined)
-    return 'was left by a process that runs no more: the next that needs it takes it over';
-  return `is a lock: if nothing is running on this store, remove it with rm ${shellWord(path)}`;
+  if (holder === undefined)
+    return [`${path}: is a lock: if nothing is running on this store, remove it with rm ${shellWord(path)}`];
+  const { owner } = holder;
+  if (isGone(owner))
+    return [`${path}: was left by a process that runs no more: the next that needs it takes it over`];
+  return owner.pid === thisProcess().pid ? [] : [`${path}: is held by process ${owner.pid} on ${owner.host}`];
 }
 
 function leftoverFiles(store: string, folder: string): { readonly path: string; readonly isLock: boolean }[] {

@@ -47,9 +47,9 @@ class RootReader {
   readonly #damagedFiles: DamagedFile[] = [];
   readonly #notices: string[] = [];
 
-  constructor({ folder }: Store) {
+  constructor({ folder, rules }: Store) {
     this.#folder = folder;
-    this.#files = new RefFiles(folder);
+    this.#files = new RefFiles(folder, rules);
   }
 
   async read(): Promise<Roots> {

@@ -36,7 +36,7 @@ export async function expireReflogs(store: Store, marks: ObjectMarks, nowMs: num
  * @returns where they were otherwise
  */
 export async function expireForgotten(store: Store, cutoffMs: number): Promise<ObjectId[]> {
-  const logs = forgottenLogs(store.folder);
+  const logs = forgottenLogs(store);
   const kept: ObjectId[] = [];
   for (const name of await logs.list()) {
     const entries = await logs.read(name);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { refuseHeldMidx } from '../../pack/index.ts';
+import { removeLeftBehind } from '../objects/left-behind.ts';
 import { ObjectMarks } from '../objects/marks.ts';
 import { storedBytes } from '../objects/stored-bytes.ts';
 import { refreshMultiPackIndex } from '../pack/multi-pack-index.ts';
@@ -67,6 +68,7 @@ export async function collectGarbage(
   const lock = await takePackLock(store);
   const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'));
   try {
+    await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
     const storedBytesBefore = storedBytes(store.objects);
     const cutoff = await findCutoff(store, prune);
@@ -94,7 +96,7 @@ export async function collectGarbage(
  */
 async function findCutoff(store: Store, prune: string): Promise<Cutoff> {
   await sleep(CLOCK_TICK_MS);
-  const clock = Announcement.make(store.folder, 'reads');
+  const clock = Announcement.make(store.folder, store.rules, 'reads');
   const nowMs = clock.sinceMs;
   clock.withdraw();
   const writers = listWork(store.folder).filter(({ writes }) => writes);
@@ -155,7 +157,7 @@ async function collect(collection: Collection, { rewrite }: GcPlan): Promise<Swe
   const { packs } = store.objects;
   if (rewrite.length === 0 && oldLoose(store.objects, marks, cutoff.fileMs).length === 0) {
     // All that a sweep has left which did not come to its end is whole.
-    if (readSweeps(store.folder).sweeper !== undefined) await endSweep(store.folder);
+    if (readSweeps(store.folder).sweeper !== undefined) await endSweep(store);
     return { removed: 0, rewritten: 0 };
   }
   await refuseHeldMidx(packs.folder);
@@ -171,17 +173,17 @@ async function collect(collection: Collection, { rewrite }: GcPlan): Promise<Swe
     throw error;
   }
   packs.refresh();
-  await beginSweep(store.folder);
+  await beginSweep(store);
   try {
     const swept = await sweep(
       collection,
       rewrite,
       made.map(({ pending }) => pending.checksum),
     );
-    await endSweep(store.folder);
+    await endSweep(store);
     return swept;
   } catch (error) {
-    await abandonSweep(store.folder);
+    await abandonSweep(store);
     throw error;
   }
 }

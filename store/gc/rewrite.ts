@@ -76,7 +76,7 @@ async function writePack(
   store: Store,
   fill: (writer: PackWriter) => Promise<readonly number[] | undefined>,
 ): Promise<PendingPack> {
-  const writer = await PackWriter.create(store.objects.packs.folder);
+  const writer = await PackWriter.create(store.objects.packs.folder, store.rules);
   try {
     return await writer.finish(await fill(writer));
   } catch (error) {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import type { FileRules } from '../../files/index.ts';
 import {
   type GitObject,
   isId,
@@ -19,6 +20,8 @@ export const LEAST_PREFIX_DIGITS = 4;
 export class ObjectDatabase {
   readonly loose: LooseObjects;
   readonly packs: PackFolder;
+  /** How new files are made. */
+  readonly rules: FileRules;
   readonly #trees = new TreeCache();
 
   readonly #onNotice: (notice: string) => void;
@@ -26,9 +29,11 @@ export class ObjectDatabase {
   /**
    * @param folder the `objects/` folder
    * @param onNotice told of packs that are left out and of damage that another copy makes up for
+   * @param rules how new files are made
    */
-  constructor(folder: string, onNotice: (notice: string) => void = () => {}) {
-    this.loose = new LooseObjects(folder);
+  constructor(folder: string, onNotice: (notice: string) => void = () => {}, rules: FileRules = {}) {
+    this.rules = rules;
+    this.loose = new LooseObjects(folder, rules);
     this.packs = new PackFolder(join(folder, 'pack'), onNotice);
     this.#onNotice = onNotice;
   }

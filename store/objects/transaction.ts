@@ -87,10 +87,10 @@ export class ObjectTransaction {
       this.#waiting.push({ ...object, deflated: Buffer.from(object.deflated) });
       this.#waitingBytes += object.deflated.length;
       if (this.#waiting.length < this.#options.unpackLimit && this.#waitingBytes < MOST_WAITING_BYTES) return;
-      this.#writer = await PackWriter.create(this.#database.packs.folder);
+      this.#writer = await PackWriter.create(this.#database.packs.folder, this.#database.rules);
       for (const each of this.#waiting.splice(0)) await this.#writer.add(each);
     } else {
-      this.#writer ??= await PackWriter.create(this.#database.packs.folder);
+      this.#writer ??= await PackWriter.create(this.#database.packs.folder, this.#database.rules);
       await this.#writer.add(object);
     }
     if (this.#writer.count >= MOST_PACK_OBJECTS || this.#writer.bytes >= MOST_PACK_BYTES)

@@ -22,9 +22,9 @@ export async function refreshMultiPackIndex(store: Store, gone: readonly Pack[])
   // What is in packs of unreachable objects is looked up too seldom, and not at all for what is stored.
   const remaining = packs.packs().filter((pack) => !goneStems.has(pack.stem) && !packs.isCruft(pack));
   const isThere = existsSync(join(packs.folder, MIDX_FILE));
-  if (remaining.length < 2 && isThere) await removeMidx(packs.folder);
+  if (remaining.length < 2 && isThere) await removeMidx(packs.folder, store.rules);
   if (remaining.length >= 2 && !coversEnough(packs.covered(), remaining))
-    await writeMidx(packs.folder, remaining);
+    await writeMidx(packs.folder, remaining, store.rules);
   packs.refresh();
 }
 

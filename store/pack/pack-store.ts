@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type Pack, refuseHeldMidx } from '../../pack/index.ts';
+import { removeLeftBehind } from '../objects/left-behind.ts';
 import { storedBytes } from '../objects/stored-bytes.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
@@ -44,8 +45,9 @@ export async function packStore(
 ): Promise<PackResult> {
   const started = performance.now();
   const lock = await takePackLock(store);
-  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'));
+  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
   try {
+    await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
     const storedBytesBefore = storedBytes(store.objects);
     const made = await packRounds(store, index, request.aggressive ?? false, monitor);
@@ -90,7 +92,7 @@ async function packPlan(
   monitor: Monitor,
 ): Promise<{ readonly objects: number; readonly deltas: number }> {
   // A lock that a kill has left must show before a pack is written, which would stay beside those that it replaces, run after run.
-  await refuseHeldMidx(store.objects.packs.folder);
+  await refuseHeldMidx(store.objects.packs.folder, store.rules);
   const table = gatherObjects(store.objects, plan, { keepDeltas: !aggressive });
   const sequence = await sequenceObjects(store, table);
   const workers = new ClusterWorkers(table.size.reduce((sum, size) => sum + size, 0));

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import type { Level } from 'level';
+import { type FileRules, shareFolder } from '../../files/index.ts';
 import { REF_BYTES } from './object-table.ts';
 
 /** Objects remembered under one feature, the latest last: the same content in more of them is no better as a base. */
@@ -15,6 +16,9 @@ const CACHE_BYTES = 16 * 1024 * 1024;
 /** Of a feature's key: a byte that says what it is, and the feature. */
 const KEY_BYTES = 1 + 4;
 
+/** How LevelDB says that a file may not be opened or made. */
+const NOT_ALLOWED = /(Permission denied|Operation not permitted|Read-only file system)$/;
+
 type Database = Level<Buffer, Buffer>;
 
 /** Key prefixes: features of sketches; packs whose objects are all in here. */
@@ -24,8 +28,8 @@ const PACK = 0x70;
 /**
  * Which objects have a feature in their sketch, in LevelDB: some 200 bytes an object of 16 features; 360, and 6 GB for 1 TiB of clusters of 64 KiB, where all are unlike.
  *
- * It can be deleted at any time: packs that it does not know are gathered again, all but the largest, and their whole objects inflated. When another process holds it, or it
- * is damaged, it lives in memory for the run.
+ * It can be deleted at any time: packs that it does not know are gathered again, all but the largest, and their whole objects inflated. When another process holds it, or its
+ * files are another user's, it lives in memory for the run, and so it does when it turns out to be damaged.
  */
 export class SketchIndex {
   readonly #folder: string;
@@ -34,14 +38,28 @@ export class SketchIndex {
   readonly #waiting = new Map<number, number[]>();
   readonly #packs = new Set<string>();
 
-  private constructor(folder: string, database: Database | undefined, packs: Iterable<string>) {
+  readonly #rules: FileRules;
+  /** False for one that is there and could not be opened: what it knows is not known. */
+  readonly #isOpen: boolean;
+
+  private constructor(
+    folder: string,
+    rules: FileRules,
+    database: Database | undefined,
+    packs: Iterable<string>,
+  ) {
     this.#folder = folder;
+    this.#rules = rules;
     this.#database = database;
+    this.#isOpen = database !== undefined;
     for (const pack of packs) this.#packs.add(pack);
   }
 
-  /** @param folder of the LevelDB database; made when it is not there */
-  static async open(folder: string): Promise<SketchIndex> {
+  /**
+   * @param folder of the LevelDB database; made when it is not there
+   * @param rules how its files are made
+   */
+  static async open(folder: string, rules: FileRules = {}): Promise<SketchIndex> {
     for (let attempt = 0; attempt < 2; attempt++) {
       const { Level } = await import('level');
       const database: Database = new Level<Buffer, Buffer>(folder, {
@@ -51,22 +69,28 @@ export class SketchIndex {
       });
       try {
         await database.open();
+        // LevelDB makes its files as the umask says.
+        shareFolder(folder, rules.sharing);
         const packs: string[] = [];
         for await (const key of database.keys({ gte: Buffer.of(PACK), lt: Buffer.of(PACK + 1) }))
           packs.push(key.toString('latin1', 1));
-        return new SketchIndex(folder, database, packs);
+        return new SketchIndex(folder, rules, database, packs);
       } catch (error) {
         await database.close().catch(() => {});
-        if (isLocked(error)) break;
+        if (isOthers(error)) break;
         await rm(folder, { recursive: true, force: true }).catch(() => {});
       }
     }
-    return new SketchIndex(folder, undefined, []);
+    return new SketchIndex(folder, rules, undefined, []);
   }
 
-  /** Whether all objects of a pack are known. `checksum` is the pack's, as in its name. */
+  /**
+   * Whether all objects of a pack are known, or the database of another process or user may know them: to gather them all anew would cost a run over the whole
+   * store each time.
+   * @param checksum the pack's, as in its name
+   */
   knowsPack(checksum: string): boolean {
-    return this.#packs.has(checksum);
+    return !this.#isOpen || this.#packs.has(checksum);
   }
 
   /** The objects under each feature, the latest last. @param features signed words */
@@ -99,6 +123,7 @@ export class SketchIndex {
 
   async close(): Promise<void> {
     await this.#database?.close();
+    shareFolder(this.#folder, this.#rules.sharing);
   }
 
   async #flush(): Promise<void> {
@@ -156,8 +181,9 @@ function parseRefs(value: Buffer | undefined): number[] {
   );
 }
 
-function isLocked(error: unknown): boolean {
+/** Whether a database cannot be opened since another process has it, or another user, and not since it is damaged. */
+function isOthers(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause)
-    if ('code' in at && at.code === 'LEVEL_LOCKED') return true;
+    if (('code' in at && at.code === 'LEVEL_LOCKED') || NOT_ALLOWED.test(at.message)) return true;
   return false;
 }

@@ -51,7 +51,7 @@ export async function writePack(
   sequence: Sequence,
   options: WriteOptions,
 ): Promise<WrittenPack> {
-  const writer = await PackWriter.create(store.objects.packs.folder);
+  const writer = await PackWriter.create(store.objects.packs.folder, store.rules);
   try {
     const inBody = body === undefined ? 0 : await writer.addAll(body, new PackOrder(body));
     const run = new PackRun(store, body, table, sequence, writer, options);

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { LockFile } from '../../files/index.ts';
+import { type FileRules, LockFile } from '../../files/index.ts';
 import { isId, type ObjectId } from '../../objects/index.ts';
 import { refNameFault } from './name.ts';
 import { type PackedRef, parsePackedRefs, withoutPackedRef } from './packed.ts';
@@ -28,9 +28,15 @@ export interface RefEnd {
 export class RefFiles {
   readonly folder: string;
 
-  /** @param folder the store */
-  constructor(folder: string) {
+  readonly #rules: FileRules;
+
+  /**
+   * @param folder the store
+   * @param rules how files are made and locked
+   */
+  constructor(folder: string, rules: FileRules) {
     this.folder = folder;
+    this.#rules = rules;
   }
 
   path(name: string): string {
@@ -91,7 +97,7 @@ export class RefFiles {
 
   /** Points a symbolic ref at another ref. @throws ImgstoreError `BUSY`, `IO`. */
   async writeSymbolic(name: string, target: string): Promise<void> {
-    const lock = await LockFile.take('ref', this.path(name));
+    const lock = await LockFile.take('ref', this.path(name), this.#rules);
     try {
       await lock.commit(Buffer.from(`${SYMBOLIC} ${target}\n`));
     } finally {
@@ -125,7 +131,7 @@ export class RefFiles {
   /** Takes a ref out of `packed-refs`. @throws ImgstoreError `BUSY`, `DAMAGED`, `IO`. */
   async removePacked(name: string): Promise<void> {
     if (!(await this.packed()).some((ref) => ref.name === name)) return;
-    const lock = await LockFile.take('packed-refs', this.path('packed-refs'));
+    const lock = await LockFile.take('packed-refs', this.path('packed-refs'), this.#rules);
     try {
       await lock.commit(Buffer.from(withoutPackedRef(await this.#packedText(), name)));
     } finally {

@@ -2,7 +2,14 @@ import { statSync } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
+import {
+  type FileRules,
+  LockFile,
+  makeInFolder,
+  passPoint,
+  shareFile,
+  syncFolder,
+} from '../../files/index.ts';
 import { encodePerson, type ObjectId, type Person, parsePerson } from '../../objects/index.ts';
 
 /** One move of a ref. */
@@ -22,18 +29,25 @@ const REF_KIND_PARTS = 2;
 export class Reflogs {
   readonly #folder: string;
 
-  /** @param storeFolder the store; the logs are in its `logs/` */
-  constructor(storeFolder: string) {
+  readonly #rules: FileRules;
+
+  /**
+   * @param storeFolder the store; the logs are in its `logs/`
+   * @param rules how files are made and locked
+   */
+  constructor(storeFolder: string, rules: FileRules) {
     this.#folder = join(storeFolder, 'logs');
+    this.#rules = rules;
   }
 
   /** Adds a line, lasting. @throws ImgstoreError `IO`. */
   async append(ref: string, entry: ReflogEntry): Promise<void> {
     const path = join(this.#folder, ref);
     try {
-      const handle = await makeInFolder('reflog', path, () => open(path, 'a+'));
+      const handle = await makeInFolder('reflog', path, () => open(path, 'a+'), this.#rules);
       try {
         const { size } = await handle.stat();
+        if (size === 0) shareFile(handle.fd, path, this.#rules.sharing);
         passPoint('reflog.write', path);
         // A line that was cut off must not take the new one with it.
         const start = size > 0 && (await lastByte(handle, size)) !== LINE_END ? '\n' : '';
@@ -80,7 +94,12 @@ export class Reflogs {
   /** Makes these lines the whole log of a ref, at once. @throws ImgstoreError `IO`, `BUSY`. */
   async replace(ref: string, entries: readonly ReflogEntry[]): Promise<void> {
     const path = join(this.#folder, ref);
-    const lock = await makeInFolder('reflog', path, () => LockFile.take('reflog', path));
+    const lock = await makeInFolder(
+      'reflog',
+      path,
+      () => LockFile.take('reflog', path, this.#rules),
+      this.#rules,
+    );
     try {
       await lock.commit(Buffer.from(entries.map(encodeEntry).join('')));
     } finally {

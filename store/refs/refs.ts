@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
-import { LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
+import { type FileRules, LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
 import { NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
 import { removeEmptyFolders, removeEmptyTree } from './empty-folders.ts';
 import { refNameFault, shortRefName, TAGS } from './name.ts';
@@ -54,14 +54,22 @@ export class Refs {
   readonly #files: RefFiles;
   readonly #guard: MoveGuard;
 
+  readonly #rules: FileRules;
+
   /**
    * @param storeFolder the store
+   * @param rules how files are made and locked
    * @param guard has the last word before a ref leads to an object
    */
-  constructor(storeFolder: string, guard: MoveGuard = { moveTo: (_, move) => move() }) {
+  constructor(
+    storeFolder: string,
+    rules: FileRules = {},
+    guard: MoveGuard = { moveTo: (_, move) => move() },
+  ) {
     this.#guard = guard;
-    this.#files = new RefFiles(storeFolder);
-    this.logs = new Reflogs(storeFolder);
+    this.#rules = rules;
+    this.#files = new RefFiles(storeFolder, rules);
+    this.logs = new Reflogs(storeFolder, rules);
   }
 
   /** Where a ref leads, symbolic ones followed; undefined when it does not exist. @throws ImgstoreError `DAMAGED`, `IO`. */
@@ -219,7 +227,7 @@ export class Refs {
 
   #lock(name: string): Promise<LockFile> {
     const path = this.#files.path(name);
-    return makeInFolder('ref', path, () => LockFile.take('ref', path));
+    return makeInFolder('ref', path, () => LockFile.take('ref', path, this.#rules), this.#rules);
   }
 
   /** Removes what other refs have left where a new ref's file and log will be: folders with nothing in them, and logs without a ref. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -10,15 +9,18 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { fromSystem, systemCode } from '../../errors/index.ts';
+import { dirname, join } from 'node:path';
+import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
 import {
   encodeOwner,
+  type FileRules,
   forgetUnfinished,
   isGone,
-  ownerSuffix,
   parseOwner,
   passPoint,
+  randomOwnerSuffix,
+  shareFile,
+  sharePath,
   thisProcess,
   watchUnfinished,
 } from '../../files/index.ts';
@@ -28,6 +30,9 @@ const FOLDER = 'work';
 
 /** A file that says nothing was left by a full disk or a kill, unless it is as young as this: somebody is writing it. */
 const MOST_SILENT_MS = 60_000;
+
+/** What making a file fails with in a store that is for reading only. */
+const NO_RIGHT: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
 
 /** What a process is doing with a store just now. */
 export interface AnnouncedWork {
@@ -54,16 +59,29 @@ export class Announcement {
     this.sinceMs = statSync(path).mtimeMs;
   }
 
-  /** @throws ImgstoreError `IO`. */
-  static make(storeFolder: string, kind: 'reads' | 'writes', roots: readonly ObjectId[] = []): Announcement {
+  /**
+   * @param storeFolder the store
+   * @param rules how its files are made
+   * @throws ImgstoreError `IO`
+   */
+  static make(
+    storeFolder: string,
+    { sharing }: FileRules,
+    kind: 'reads' | 'writes',
+    roots: readonly ObjectId[] = [],
+  ): Announcement {
     const folder = join(storeFolder, 'imgstore', FOLDER);
-    const path = join(folder, `${kind}${ownerSuffix(randomBytes(6).toString('hex'))}`);
+    const path = join(folder, `${kind}${randomOwnerSuffix()}`);
     try {
-      mkdirSync(folder, { recursive: true });
       passPoint('work.create', path);
+      if (mkdirSync(folder, { recursive: true }) !== undefined) {
+        sharePath(dirname(folder), sharing);
+        sharePath(folder, sharing);
+      }
       const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
       watchUnfinished(path);
       try {
+        shareFile(fd, path, sharing);
         writeSync(fd, [encodeOwner(thisProcess()).trimEnd(), kind, ...roots, ''].join('\n'));
       } finally {
         closeSync(fd);
@@ -72,6 +90,20 @@ export class Announcement {
     } catch (error) {
       remove(path);
       throw fromSystem(error, path);
+    }
+  }
+
+  /** As {@link Announcement.make} for a reader, who may have no right to write in the store: undefined then. */
+  static ofReader(
+    storeFolder: string,
+    rules: FileRules,
+    roots: readonly ObjectId[],
+  ): Announcement | undefined {
+    try {
+      return Announcement.make(storeFolder, rules, 'reads', roots);
+    } catch (error) {
+      if (isImgstoreError(error) && NO_RIGHT.has(String(error.data.system))) return undefined;
+      throw error;
     }
   }
 

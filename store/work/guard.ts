@@ -1,4 +1,5 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import type { FileRules } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { findSuccessors, hasForgotten } from '../forget/successors.ts';
 import { walkCommits } from '../history/walk.ts';
@@ -22,13 +23,21 @@ export class SweepGuard implements MoveGuard, SweepWatch {
   #seen: SweepState;
 
   readonly #tips: () => Promise<readonly ObjectId[]>;
+  readonly #rules: FileRules;
 
   /**
    * To be made before the first look at the store's objects.
    * @param folder the store
    * @param tips what the store's refs lead to now
+   * @param rules how the store's files are made
    */
-  constructor(folder: string, database: ObjectDatabase, tips: () => Promise<readonly ObjectId[]>) {
+  constructor(
+    folder: string,
+    database: ObjectDatabase,
+    tips: () => Promise<readonly ObjectId[]>,
+    rules: FileRules,
+  ) {
+    this.#rules = rules;
     this.#folder = folder;
     this.#database = database;
     this.#tips = tips;
@@ -40,7 +49,7 @@ export class SweepGuard implements MoveGuard, SweepWatch {
    * @throws ImgstoreError `BUSY` when `gc` has removed a part of it: it must be stored again; what `move` throws
    */
   async moveTo(id: ObjectId, move: () => Promise<void>): Promise<void> {
-    const announcement = Announcement.make(this.#folder, 'reads', [id]);
+    const announcement = Announcement.make(this.#folder, this.#rules, 'reads', [id]);
     try {
       const now = await waitForSweep(this.#folder);
       if (!isSameSweep(this.#seen, now)) await this.#requireWhole(id);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fromSystem, systemCode } from '../../errors/index.ts';
 import {
   encodeOwner,
+  type FileRules,
   isGone,
   makeFolder,
   type Owner,
@@ -56,24 +57,34 @@ export async function waitForSweep(storeFolder: string): Promise<SweepState> {
   }
 }
 
+/** A store, as far as it matters here. */
+interface SweptStore {
+  readonly folder: string;
+  readonly rules: FileRules;
+}
+
 /** Says that objects are about to be removed. @throws ImgstoreError `IO`. */
-export async function beginSweep(storeFolder: string): Promise<void> {
-  await makeFolder('sweeps', join(storeFolder, 'imgstore'));
-  const { number } = readSweeps(storeFolder);
+export async function beginSweep(store: SweptStore): Promise<void> {
+  await makeFolder('sweeps', join(store.folder, 'imgstore'), store.rules);
+  const { number } = readSweeps(store.folder);
   const next = Number.isNaN(number) ? 1 : number + 1;
-  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${next}\n${encodeOwner(thisProcess())}`));
+  await write(store, Buffer.from(`${next}\n${encodeOwner(thisProcess())}`));
 }
 
 /** Says that a sweep has failed half-way: nobody waits for it any more, and nobody believes what it has left until the next has come to its end. Never throws. */
-export async function abandonSweep(storeFolder: string): Promise<void> {
-  const { number } = readSweeps(storeFolder);
+export async function abandonSweep(store: SweptStore): Promise<void> {
+  const { number } = readSweeps(store.folder);
   // A process of this number that began with the system: there is none.
   const nobody = encodeOwner({ ...thisProcess(), started: '0' });
-  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${number}\n${nobody}`)).catch(() => {});
+  await write(store, Buffer.from(`${number}\n${nobody}`)).catch(() => {});
 }
 
 /** Says that all that is left is whole again. @throws ImgstoreError `IO`. */
-export async function endSweep(storeFolder: string): Promise<void> {
-  const { number } = readSweeps(storeFolder);
-  await writeWholeFile('sweeps', pathOf(storeFolder), Buffer.from(`${number}\n`));
+export async function endSweep(store: SweptStore): Promise<void> {
+  const { number } = readSweeps(store.folder);
+  await write(store, Buffer.from(`${number}\n`));
+}
+
+async function write({ folder, rules }: SweptStore, bytes: Uint8Array): Promise<void> {
+  await writeWholeFile('sweeps', pathOf(folder), bytes, rules.sharing);
 }

@@ -118,7 +118,7 @@ test('pack exits with 4 and one line when another process packs, and packs when 
   const busy = await place.run('pack');
   expect(busy).toMatchObject({ status: 4, stdout: '' });
   expect(oneLine(busy)).toMatch(
-    /imgstore\/locks\/pack: locked for \d+ s by another process: try again; if none is running, remove /,
+    /imgstore\/locks\/pack: locked for \d+ s by another process: try again, or wait with --lock-timeout; if none is running, remove /,
   );
   const json = await place.run('pack', '--json');
   expect(json.status).toBe(4);

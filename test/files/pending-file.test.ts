@@ -96,7 +96,8 @@ test('PendingFile gives each file a name of its own, with prefix and kind', asyn
     Array.from({ length: 20 }, () => PendingFile.create('loose', folder, { prefix: 'tmp_obj_' })),
   );
   expect(filesBelow(folder)).toHaveLength(20);
-  for (const name of filesBelow(folder)) expect(name).toMatch(/^tmp_obj_loose_[0-9a-f]{12}$/);
+  for (const name of filesBelow(folder))
+    expect(name).toMatch(/^tmp_obj_loose_[0-9a-f]{8}-\d+-\d+_[0-9a-f]{12}$/);
   for (const file of files) await file.discard();
   expect(filesBelow(folder)).toEqual([]);
 });

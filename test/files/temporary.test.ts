@@ -38,7 +38,11 @@ test.each([
 test('temporary files and locks stay under names that tell them when the process is killed', async () => {
   const folder = await temporaryFolder();
   expect(runAlone(folder, `${MAKE}process.kill(process.pid, 'SIGKILL');`).signal).toBe('SIGKILL');
-  expect(filesBelow(folder)).toEqual(['done', 'ref.lock', expect.stringMatching(/^tmp_test_[0-9a-f]{12}$/)]);
+  expect(filesBelow(folder)).toEqual([
+    'done',
+    'ref.lock',
+    expect.stringMatching(/^tmp_test_[0-9a-f]{8}-\d+-\d+_[0-9a-f]{12}$/),
+  ]);
 });
 
 test('removeUnfinished removes what is under watch and leaves what was forgotten', async () => {

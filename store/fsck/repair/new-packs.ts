@@ -32,7 +32,7 @@ export class NewPacks {
   async add(object: PackableObject): Promise<void> {
     if (this.#added.has(object.id)) return;
     this.#added.add(object.id);
-    this.#writer ??= await PackWriter.create(this.#store.objects.packs.folder);
+    this.#writer ??= await PackWriter.create(this.#store.objects.packs.folder, this.#store.rules);
     await this.#writer.add(object);
     if (this.#writer.count >= MOST_PACK_OBJECTS || this.#writer.bytes >= MOST_PACK_BYTES)
       await this.#finish();

@@ -88,7 +88,7 @@ class RefRepair {
 
   /** Lines that are no refs go; a branch that was in one of them is known by its log. */
   async #packedRefs(path: string): Promise<void> {
-    const lock = await LockFile.take('packed-refs', path);
+    const lock = await LockFile.take('packed-refs', path, this.#store.rules);
     try {
       const text = readFileSync(path, 'utf8');
       await this.#aside.keep(path);
@@ -107,7 +107,7 @@ class RefRepair {
 
   async #log(name: string): Promise<void> {
     const path = join(this.#store.folder, 'logs', name);
-    const lock = await LockFile.take('reflog', path);
+    const lock = await LockFile.take('reflog', path, this.#store.rules);
     try {
       const lines = readFileSync(path, 'utf8')
         .split('\n')

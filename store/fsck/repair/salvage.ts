@@ -25,7 +25,7 @@ export interface SalvagedPack {
  * @throws ImgstoreError `IO`
  */
 export async function salvagePack(store: Store, pack: Pack): Promise<SalvagedPack> {
-  const writer = await PackWriter.create(store.objects.packs.folder);
+  const writer = await PackWriter.create(store.objects.packs.folder, store.rules);
   try {
     await new Salvage(store, pack, writer).run();
     if (writer.count > 0) return { pending: await writer.finish(), objects: writer.count };

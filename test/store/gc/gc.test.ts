@@ -173,7 +173,7 @@ test('collectGarbage keeps what a process at work has stored, used again, or rea
   const gone = await git(made.path, 'fsck', '--unreachable', '--no-reflogs');
   const tips = [...gone.matchAll(/unreachable commit (\S+)/g)].map((match) => match[1]!);
   age(made.path, 100);
-  const reader = Announcement.make(made.path, 'reads', [tips[0]!]);
+  const reader = Announcement.make(made.path, {}, 'reads', [tips[0]!]);
   const store = await reopen(made.path);
   const transaction = store.begin();
   const kept = await transaction.put('blob', noise(SMALL, 100 + 3));

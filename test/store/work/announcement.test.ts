@@ -11,8 +11,8 @@ const ID = 'ab'.repeat(32);
 test('listWork tells what processes are doing until they take it back', async () => {
   const folder = await temporaryFolder();
   expect(listWork(folder)).toEqual([]);
-  const writer = Announcement.make(folder, 'writes');
-  const reader = Announcement.make(folder, 'reads', [ID]);
+  const writer = Announcement.make(folder, {}, 'writes');
+  const reader = Announcement.make(folder, {}, 'reads', [ID]);
   expect(listWork(folder)).toEqual(
     expect.arrayContaining([
       { writes: true, roots: [], sinceMs: writer.sinceMs },

@@ -24,12 +24,12 @@ test('a ref is moved without a look at the version when there was no sweep', asy
 });
 
 test.each([
-  ['has come to its end', async (path: string) => endSweep(path)],
+  ['has come to its end', endSweep],
   ['was given up', abandonSweep],
 ])('a ref is not moved to a version of which a part has gone when a sweep %s meanwhile', async (_, end) => {
   const made = await storeWithLoss();
-  await beginSweep(made.path);
-  await end(made.path);
+  await beginSweep(made.store);
+  await end(made.store);
   await expect(createBranch(made.store, 'back', made.lost)).rejects.toMatchObject({
     code: 'BUSY',
     message: expect.stringContaining('run the command again'),
@@ -41,11 +41,11 @@ test.each([
 test('a ref waits for a sweep that is under way', async () => {
   const made = await newStore();
   await commitBytes(made, 'web', diskOf([1, 2, 3]));
-  await beginSweep(made.path);
+  await beginSweep(made.store);
   const moved = createBranch(made.store, 'ci', 'web');
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(await git(made.path, 'branch', '--list', 'ci')).toBe('');
-  await endSweep(made.path);
+  await endSweep(made.store);
   await moved;
   expect(await git(made.path, 'branch', '--list', 'ci')).not.toBe('');
 });
@@ -56,20 +56,20 @@ test('damage in what refs lead to does not keep new versions out after a sweep',
   const blob = (await git(made.path, 'ls-tree', '-r', 'web', 'disks')).split(/\s/)[2]!;
   rmSync(join(made.path, 'objects', blob.slice(0, 2), blob.slice(2)));
   const store = await reopen(made.path);
-  await beginSweep(made.path);
-  await endSweep(made.path);
+  await beginSweep(made.store);
+  await endSweep(made.store);
   await commitBytes({ ...made, store }, 'web', diskOf([4, 5, 6]));
 });
 
 test('readSweeps takes a damaged file for a state that is the same as no other', async () => {
-  const { path } = await newStore();
+  const { path, store } = await newStore();
   const before = readSweeps(path);
   expect(isSameSweep(before, readSweeps(path))).toBe(true);
   for (const text of ['', 'x\n', '1', '1\nnobody\n2\n', '12345678901234567\n']) {
     writeFileSync(join(path, 'imgstore/sweeps'), text);
     expect(isSameSweep(readSweeps(path), readSweeps(path)), JSON.stringify(text)).toBe(false);
   }
-  await beginSweep(path);
-  await endSweep(path);
+  await beginSweep(store);
+  await endSweep(store);
   expect(isSameSweep(readSweeps(path), readSweeps(path))).toBe(true);
 });

@@ -1,0 +1,44 @@
+import { readdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fromSystem, systemCode } from '../errors/index.ts';
+import { isLeftBehind } from './owner.ts';
+import type { FileKind } from './pending-file.ts';
+import { passPoint } from './points.ts';
+
+/** What fails for want of rights. */
+const NOT_ALLOWED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/**
+ * Removes from a folder what processes of this machine that run no more have left there under temporary names: files, and folders with all in them. Those
+ * of other machines, of programs that do not say in a name who they are, and of users whose files this one may not remove, stay. Returns the paths that are
+ * gone.
+ * @param kind names the points, as in a pending file
+ * @param prefix what the names begin with
+ * @throws ImgstoreError `IO`
+ */
+export async function removeLeftBehindIn(kind: FileKind, folder: string, prefix: string): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of namesIn(folder)) {
+    if (!name.startsWith(prefix) || isLeftBehind(name) !== true) continue;
+    const path = join(folder, name);
+    try {
+      passPoint(`${kind}.remove`, path);
+      await rm(path, { force: true, recursive: true });
+      removed.push(path);
+    } catch (error) {
+      if (!NOT_ALLOWED.has(systemCode(error) ?? '')) throw fromSystem(error, path);
+    }
+  }
+  return removed;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    const code = systemCode(error) ?? '';
+    if (code === 'ENOENT' || NOT_ALLOWED.has(code)) return [];
+    throw fromSystem(error, folder);
+  }
+}
