@@ -59,11 +59,24 @@ export class LockFile {
     });
   }
 
+  /** Removes the lock of a file when it was left by a process that is gone. @throws ImgstoreError `IO` */
+  static async removeStale(kind: FileKind, path: string): Promise<void> {
+    const held = readLockText(`${path}.lock`);
+    if (held !== undefined && isStale(held) && takeNow(kind, `${path}.lock`, {}))
+      await new LockFile(kind, path, {}).release();
+  }
+
   /** Replaces the locked file's content, lasting, and lets go. @throws ImgstoreError `IO`; the lock is still held then unless the file is replaced. */
   async commit(bytes: Uint8Array): Promise<void> {
     const folder = dirname(this.path);
     // git passes over names with a dot in front, also among refs.
-    const options = { prefix: '.tmp_', label: this.path, sharing: this.#rules.sharing };
+    // Whoever lists refs passes over names that begin and end so.
+    const options = {
+      prefix: '.tmp_',
+      ending: '.lock',
+      label: this.path,
+      sharing: this.#rules.sharing,
+    };
     const file = await PendingFile.create(this.#kind, folder, options);
     try {
       await file.write(0, bytes);

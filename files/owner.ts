@@ -32,7 +32,8 @@ const PLACE_DIGITS = 8;
 /** Of a name that two files must not share. */
 const RANDOM_BYTES = 6;
 
-const NAME_PATTERN = /_([0-9a-f]{8})-([1-9]\d{0,9})-(\d+|-)_[0-9a-f]+$/;
+/** Among refs and their logs temporary names end as locks do, which git and all others that list them pass over. */
+const NAME_PATTERN = /_([0-9a-f]{8})-([1-9]\d{0,9})-(\d+|-)_[0-9a-f]+(?:\.lock)?$/;
 
 let own: Owner | undefined;
 

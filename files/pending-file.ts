@@ -16,6 +16,8 @@ export interface PendingFileOptions {
    * objects.
    */
   readonly prefix?: string;
+  /** What the temporary name ends with. */
+  readonly ending?: string;
   /** Permission bits before the umask; git makes objects read-only. */
   readonly mode?: number;
   /** Who else may use the file. */
@@ -54,7 +56,10 @@ export class PendingFile {
     folder: string,
     options: PendingFileOptions = {},
   ): Promise<PendingFile> {
-    const path = join(folder, `${options.prefix ?? 'tmp_'}${kind}${randomOwnerSuffix()}`);
+    const path = join(
+      folder,
+      `${options.prefix ?? 'tmp_'}${kind}${randomOwnerSuffix()}${options.ending ?? ''}`,
+    );
     const label = options.label ?? path;
     watchUnfinished(path);
     try {

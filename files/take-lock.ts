@@ -113,8 +113,8 @@ function makeWithoutLink(lock: string, rules: FileRules): boolean {
 
 /** Makes a temporary file beside the lock that names this process, and has `use` make the lock of it. */
 function withOwnFile(kind: FileKind, lock: string, rules: FileRules, use: (own: string) => boolean): boolean {
-  // git passes over names with a dot in front, also among refs.
-  const own = join(dirname(lock), `.tmp_lock${randomOwnerSuffix()}`);
+  // Whoever lists refs passes over names that begin and end so.
+  const own = join(dirname(lock), `.tmp_lock${randomOwnerSuffix()}.lock`);
   watchUnfinished(own);
   try {
     passPoint(`${kind}.create`, lock);

@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packStore } from '../../../store/index.ts';
 import { removeLeftBehind } from '../../../store/objects/left-behind.ts';
-import { deadSuffix } from '../../files/dead.ts';
-import { listFiles, newStore } from '../new-store.ts';
+import { deadLock, deadSuffix } from '../../files/dead.ts';
+import { diskOf } from '../disks.ts';
+import { gitFsck } from '../git.ts';
+import { commitBytes, listFiles, newStore } from '../new-store.ts';
 
 function leave(store: string, names: readonly string[]): void {
   for (const name of names) {
@@ -33,4 +35,18 @@ test('packStore removes the temporary files of a process that was killed', async
   leave(made.path, [`objects/pack/tmp_pack${deadSuffix()}`, `objects/ab/tmp_obj_loose${deadSuffix()}`]);
   await packStore(made.store);
   expect(listFiles(made.path).filter((name) => name.includes('tmp_'))).toEqual([]);
+});
+
+test('removeLeftBehind removes locks of dead processes and what lay beside them, and no others', async () => {
+  const made = await newStore();
+  await commitBytes(made, 'a/web', diskOf([1]));
+  const temporary = [`refs/heads/a/.tmp_ref${deadSuffix()}.lock`, `imgstore/tmp_sweeps${deadSuffix()}`];
+  leave(made.path, [...temporary, 'HEAD.lock', 'refs/heads/git.lock']);
+  for (const name of ['refs/heads/a/web.lock', `logs/refs/heads/.${'a'.repeat(32)}.lock`])
+    writeFileSync(join(made.path, name), deadLock());
+  const removed = await removeLeftBehind(made.store.objects);
+  expect(removed.sort()).toEqual(temporary.map((name) => join(made.path, name)).sort());
+  const left = listFiles(made.path).filter((name) => /\.lock$|tmp_/.test(name));
+  expect(left).toEqual(['HEAD.lock', 'refs/heads/git.lock']);
+  await gitFsck(made.path);
 });
