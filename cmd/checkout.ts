@@ -14,6 +14,7 @@ interface CheckoutOptions {
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
   readonly force?: boolean;
+  readonly skipDamaged?: boolean;
 }
 
 /** `imgstore checkout` */
@@ -41,6 +42,10 @@ export function define(command: Command): void {
       collectPaths,
     )
     .option('-f, --force', 'replace a file that is in the way')
+    .option(
+      '--skip-damaged',
+      'leave as zeros what is damaged or missing in the store, list it, and exit with 3',
+    )
     .addHelpText(
       'after',
       '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd',
@@ -56,6 +61,12 @@ export function define(command: Command): void {
           checkoutVersion(store, { ...options, revision, backing }, monitor),
         );
       });
+      context.damaged(
+        (result.damaged ?? []).map(
+          ({ file, disk, offset, length, reason }) =>
+            `${file}: disk ${disk}: ${length} bytes at ${offset} are zeros: ${reason}`,
+        ),
+      );
       context.result(result, () => {
         const on = result.backing === null ? '' : ` on ${result.backing}`;
         return `${result.file}: ${result.format}, ${formatBytes(result.virtualSize)}${on}, ${formatBytes(result.writtenBytes)} written in ${formatSeconds(result.seconds)}\n`;

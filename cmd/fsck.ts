@@ -93,7 +93,7 @@ function fsckText(report: FsckReport): string {
   const lines = [
     ...shownOf(files, ({ path, reason }) => `damaged file: ${path}: ${reason}: ${REPAIR}`),
     ...shownOf(damaged, (object) => {
-      const what = `damaged ${object.kind ?? 'object'}: ${shortId(object.id)} in ${object.where}: ${object.reason}`;
+      const what = `damaged ${object.kind ?? 'object'}: ${shortId(object.id)} in ${object.where}: ${shortened(object.reason)}`;
       return object.lost
         ? `${what}${touchesText(object.touches)}: ${HEAL}`
         : `${what}: nothing is lost, the object can be read: ${REPAIR}`;
@@ -101,7 +101,10 @@ function fsckText(report: FsckReport): string {
     ...shownOf(missing, ({ id, kind, neededBy, touches }) => {
       return `missing ${kind ?? 'object'}: ${shortId(id)}, needed by ${shortened(neededBy)}${touchesText(touches)}: ${HEAL}`;
     }),
-    ...shownOf(refs, ({ name, where, reason }) => `damaged ref: ${name} (${where}): ${reason}: ${REPAIR}`),
+    ...shownOf(
+      refs,
+      ({ name, where, reason }) => `damaged ref: ${name} (${where}): ${shortened(reason)}: ${REPAIR}`,
+    ),
     ...shownOf(notices, (notice) => `notice: ${notice}`),
     summary(report),
   ];
@@ -133,8 +136,9 @@ function touchText({ name, disk, path, ranges }: Touched): string {
   return `${name} ${disk} ${shown.join(', ')}${more > 0 ? ` and ${more} more ranges` : ''}`;
 }
 
-function shortened(neededBy: string): string {
-  return neededBy.replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1');
+/** Ids as people read them. */
+function shortened(text: string): string {
+  return text.replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1');
 }
 
 function summary({ objects, dangling, damaged, missing, files, refs, clean, seconds }: FsckReport): string {

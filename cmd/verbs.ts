@@ -93,7 +93,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'fsck',
-    description: 'check every object, index and ref of the store',
+    description: 'check every object, index and ref of the store, and repair what is damaged',
     load: () => import('./fsck.ts'),
   },
   {

@@ -35,7 +35,14 @@ export {
   mapLevels,
 } from './map/geometry.ts';
 export { emptyNode, encodeNode, type MapNode, parseNode } from './map/node.ts';
-export { type MapLeaf, type ReadTree, readNode, walkMap } from './map/walk.ts';
+export {
+  type MapLeaf,
+  type ReadTree,
+  readNode,
+  type SkipNode,
+  type UnreadableNode,
+  walkMap,
+} from './map/walk.ts';
 export {
   encodeObjectHeader,
   type GitObject,

@@ -15,6 +15,7 @@ export {
   type CheckoutResult,
   checkoutVersion,
 } from './checkout/checkout.ts';
+export type { DamagedRange } from './checkout/damage.ts';
 export type { Attachment } from './commit/attachments.ts';
 export { type CommitRequest, type CommitResult, commitVersion, type DiskToStore } from './commit/commit.ts';
 export { type DiskDetails, describeDisk } from './commit/describe.ts';

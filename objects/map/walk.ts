@@ -1,7 +1,7 @@
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../id.ts';
 import { clustersPerSlot, FAN_OUT, type MapRoot } from './geometry.ts';
-import { type MapNode, parseNode } from './node.ts';
+import { emptyNode, type MapNode, parseNode } from './node.ts';
 
 /** Reads a tree object's data by its id; a walk asks only for the nodes that it enters. */
 export type ReadTree = (id: ObjectId) => Promise<Uint8Array>;
@@ -17,6 +17,40 @@ export async function readNode(read: ReadTree, id: ObjectId, level: number): Pro
   }
 }
 
+/** A node that cannot be read. */
+export interface UnreadableNode {
+  /** Number of the first cluster below it, and how many there may be. */
+  readonly first: number;
+  readonly clusters: number;
+  /** `DAMAGED` or `NOT_FOUND`. */
+  readonly error: ImgstoreError;
+}
+
+/** Called for a node that cannot be read, which is then taken for one without entries. */
+export type SkipNode = (node: UnreadableNode) => void;
+
+/**
+ * As {@link readNode}, but one that is damaged or missing is skipped.
+ * @param first number of the first cluster below it
+ * @param skip undefined: it is thrown for
+ */
+export async function readOrSkip(
+  read: ReadTree,
+  id: ObjectId,
+  level: number,
+  first: number,
+  skip: SkipNode | undefined,
+): Promise<MapNode> {
+  try {
+    return await readNode(read, id, level);
+  } catch (error) {
+    if (skip === undefined || !(isImgstoreError(error, 'DAMAGED') || isImgstoreError(error, 'NOT_FOUND')))
+      throw error;
+    skip({ first, clusters: clustersPerSlot(level + 1), error });
+    return emptyNode();
+  }
+}
+
 /** A lowest node: up to 256 neighbouring clusters. */
 export interface MapLeaf {
   readonly id: ObjectId;
@@ -28,14 +62,16 @@ export interface MapLeaf {
 /**
  * Walks the lowest nodes of a map that have entries within the clusters [from, to), in order. Nodes are read as the walk
  * comes to them, so an empty part costs nothing and memory holds one path. A leaf is yielded whole: its first and last may reach out of the range.
+ * @param skip called for nodes that cannot be read, whose clusters are left out; else they are thrown for
  */
 export async function* walkMap(
   read: ReadTree,
   root: MapRoot,
   from = 0,
   to = Number.MAX_SAFE_INTEGER,
+  skip?: SkipNode,
 ): AsyncGenerator<MapLeaf> {
-  if (root.id !== undefined) yield* walkNode(read, root.id, root.levels, 0, from, to);
+  if (root.id !== undefined) yield* walkNode(read, root.id, root.levels, 0, from, to, skip);
 }
 
 async function* walkNode(
@@ -45,8 +81,9 @@ async function* walkNode(
   first: number,
   from: number,
   to: number,
+  skip: SkipNode | undefined,
 ): AsyncGenerator<MapLeaf> {
-  const node = await readNode(read, id, level);
+  const node = await readOrSkip(read, id, level, first, skip);
   if (level === 1) {
     yield { id, first, node };
     return;
@@ -57,6 +94,6 @@ async function* walkNode(
     const below = node[slot];
     if (below === undefined || start + span <= from) continue;
     if (start >= to) return;
-    yield* walkNode(read, below, level - 1, start, from, to);
+    yield* walkNode(read, below, level - 1, start, from, to, skip);
   }
 }

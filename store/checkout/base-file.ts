@@ -5,7 +5,7 @@ import { type ObjectId, parseCommit } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
-import { changesAgainstVersion } from './changes.ts';
+import { canCompare, changesAgainstVersion } from './changes.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
 
@@ -23,7 +23,8 @@ export interface BaseFile {
  * The files of the versions before a job's: one for each first parent that has the same disk in clusters of the same size, oldest first, in
  * the folder of the output. Their names come from the commits alone, so siblings share them.
  */
-export function baseFiles({ store, commit, disk, path }: CheckoutJob): BaseFile[] {
+export async function baseFiles(job: CheckoutJob): Promise<BaseFile[]> {
+  const { store, commit, disk, path } = job;
   const found: BaseFile[] = [];
   let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
   while (at !== undefined && found.length < MOST_BASES) {
@@ -31,6 +32,7 @@ export function baseFiles({ store, commit, disk, path }: CheckoutJob): BaseFile[
     const version = tryReadVersion(store.objects, at);
     const same = version?.disks.find((each) => each.name === disk.name);
     if (version === undefined || same === undefined || same.clusterSize !== disk.clusterSize) break;
+    if (job.damage !== undefined && !(await canCompare(job, same))) break;
     found.push({ path: join(dirname(resolve(path)), baseName(at, same)), commit: at, disk: same });
     at = version.commit.parents[0];
   }
@@ -43,7 +45,7 @@ export function baseFiles({ store, commit, disk, path }: CheckoutJob): BaseFile[
  */
 export async function writeBaseFiles(job: CheckoutJob, bases: readonly BaseFile[]): Promise<void> {
   for (const [i, base] of bases.entries()) {
-    const clusters = await countClusters(job.store, base.disk);
+    const clusters = await countClusters(job.store, base.disk, job.damage !== undefined);
     const baseJob = { ...job, ...base, clusters, force: false, readOnly: true };
     if (existsSync(base.path)) {
       // It may stand on one that was lost and is made again.

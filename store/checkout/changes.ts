@@ -4,25 +4,26 @@ import type { OpenDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
 import { hasMap } from '../version/has-map.ts';
-import { diffDiskMaps } from '../version/map-errors.ts';
+import { diffDiskMaps, ignore } from '../version/map-errors.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
-import type { CheckoutJob, ImageCluster } from './job.ts';
+import { type CheckoutJob, type ImageCluster, skipNodes } from './job.ts';
 
 /** Bytes that a qcow2 disk's size is a multiple of. */
 const SECTOR = 512;
 
 /** The clusters that an overlay on another version's disk needs. @throws ImgstoreError `UNSUPPORTED` when their clusters differ in size. */
 export async function* changesAgainstVersion(
-  { store, disk }: CheckoutJob,
+  job: CheckoutJob,
   base: VersionDisk,
 ): AsyncGenerator<ImageCluster> {
+  const { store, disk } = job;
   if (base.clusterSize !== disk.clusterSize) {
     throw new ImgstoreError(
       'UNSUPPORTED',
       `the versions have clusters of ${base.clusterSize} and ${disk.clusterSize} bytes: use --backing none`,
     );
   }
-  for await (const { cluster, after } of diffDiskMaps(store.objects, base, disk))
+  for await (const { cluster, after } of diffDiskMaps(store.objects, base, disk, skipNodes(job)))
     yield { cluster, id: after };
 }
 
@@ -32,21 +33,34 @@ export async function* changesAgainstVersion(
  */
 export async function* changesAgainstFile(job: CheckoutJob, file: OpenDisk): AsyncGenerator<ImageCluster> {
   const { objects, statCache } = job.store;
+  const skip = skipNodes(job);
   const known = file.files === undefined ? undefined : await statCache.get(file.files);
   // The stat cache may outlive a version, or a part of its map: the file itself still has the bytes.
   const version = known === undefined ? undefined : tryReadVersion(objects, known.commit);
   const base = version?.disks.find((disk) => disk.name === known?.disk);
-  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await hasMap(objects, base.map)))
+  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await canCompare(job, base)))
     return yield* changesAgainstVersion(job, base);
   const monitor = { signal: job.monitor.signal };
   let last = -1;
-  for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor)) {
+  for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor, skip)) {
     yield { cluster: change.cluster, id: change.stored };
     last = change.cluster;
   }
   const end = endThatShows(job.disk, file.source.size);
   if (end !== undefined && end !== last) yield { cluster: end, id: await storedAt(job, end) };
   await file.refuseChanged();
+}
+
+/** Whether the map of a version that an overlay is to stand on can be read, so that what differs is known. */
+export async function canCompare({ store, damage }: CheckoutJob, base: VersionDisk): Promise<boolean> {
+  if (!(await hasMap(store.objects, base.map))) return false;
+  if (damage === undefined) return true;
+  let isWhole = true;
+  const onDamage = () => {
+    isWhole = false;
+  };
+  for await (const _ of allClusters(store.objects, base, undefined, undefined, onDamage)) if (!isWhole) break;
+  return isWhole;
 }
 
 /**
@@ -57,7 +71,11 @@ function endThatShows({ virtualSize, clusterSize }: VersionDisk, backingSize: nu
   return shows ? clusterCount(virtualSize, clusterSize) - 1 : undefined;
 }
 
-async function storedAt({ store, disk }: CheckoutJob, cluster: number): Promise<ObjectId | undefined> {
-  for await (const { id } of allClusters(store.objects, disk, cluster, cluster + 1)) return id;
+async function storedAt(
+  { store, disk, damage }: CheckoutJob,
+  cluster: number,
+): Promise<ObjectId | undefined> {
+  const skip = damage === undefined ? undefined : ignore;
+  for await (const { id } of allClusters(store.objects, disk, cluster, cluster + 1, skip)) return id;
   return undefined;
 }

@@ -11,6 +11,7 @@ import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { baseFiles, writeBaseFiles } from './base-file.ts';
 import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
+import { type DamagedRange, DamageList } from './damage.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
 import { Outputs } from './outputs.ts';
@@ -35,6 +36,8 @@ export interface CheckoutRequest {
   readonly allowBacking?: readonly string[] | undefined;
   /** Replaces a file that is in the way. */
   readonly force?: boolean | undefined;
+  /** Leaves as zeros what cannot be read, instead of failing. */
+  readonly skipDamaged?: boolean | undefined;
 }
 
 export interface CheckoutResult {
@@ -48,6 +51,8 @@ export interface CheckoutResult {
   /** The backing file's name as the header has it. */
   readonly backing: string | null;
   readonly seconds: number;
+  /** What could not be read and is zeros, of a checkout that skips what is damaged. */
+  readonly damaged?: readonly DamagedRange[];
 }
 
 /**
@@ -76,11 +81,12 @@ export async function checkoutVersion(
 
   const { compress, force = false, allowBacking = [] } = request;
   await refuseInStore(path, store.folder);
-  const clusters = await countClusters(store, disk);
+  const clusters = await countClusters(store, disk, request.skipDamaged ?? false);
   const workers = new ClusterWorkers(clusters * disk.clusterSize);
   const outputs = new Outputs();
+  const damage = request.skipDamaged ? new DamageList() : undefined;
   const output = { path, force, readOnly: false, compress, allowBacking, outputs };
-  const job = { store, commit, disk, clusters, ...output, workers, monitor };
+  const job = { store, commit, disk, clusters, ...output, workers, monitor, damage };
   const reading = store.announceReading([commit]);
   try {
     const written = format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing);
@@ -91,6 +97,7 @@ export async function checkoutVersion(
       virtualSize: disk.virtualSize,
       ...written,
       seconds: (performance.now() - started) / 1000,
+      ...(damage === undefined ? {} : { damaged: damage.ranges() }),
     };
   } finally {
     await outputs.discard();
@@ -113,7 +120,7 @@ async function writeLayer(job: CheckoutJob, backing: Backing): Promise<WrittenLa
 }
 
 async function writeOnChain(job: CheckoutJob): Promise<WrittenLayer> {
-  const bases = baseFiles(job);
+  const bases = await baseFiles(job);
   const base = bases.at(-1);
   if (base === undefined) return writeWhole(job, 'qcow2');
   await refuseOwnBacking(

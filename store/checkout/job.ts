@@ -1,11 +1,13 @@
-import type { ObjectId } from '../../objects/index.ts';
+import type { ObjectId, SkipNode } from '../../objects/index.ts';
 import type { CompressionType } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
-import { refuseBeyondEnd } from '../version/map-errors.ts';
+import { allClusters, type StoredCluster } from '../version/disk-source.ts';
+import { ignore, refuseBeyondEnd } from '../version/map-errors.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
+import type { DamageList } from './damage.ts';
 import type { Outputs } from './outputs.ts';
 
 /** What is needed to write one file of a checkout. */
@@ -30,6 +32,8 @@ export interface CheckoutJob {
   readonly outputs: Outputs;
   readonly workers: ClusterWorkers;
   readonly monitor: Monitor;
+  /** Where it is noted what cannot be read and becomes zeros; undefined: that is thrown for. */
+  readonly damage: DamageList | undefined;
 }
 
 /** A cluster of a new image: a stored one, or zeros that hide what the backing file has. */
@@ -38,8 +42,26 @@ export interface ImageCluster {
   readonly id: ObjectId | undefined;
 }
 
-/** Number of clusters of a disk that hold data. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
-export async function countClusters(store: Store, disk: VersionDisk): Promise<number> {
-  await refuseBeyondEnd(store.objects, disk);
-  return new ClusterCounter(store.objects.readTree).count(disk);
+/**
+ * Number of clusters of a disk that hold data.
+ * @param skipDamaged leaves out those below nodes of the map that cannot be read
+ * @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk
+ */
+export async function countClusters(store: Store, disk: VersionDisk, skipDamaged: boolean): Promise<number> {
+  await refuseBeyondEnd(store.objects, disk, skipDamaged ? ignore : undefined);
+  if (!skipDamaged) return new ClusterCounter(store.objects.readTree).count(disk);
+  let count = 0;
+  for await (const _ of allClusters(store.objects, disk, undefined, undefined, ignore)) count++;
+  return count;
+}
+
+/** Notes the nodes of a job's map that cannot be read; undefined when they are to be thrown for. */
+export function skipNodes(job: CheckoutJob): SkipNode | undefined {
+  const { damage } = job;
+  return damage === undefined ? undefined : (node) => damage.addNode(job, node);
+}
+
+/** All stored clusters of a job's disk, in order. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
+export function jobClusters(job: CheckoutJob): AsyncGenerator<StoredCluster> {
+  return allClusters(job.store.objects, job.disk, undefined, undefined, skipNodes(job));
 }

@@ -7,9 +7,11 @@ import type { CheckoutJob } from './job.ts';
  * @param mtimeNs of the file before it got its name: another one now means that somebody has written to it
  */
 export async function rememberOutput(
-  { store, commit, disk, clusters, path, allowBacking }: CheckoutJob,
+  { store, commit, disk, clusters, path, allowBacking, damage }: CheckoutJob,
   mtimeNs: bigint,
 ): Promise<void> {
+  // It holds no version, or stands on a file that holds none.
+  if (damage !== undefined && !damage.isEmpty) return;
   try {
     const file = await openDisk(path, { allowBacking });
     try {

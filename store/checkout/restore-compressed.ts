@@ -1,13 +1,13 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { CompressionType, Qcow2Writer } from '../../qcow2/index.ts';
-import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { throwIfStopped } from '../progress.ts';
 import { clusterLength } from '../version/disk-source.ts';
-import type { VersionDisk } from '../version/version.ts';
 import type { CompressedItem, StoredItem } from '../workers/jobs.ts';
-import { locateStored, withLocated } from '../workers/stored-stream.ts';
+import { withLocated } from '../workers/stored-stream.ts';
+import { isDamage } from './damage.ts';
 import type { CheckoutJob, ImageCluster } from './job.ts';
+import { locateOrSkip } from './restore.ts';
 
 /** Bytes of clusters that one job compresses. */
 const JOB_BYTES = 1024 * 1024;
@@ -40,23 +40,18 @@ export async function restoreCompressed(
   clusters: AsyncIterable<ImageCluster>,
   type: CompressionType,
 ): Promise<number> {
-  const { store, disk, workers, monitor } = job;
+  const { disk, workers, monitor } = job;
   const { clusterSize } = disk;
   const total = job.clusters * clusterSize;
   const buffers: SharedArrayBuffer[] = [];
   const compress = async (batch: Batch): Promise<CompressedBatch> => {
     const output = buffers.pop() ?? new SharedArrayBuffer(JOB_BYTES + clusterSize);
-    const { items } = batch;
-    const made =
-      items.length === 0
-        ? []
-        : await withLocated(store.objects, items, (located) =>
-            workers.compress({ items: located, clusterSize, type, level: LEVELS[type], output }),
-          );
-    return { ...batch, made, output };
+    const run = (items: readonly StoredItem[]) =>
+      workers.compress({ items, clusterSize, type, level: LEVELS[type], output });
+    return { ...(await compressBatch(job, batch, run)), output };
   };
   let written = 0;
-  const batches = gather(clusters, store.objects, disk);
+  const batches = gather(job, clusters);
   for await (const batch of orderedMap(batches, 2 * workers.threads + 1, compress)) {
     throwIfStopped(monitor);
     await writeBatch(writer, file, batch);
@@ -67,19 +62,50 @@ export async function restoreCompressed(
   return written;
 }
 
-async function* gather(
-  clusters: AsyncIterable<ImageCluster>,
-  database: ObjectDatabase,
-  disk: VersionDisk,
-): AsyncGenerator<Batch> {
+type Compressed = Omit<CompressedBatch, 'output'>;
+
+/** Compresses what a batch holds. What cannot be read becomes zeros, where damage is noted. */
+async function compressBatch(
+  job: CheckoutJob,
+  batch: Batch,
+  run: (items: readonly StoredItem[]) => Promise<CompressedItem[]>,
+): Promise<Compressed> {
+  const { items } = batch;
+  const compress = (some: readonly StoredItem[]) => withLocated(job.store.objects, some, run);
+  if (items.length === 0) return { ...batch, made: [] };
+  try {
+    return { ...batch, made: await compress(items) };
+  } catch (error) {
+    if (job.damage === undefined || !isDamage(error)) throw error;
+  }
+  const clusters: ImageCluster[] = [];
+  const whole: StoredItem[] = [];
+  let next = 0;
+  for (const entry of batch.clusters) {
+    const item = entry.id === undefined ? undefined : items[next++]!;
+    try {
+      if (item !== undefined) await compress([item]);
+      if (item !== undefined) whole.push(item);
+      clusters.push(entry);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      job.damage.addCluster(job, entry.cluster, error);
+      clusters.push({ ...entry, id: undefined });
+    }
+  }
+  return { clusters, items: whole, made: whole.length === 0 ? [] : await compress(whole) };
+}
+
+async function* gather(job: CheckoutJob, clusters: AsyncIterable<ImageCluster>): AsyncGenerator<Batch> {
   let batch: ImageCluster[] = [];
   let items: StoredItem[] = [];
   let bytes = 0;
-  for await (const entry of clusters) {
-    batch.push(entry);
-    if (entry.id !== undefined) {
-      const length = clusterLength(disk, entry.cluster);
-      items.push({ id: entry.id, stored: locateStored(database, entry.id), length });
+  for await (const { cluster, id } of clusters) {
+    const stored = id === undefined ? undefined : locateOrSkip(job, { cluster, id });
+    batch.push({ cluster, id: stored === undefined ? undefined : id });
+    if (id !== undefined && stored !== undefined) {
+      const length = clusterLength(job.disk, cluster);
+      items.push({ id, stored, length });
       bytes += length;
     }
     if (bytes < JOB_BYTES && batch.length < JOB_CLUSTERS) continue;

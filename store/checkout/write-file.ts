@@ -1,8 +1,7 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
-import { allClusters } from '../version/disk-source.ts';
 import { inDisk } from '../version/map-errors.ts';
-import type { CheckoutJob, ImageCluster } from './job.ts';
+import { type CheckoutJob, type ImageCluster, jobClusters } from './job.ts';
 import { rememberOutput } from './remember.ts';
 import { type BackingFile, writeQcow2 } from './write-qcow2.ts';
 import { writeRaw } from './write-raw.ts';
@@ -10,7 +9,7 @@ import { writeRaw } from './write-raw.ts';
 /** Writes a disk into one file that needs no other. Returns the bytes of data written. */
 export function writeFlat(job: CheckoutJob, format: ImageFormat): Promise<number> {
   return write(job, (file) =>
-    format === 'raw' ? writeRaw(job, file) : writeQcow2(job, file, allClusters(job.store.objects, job.disk)),
+    format === 'raw' ? writeRaw(job, file) : writeQcow2(job, file, jobClusters(job)),
   );
 }
 

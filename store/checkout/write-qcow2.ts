@@ -71,6 +71,6 @@ async function* place(
 ): AsyncGenerator<PlacedCluster> {
   for await (const { cluster, id } of clusters) {
     if (id === undefined) await writer.zero(cluster, 1);
-    else yield { id, length: clusterLength(disk, cluster), to: await writer.allocate(cluster) };
+    else yield { cluster, id, length: clusterLength(disk, cluster), to: await writer.allocate(cluster) };
   }
 }

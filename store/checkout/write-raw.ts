@@ -1,7 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import type { PendingFile } from '../../files/index.ts';
-import { allClusters, clusterLength } from '../version/disk-source.ts';
-import type { CheckoutJob } from './job.ts';
+import { clusterLength } from '../version/disk-source.ts';
+import { type CheckoutJob, jobClusters } from './job.ts';
 import { type PlacedCluster, restoreClusters } from './restore.ts';
 
 /** Writes a disk as a raw file, sparse where it is zeros. Returns the bytes of data written. */
@@ -24,8 +24,9 @@ async function takeLength({ path, disk }: CheckoutJob, file: PendingFile): Promi
   }
 }
 
-async function* placeAtGuestOffsets({ store, disk }: CheckoutJob): AsyncGenerator<PlacedCluster> {
-  for await (const { cluster, id } of allClusters(store.objects, disk)) {
-    yield { id, length: clusterLength(disk, cluster), to: cluster * disk.clusterSize };
+async function* placeAtGuestOffsets(job: CheckoutJob): AsyncGenerator<PlacedCluster> {
+  const { disk } = job;
+  for await (const { cluster, id } of jobClusters(job)) {
+    yield { cluster, id, length: clusterLength(disk, cluster), to: cluster * disk.clusterSize };
   }
 }

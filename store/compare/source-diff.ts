@@ -1,11 +1,11 @@
 import { type BlockSource, isZero, ResizedSource } from '../../block/index.ts';
-import type { ObjectId } from '../../objects/index.ts';
+import type { ObjectId, SkipNode } from '../../objects/index.ts';
 import { type BatchPlan, newBatchBuffer, planBatches, readBatch } from '../batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import { allClusters } from '../version/disk-source.ts';
-import { refuseBeyondEnd } from '../version/map-errors.ts';
+import { ignore, refuseBeyondEnd } from '../version/map-errors.ts';
 import type { VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 
@@ -21,6 +21,7 @@ export interface SourceChange {
 /**
  * The clusters in which a version and some disk differ, in order. The disk is hashed on all cores and its ids are compared: nothing of the
  * version is inflated. The disk counts as if it were as long as the version's.
+ * @param skip called for nodes of the version's map that cannot be read, which then count as zeros; else they are thrown for
  */
 export async function* diffAgainstSource(
   database: ObjectDatabase,
@@ -28,11 +29,12 @@ export async function* diffAgainstSource(
   source: BlockSource,
   workers: ClusterWorkers,
   monitor: Monitor,
+  skip?: SkipNode,
 ): AsyncGenerator<SourceChange> {
-  await refuseBeyondEnd(database, disk);
+  await refuseBeyondEnd(database, disk, skip && ignore);
   const { clusterSize } = disk;
   const aligned = new ResizedSource(source, disk.virtualSize);
-  const stored = allClusters(database, disk);
+  const stored = allClusters(database, disk, undefined, undefined, skip);
   let next = await stored.next();
   const buffers: SharedArrayBuffer[] = [];
   let done = 0;

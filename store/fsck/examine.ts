@@ -17,7 +17,7 @@ import { type Check, readHeads, verifyCopies } from './verify.ts';
 import { HistoryWalk } from './walk.ts';
 
 /** How often the history is walked anew since other processes have moved refs or objects meanwhile. */
-const MOST_WALKS = 4;
+const MOST_WALKS = 10;
 
 /** Guesses for the size of the work: what a stored byte inflates to, and bytes of a loose object. */
 const EXPANSION = 2;

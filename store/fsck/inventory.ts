@@ -1,6 +1,5 @@
 import type { GitObject, LooseObjects, ObjectId, ObjectType } from '../../objects/index.ts';
 import type { VerifiedObject } from '../workers/verify-jobs.ts';
-import type { CopyPlace } from './findings.ts';
 import type { PackSource } from './pack-source.ts';
 
 const TYPES: readonly ObjectType[] = ['commit', 'tree', 'blob', 'tag'];
@@ -97,13 +96,12 @@ export class Inventory {
     return undefined;
   }
 
-  /** Where the copies are. */
-  places(id: ObjectId): CopyPlace[] {
-    return [...this.#numbers(id)].map(({ pack, position }) =>
-      pack === undefined
-        ? { source: undefined, path: this.#loose.path(id) }
-        : { source: this.packs[pack]!, offset: this.packs[pack]!.pack.idx.offset(position) },
-    );
+  /** Ids of the whole copies of one type; an object that is in several packs comes several times. */
+  *idsOfType(type: ObjectType): Generator<ObjectId> {
+    for (const [i, { pack }] of this.packs.entries())
+      for (let position = 0; position < pack.idx.count; position++)
+        if (this.#object(this.#first[i]! + position)?.type === type) yield pack.idx.id(position);
+    for (const [id, number] of this.#looseNumbers) if (this.#object(number)?.type === type) yield id;
   }
 
   close(): void {

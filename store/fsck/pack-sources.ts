@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
+import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
 import {
   FileBytes,
   Idx,
+  isOutOfResources,
   PACK_HEADER_BYTES,
   PACK_TRAILER_BYTES,
   Pack,
@@ -46,6 +47,8 @@ export async function openPackSources(folder: string, examination: PackExaminati
     for (const stem of stems.idx) {
       const source = await openSource(stem, examination);
       if (source !== undefined) opened.push(source);
+      // It is there and cannot be read.
+      else if (existsSync(`${stem}.pack`)) continue;
       // Of a pack that another process removes, the index goes first.
       else if (existsSync(`${stem}.idx`)) packless.push(stem);
       else moved = true;
@@ -74,42 +77,45 @@ export function listStems(folder: string): { readonly idx: string[]; readonly pa
   return stems;
 }
 
+/** Undefined for what is gone, or cannot be read at all, which is a finding. */
 async function openSource(stem: string, examination: PackExamination): Promise<PackSource | undefined> {
   const index = openIndex(stem);
   if (index === undefined) return undefined;
-  let head: PackHead;
   try {
-    head = readHead(`${stem}.pack`);
+    return await openWithIndex(stem, index, examination);
   } catch (error) {
     index.file?.close();
-    if (isImgstoreError(error, 'NOT_FOUND')) return undefined;
-    throw error;
+    if (!isImgstoreError(error) || isOutOfResources(error)) throw error;
+    if (error.code !== 'NOT_FOUND')
+      examination.findings.files.push({ path: `${stem}.pack`, kind: 'pack', reason: error.message });
+    return undefined;
   }
+}
+
+async function openWithIndex(
+  stem: string,
+  { file, idx, fault }: OpenedIndex,
+  examination: PackExamination,
+): Promise<PackSource> {
   const { findings } = examination;
-  const { idx } = index;
-  if (idx !== undefined && index.fault === undefined) {
-    const verdict = await judge(stem, idx, head, examination);
-    if (verdict.index === undefined) {
-      if (verdict.pack !== undefined)
-        findings.files.push({ path: `${stem}.pack`, kind: 'pack', reason: verdict.pack });
-      const pack = new Pack(stem, { idx, file: index.file! });
-      return { stem, pack, scanned: undefined, fits: verdict.pack === undefined ? undefined : false };
-    }
-    index.fault = verdict.index;
+  const head = readHead(`${stem}.pack`);
+  const verdict: Verdict =
+    idx === undefined || fault !== undefined ? { index: fault! } : await judge(stem, idx, head, examination);
+  if (verdict.index === undefined) {
+    if (verdict.pack !== undefined)
+      findings.files.push({ path: `${stem}.pack`, kind: 'pack', reason: verdict.pack });
+    const pack = new Pack(stem, { idx: idx!, file: file! });
+    return { stem, pack, scanned: undefined, fits: verdict.pack === undefined ? undefined : false };
   }
-  findings.files.push({ path: `${stem}.idx`, kind: 'idx', reason: index.fault! });
-  return openByScan(stem, hintsOf(idx), examination, () => index.file?.close());
+  findings.files.push({ path: `${stem}.idx`, kind: 'idx', reason: verdict.index });
+  const source = await openByScan(stem, hintsOf(idx), findings);
+  file?.close();
+  return source;
 }
 
 /** Opens a pack by what it holds itself. */
-export async function openByScan(
-  stem: string,
-  hints: readonly number[],
-  { findings }: Pick<PackExamination, 'findings'>,
-  closeIndex: () => void = () => {},
-): Promise<PackSource> {
+async function openByScan(stem: string, hints: readonly number[], findings: Findings): Promise<PackSource> {
   const scanned = await scanPack(`${stem}.pack`, hints);
-  closeIndex();
   const [fault] = scanned.faults;
   if (fault !== undefined) {
     const more = scanned.faults.length > 1 ? ` (and ${scanned.faults.length - 1} more)` : '';
@@ -124,7 +130,8 @@ interface OpenedIndex {
   readonly file: FileBytes | undefined;
   /** Undefined when not even its frame can be read. */
   readonly idx: Idx | undefined;
-  fault: string | undefined;
+  /** Undefined when it is whole. */
+  readonly fault: string | undefined;
 }
 
 /** Undefined when it is gone. */
@@ -138,7 +145,7 @@ function openIndex(stem: string): OpenedIndex | undefined {
     for (let position = 0; position < idx.count; position++) idx.offset(position);
     return { file, idx, fault: undefined };
   } catch (error) {
-    if (!(error instanceof ImgstoreError)) throw error;
+    if (!isImgstoreError(error) || isOutOfResources(error)) throw error;
     if (error.code === 'NOT_FOUND') return undefined;
     return { file, idx, fault: error.message };
   }
@@ -171,13 +178,19 @@ function readHead(path: string): PackHead {
   }
 }
 
+/** What is wrong with a pack or its index. */
+interface Verdict {
+  readonly pack?: string;
+  readonly index?: string;
+}
+
 /** Which of a pack and its index is wrong when they do not fit each other; the index is whole by its own checksum. */
 async function judge(
   stem: string,
   idx: Idx,
   head: PackHead,
   { workers, quick }: PackExamination,
-): Promise<{ readonly pack?: string; readonly index?: string }> {
+): Promise<Verdict> {
   const wanted = idx.packChecksum();
   const same = head.trailer.equals(wanted);
   if (same) {

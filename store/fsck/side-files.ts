@@ -3,7 +3,16 @@ import { basename, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import { checksumFits, FileBytes, MIDX_FILE, Midx, PackOrder, Rev } from '../../pack/index.ts';
+import {
+  checksumFits,
+  FileBytes,
+  isOutOfResources,
+  MIDX_FILE,
+  Midx,
+  Mtimes,
+  PackOrder,
+  Rev,
+} from '../../pack/index.ts';
 import type { PackSource } from './pack-source.ts';
 import type { DamagedFile, StoreFile } from './report.ts';
 import type { Check } from './verify.ts';
@@ -19,6 +28,10 @@ export async function checkSideFiles(check: Check): Promise<void> {
     note(check, 'rev', `${source.stem}.rev`, (file) => {
       const { idx } = source.pack;
       new Rev(file, idx.count, idx.packChecksum()).verify(new PackOrder(source.pack).positions);
+    });
+    note(check, 'mtimes', `${source.stem}.mtimes`, (file) => {
+      const { idx } = source.pack;
+      new Mtimes(file, idx.count, idx.packChecksum()).verify();
     });
     await breathe();
   }
@@ -47,7 +60,7 @@ function faultOf(path: string, look: (file: FileBytes) => void): string | undefi
     look(file);
     return undefined;
   } catch (error) {
-    if (!isImgstoreError(error)) throw error;
+    if (!isImgstoreError(error) || isOutOfResources(error)) throw error;
     return error.code === 'NOT_FOUND' ? undefined : error.message;
   } finally {
     file?.close();
@@ -117,7 +130,6 @@ function gitOnlyFiles(packs: string, objects: string): { readonly path: string; 
       kind: 'bitmap' as const,
     })),
     ...names(packs, /^multi-pack-index-[0-9a-f]+\.rev$/).map((path) => ({ path, kind: 'rev' as const })),
-    ...names(packs, /^pack-[0-9a-f]+\.mtimes$/).map((path) => ({ path, kind: 'mtimes' as const })),
     ...names(graphs, /^graph-[0-9a-f]+\.graph$/).map((path) => ({ path, kind: 'commit-graph' as const })),
     ...names(join(objects, 'info'), /^commit-graph$/).map((path) => ({
       path,

@@ -66,7 +66,7 @@ export async function collectGarbage(
   const prune = request.prune ?? store.config.get('gc.pruneExpire') ?? DEFAULT_PRUNE;
   parseWhen(prune, Date.now());
   const lock = await takePackLock(store);
-  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'));
+  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
   try {
     await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
@@ -160,7 +160,7 @@ async function collect(collection: Collection, { rewrite }: GcPlan): Promise<Swe
     if (readSweeps(store.folder).sweeper !== undefined) await endSweep(store);
     return { removed: 0, rewritten: 0 };
   }
-  await refuseHeldMidx(packs.folder);
+  await refuseHeldMidx(packs.folder, store.rules);
   const made = await rewritePacks(store, rewrite, monitor);
   try {
     for (const { pending, isCruft } of made) {

@@ -21,7 +21,7 @@ export class ObjectTable {
   readonly type: Uint8Array;
   /** Bytes of data. */
   readonly size: Float64Array;
-  /** Place in {@link ObjectTable.sources}; −1 for a loose object. */
+  /** Place in {@link ObjectTable.sources}, or {@link LOOSE} or {@link ELSEWHERE}. */
   readonly source: Int16Array;
   /** Which entry of the source, in pack order. */
   readonly entry: Uint32Array;
@@ -101,6 +101,8 @@ export class ObjectTable {
 
 /** {@link ObjectTable.source} of a loose object. */
 export const LOOSE = -1;
+/** {@link ObjectTable.source} of an object that is damaged where it was found, and is read from whatever whole copy there is. */
+export const ELSEWHERE = -2;
 /** {@link ObjectTable.keptBase} of an object that is packed anew. */
 export const NO_BASE = -1;
 

@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type Pack, refuseHeldMidx } from '../../pack/index.ts';
 import { removeLeftBehind } from '../objects/left-behind.ts';
 import { storedBytes } from '../objects/stored-bytes.ts';
@@ -93,6 +93,23 @@ async function packPlan(
 ): Promise<{ readonly objects: number; readonly deltas: number }> {
   // A lock that a kill has left must show before a pack is written, which would stay beside those that it replaces, run after run.
   await refuseHeldMidx(store.objects.packs.folder, store.rules);
+  try {
+    return await packGathered(store, plan, index, aggressive, monitor);
+  } catch (error) {
+    if (plan.body === undefined || !isImgstoreError(error, 'DAMAGED')) throw error;
+    // The body is copied as it is; object by object, whole copies stand in for what is damaged.
+    const sources = [...plan.sources, plan.body];
+    return packGathered(store, { ...plan, body: undefined, sources }, index, aggressive, monitor);
+  }
+}
+
+async function packGathered(
+  store: Store,
+  plan: PackPlan,
+  index: SketchIndex,
+  aggressive: boolean,
+  monitor: Monitor,
+): Promise<{ readonly objects: number; readonly deltas: number }> {
   const table = gatherObjects(store.objects, plan, { keepDeltas: !aggressive });
   const sequence = await sequenceObjects(store, table);
   const workers = new ClusterWorkers(table.size.reduce((sum, size) => sum + size, 0));

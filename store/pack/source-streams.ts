@@ -4,8 +4,9 @@ import { ID_BYTES, type ObjectId } from '../../objects/index.ts';
 import type { EntryHead, Pack } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { PackItem } from '../workers/pack-jobs.ts';
-import { locatePacked, locateStored } from '../workers/stored-stream.ts';
-import { LOOSE, type ObjectTable } from './object-table.ts';
+import { locatePacked, locateStored, readVerified, resolveStored } from '../workers/stored-stream.ts';
+import { readElsewhere } from './gather.ts';
+import { ELSEWHERE, LOOSE, type ObjectTable } from './object-table.ts';
 
 /** The compression level that a zlib stream's header admits to: 2 is zlib's default, 3 its slowest (RFC 1950 section 2.2, FLEVEL). */
 const LEAST_GOOD_LEVEL = 2;
@@ -27,6 +28,7 @@ export class SourceStreams {
     const size = this.#table.size[row]!;
     const source = this.#table.source[row]!;
     if (source === LOOSE) return { id, size, stored: locateStored(this.#database, id) };
+    if (source === ELSEWHERE) return { id, size, stored: resolveStored(this.#database, id) };
     const { pack, order } = this.#table.sources[source]!;
     const position = order.positions[this.#table.entry[row]!]!;
     return { id, size, stored: locatePacked({ pack, position }) };
@@ -34,16 +36,33 @@ export class SourceStreams {
 
   /**
    * Does work on objects that {@link SourceStreams.item} has found, which it calls by itself; once more when one is not there any more: another process
-   * moves loose objects into packs at any time. Source packs are open, so what is in them stays.
-   * @throws ImgstoreError what the work throws the second time
+   * moves loose objects into packs at any time. Source packs are open, so what is in them stays. And once more when one is damaged where it is, with whole copies of
+   * those that are.
+   * @param rows what the work reads and checks against its ids
+   * @throws ImgstoreError what the work throws the second time; `DAMAGED` when there is no whole copy
    */
-  async located<Result>(work: () => Promise<Result>): Promise<Result> {
+  async located<Result>(rows: readonly number[], work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
     } catch (error) {
-      if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
-      this.#database.packs.refresh();
+      if (isImgstoreError(error, 'NOT_FOUND')) this.#database.packs.refresh();
+      else if (isImgstoreError(error, 'DAMAGED')) this.#leaveDamaged(rows, error);
+      else throw error;
       return work();
+    }
+  }
+
+  /** From here on those of the rows that are damaged where they were found are read from elsewhere. */
+  #leaveDamaged(rows: readonly number[], damage: ImgstoreError): void {
+    for (const row of rows) {
+      const { id, stored } = this.item(row);
+      try {
+        readVerified(stored, id);
+      } catch (error) {
+        if (!isImgstoreError(error, 'DAMAGED')) throw error;
+        if (readElsewhere(this.#database, id, error).data.length !== this.#table.size[row]) throw damage;
+        this.#table.source[row] = ELSEWHERE;
+      }
     }
   }
 
@@ -56,7 +75,7 @@ export class SourceStreams {
   storedBytes(row: number): number | undefined {
     const source = this.#table.source[row]!;
     // One that is gone from its file is in a pack by now; its size is measure enough.
-    if (source === LOOSE) return this.#database.loose.fileSize(this.#table.id(row)) ?? this.#table.size[row]!;
+    if (source < 0) return this.#database.loose.fileSize(this.#table.id(row)) ?? this.#table.size[row]!;
     const { pack, order } = this.#table.sources[source]!;
     const entry = this.#table.entry[row]!;
     const offset = order.offset(entry);
@@ -66,7 +85,7 @@ export class SourceStreams {
   /** Whether an object is a whole entry of a pack whose stream was made with some effort, so that making it anew would bring little. */
   isWellDeflated(row: number): boolean {
     const source = this.#table.source[row]!;
-    if (source === LOOSE) return false;
+    if (source < 0) return false;
     const { pack, order } = this.#table.sources[source]!;
     const offset = order.offset(this.#table.entry[row]!);
     const head = pack.head(offset);

@@ -136,7 +136,7 @@ class PackRun {
       output: new SharedArrayBuffer(BATCH_BYTES + OUTPUT_SPARE_BYTES),
     };
     if (batch.kind !== 'search') return { ...batch, ...buffers, sketches: [], keep: [] };
-    const sketches = await this.#sources.located(() => {
+    const sketches = await this.#sources.located(batch.rows, () => {
       const items = batch.rows.map((row) => this.#sources.item(row));
       return this.#options.workers.sketch({ items, output: buffers.input });
     });
@@ -163,7 +163,7 @@ class PackRun {
     const { workers, level } = this.#options;
     const room = batch.rows.reduce((sum, row) => sum + formRoom(this.#table.size[row]!), 0);
     const output = room <= batch.output.byteLength ? batch.output : new SharedArrayBuffer(room);
-    const forms = await this.#sources.located(() => {
+    const forms = await this.#sources.located([], () => {
       const targets = batch.rows.map((row, i) => ({
         size: this.#table.size[row]!,
         candidates: batch.candidates[i]!.map((candidate) => this.#baseItem(candidate)),
@@ -199,7 +199,7 @@ class PackRun {
 
   /** Writes an object whole, made anew in this thread. */
   async #writeWhole(row: number): Promise<void> {
-    const { id, type, size, data } = await this.#sources.located(async () => {
+    const { id, type, size, data } = await this.#sources.located([row], async () => {
       const item = this.#sources.item(row);
       return { ...item, ...readVerified(item.stored, item.id) };
     });

@@ -17,9 +17,8 @@ export interface DamagedRef {
 /** Digits of an id in a command to be typed. */
 const TYPED_DIGITS = 12;
 
-/** What to do about objects that are gone: nothing but another copy of the store has them. */
-export const MISSING_REMEDY =
-  "copy it from another copy of the store; 'git fsck --full' lists all that is missing";
+/** What to do about objects that are gone: another copy of the store may have them, or an image. */
+export const MISSING_REMEDY = "'imgstore fsck' lists all that is missing, and says how to bring it back";
 
 /** One line about a ref that leads to no version, with the way out. */
 export async function describeDamage(store: Store, name: string, fault: ImgstoreError): Promise<string> {

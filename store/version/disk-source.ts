@@ -1,6 +1,6 @@
 import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { FAN_OUT, type ObjectId, walkMap } from '../../objects/index.ts';
+import { FAN_OUT, type ObjectId, type SkipNode, walkMap } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { inDisk } from './map-errors.ts';
 import type { VersionDisk } from './version.ts';
@@ -70,15 +70,20 @@ export interface StoredCluster {
   readonly id: ObjectId;
 }
 
-/** The stored clusters of a disk with numbers in [from, to), in order. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk */
+/**
+ * The stored clusters of a disk with numbers in [from, to), in order.
+ * @param skip called for nodes of the map that cannot be read, whose clusters are left out; else they are thrown for
+ * @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version and disk
+ */
 export async function* allClusters(
   database: ObjectDatabase,
   disk: VersionDisk,
   from = 0,
   to = Number.MAX_SAFE_INTEGER,
+  skip?: SkipNode,
 ): AsyncGenerator<StoredCluster> {
   try {
-    for await (const { first, node } of walkMap(database.readTree, disk.map, from, to)) {
+    for await (const { first, node } of walkMap(database.readTree, disk.map, from, to, skip)) {
       for (let slot = Math.max(0, from - first); slot < FAN_OUT && first + slot < to; slot++) {
         const id = node[slot];
         if (id !== undefined) yield { cluster: first + slot, id };

@@ -1,5 +1,5 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { clusterCount, diffMaps, type MapChange, walkMap } from '../../objects/index.ts';
+import { clusterCount, diffMaps, type MapChange, type SkipNode, walkMap } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { VersionDisk } from './version.ts';
 
@@ -22,12 +22,17 @@ export function inDisk({ name, version }: NamedDisk, error: unknown): unknown {
 
 /**
  * Refuses a map with clusters behind its disk's end. Reads what lies there only: of a map that fits, one path at most.
+ * @param skip called for nodes that cannot be read; else they are thrown for
  * @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming version, disk and tree
  */
-export async function refuseBeyondEnd(database: ObjectDatabase, disk: VersionDisk): Promise<void> {
+export async function refuseBeyondEnd(
+  database: ObjectDatabase,
+  disk: VersionDisk,
+  skip?: SkipNode,
+): Promise<void> {
   const end = clusterCount(disk.virtualSize, disk.clusterSize);
   try {
-    for await (const { first, node, id } of walkMap(database.readTree, disk.map, end)) {
+    for await (const { first, node, id } of walkMap(database.readTree, disk.map, end, undefined, skip)) {
       const slot = node.findIndex((cluster, i) => cluster !== undefined && first + i >= end);
       if (slot < 0) continue;
       throw new ImgstoreError(
@@ -43,18 +48,24 @@ export async function refuseBeyondEnd(database: ObjectDatabase, disk: VersionDis
 
 /**
  * The clusters that differ between the disks of two versions.
+ * @param skip called for nodes of the map after that cannot be read, which then count as zeros; else they are thrown for
  * @throws ImgstoreError `DAMAGED`, `NOT_FOUND` naming both versions, as a tree may be of either
  */
 export async function* diffDiskMaps(
   database: ObjectDatabase,
   before: VersionDisk,
   after: VersionDisk,
+  skip?: SkipNode,
 ): AsyncGenerator<MapChange> {
-  for (const disk of [before, after]) await refuseBeyondEnd(database, disk);
+  await refuseBeyondEnd(database, before);
+  await refuseBeyondEnd(database, after, skip && ignore);
   try {
-    yield* diffMaps(database.readTree, before.map, after.map);
+    yield* diffMaps(database.readTree, before.map, after.map, skip);
   } catch (error) {
     const name = `${after.name} (or the same of version ${before.version.slice(0, 12)})`;
     throw inDisk({ name, version: after.version }, error);
   }
 }
+
+/** Skips a node without a word: a walk that follows tells of it. */
+export const ignore: SkipNode = () => {};

@@ -20,7 +20,7 @@ export type StoredStream =
 export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const place = database.packs.find(id);
   if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
-  return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolved(database, id);
+  return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolveStored(database, id);
 }
 
 /** Undefined for an entry that is damaged, or whose pack has gone: the database may have another copy, and else says what is wrong. */
@@ -48,7 +48,8 @@ function locateAt(pack: Pack, offset: number): StoredStream {
   return { kind: 'packed', where: `${pack.path}: entry at ${offset}`, ...pack.streamsAt(offset) };
 }
 
-function resolved(database: ObjectDatabase, id: ObjectId): StoredStream {
+/** The object itself, from the first copy that is whole. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
+export function resolveStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const { type, data } = database.read(id);
   return { kind: 'data', where: `object ${id}`, type, data };
 }
@@ -72,7 +73,7 @@ export async function withLocated<Item extends { readonly id: ObjectId }, Result
       return work(items.map((item) => ({ ...item, stored: locateStored(database, item.id) })));
     }
     if (!isImgstoreError(error, 'DAMAGED')) throw error;
-    return work(items.map((item) => ({ ...item, stored: resolved(database, item.id) })));
+    return work(items.map((item) => ({ ...item, stored: resolveStored(database, item.id) })));
   }
 }
 

@@ -15,7 +15,13 @@ import {
   parseTree,
   verifyObject,
 } from '../../objects/index.ts';
-import { checksumOfBody, FileBytes, type PackedStreams, readStreams } from '../../pack/index.ts';
+import {
+  checksumOfBody,
+  FileBytes,
+  isOutOfResources,
+  type PackedStreams,
+  readStreams,
+} from '../../pack/index.ts';
 
 /** An object to be verified. */
 export type ObjectToVerify = PackedToVerify | LooseToVerify;
@@ -76,7 +82,7 @@ export function verifyObjects(items: readonly ObjectToVerify[]): Verdicts {
       return { type, size: data.length, isZero: type === 'blob' && isZero(data) };
     } catch (error) {
       const failure = 'path' in item ? fromSystem(error, item.path) : fromSystem(error, 'the pack');
-      if (!isImgstoreError(failure)) throw failure;
+      if (!isImgstoreError(failure) || isOutOfResources(failure)) throw failure;
       add(failure.code === 'NOT_FOUND' ? 'vanished' : 'lost', failure.message);
       return undefined;
     }

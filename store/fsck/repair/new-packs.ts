@@ -58,8 +58,8 @@ export class NewPacks {
   }
 
   async #finish(): Promise<void> {
-    const writer = this.#writer;
+    if (this.#writer === undefined) return;
+    this.#finished.push(await this.#writer.finish());
     this.#writer = undefined;
-    if (writer !== undefined) this.#finished.push(await writer.finish());
   }
 }

@@ -3,19 +3,20 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../../errors/index.ts';
 import { LockFile } from '../../../files/index.ts';
-import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
+import { NULL_ID, type ObjectId, parseTag } from '../../../objects/index.ts';
 import { currentPerson } from '../../person.ts';
-import { BRANCHES, refNameFault, shortRefName } from '../../refs/name.ts';
+import { BRANCHES, refNameFault, shortRefName, TAGS } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import type { Examination } from '../examine.ts';
 import type { DamagedRef } from '../report.ts';
 import { idsOfLogLine } from '../roots.ts';
 import type { Aside } from './aside.ts';
+import { attempt } from './salvage-reader.ts';
 
 const SHORT_DIGITS = 12;
-const MESSAGE = 'fsck: put at the last whole version of its log';
+const MESSAGE = 'fsck: put at the last that is whole';
 
-/** Puts refs that cannot be read at the last whole version in their logs, and takes out of `packed-refs` and logs what says nothing. Returns what was done, one line each. */
+/** Puts refs that cannot be read at the last whole version in their logs, or at the annotated tag of their name, and takes out of `packed-refs` and logs what says nothing. Returns what was done, one line each. */
 export async function repairRefs(
   store: Store,
   examination: Examination,
@@ -56,18 +57,33 @@ class RefRepair {
       this.#done.push(`${name}: has no name that a ref can have: set aside`);
       return;
     }
-    const id = await this.#lastWhole(name);
+    const isTag = name.startsWith(TAGS);
+    const id = isTag ? this.#tagNamed(shortRefName(name)) : await this.#lastWhole(name);
     if (id === undefined) return;
     await this.#aside.keep(join(this.#store.folder, name));
-    await this.#put(name, id);
+    await this.#put(name, id, isTag ? 'the annotated tag of its name' : 'the last whole version in its log');
   }
 
-  async #put(name: string, id: ObjectId): Promise<void> {
+  /** Tags have no logs, but annotated ones say how they are called. The newest, where several do. */
+  #tagNamed(name: string): ObjectId | undefined {
+    const { inventory, walk } = this.#examination;
+    let newest: { readonly id: ObjectId; readonly seconds: number } | undefined;
+    for (const id of inventory.idsOfType('tag')) {
+      const object = walk.finder.read(id);
+      const tag = object === undefined ? undefined : attempt(() => parseTag(object.data));
+      if (tag?.name !== name || walk.finder.find(tag.object)?.object === undefined) continue;
+      const seconds = tag.tagger?.seconds ?? 0;
+      if (newest === undefined || seconds > newest.seconds) newest = { id, seconds };
+    }
+    return newest?.id;
+  }
+
+  async #put(name: string, id: ObjectId, what: string): Promise<void> {
     const person = currentPerson('committer', this.#store.config);
     await this.#store.refs.update({ name, before: undefined, after: id, person, message: MESSAGE });
     // The line of this move names where the ref was, which may be lost.
-    this.#logs.add(name);
-    this.#done.push(`${name}: put at ${id.slice(0, SHORT_DIGITS)}, the last whole version in its log`);
+    if (!name.startsWith(TAGS)) this.#logs.add(name);
+    this.#done.push(`${name}: put at ${id.slice(0, SHORT_DIGITS)}, ${what}`);
   }
 
   /** Lines that are no refs go; a branch that was in one of them is known by its log. */
@@ -85,7 +101,7 @@ class RefRepair {
       const end = await this.#store.refs.follow(name);
       const id = end.id === undefined && end.fault === undefined ? await this.#lastWhole(name) : undefined;
       if (id !== undefined && (await this.#store.refs.findConflict(name)) === undefined)
-        await this.#put(name, id);
+        await this.#put(name, id, 'the last whole version in its log');
     }
   }
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import { MIDX_FILE, type PendingPack, removeMidx } from '../../../pack/index.ts';
 import type { OpenDiskOptions } from '../../commit/disk.ts';
@@ -49,6 +50,11 @@ export async function repairStore(
   const repair = new Repair(store, request, monitor);
   try {
     return await repair.run();
+  } catch (error) {
+    if (!isImgstoreError(error, 'INTERRUPTED') || !repair.hasChanged) throw error;
+    const message =
+      'interrupted: what was repaired by then stays: run imgstore fsck --repair again for the rest';
+    throw new ImgstoreError('INTERRUPTED', message, {}, error);
   } finally {
     await lock.release();
   }
@@ -69,6 +75,10 @@ class Repair {
     this.#aside = new Aside(store.folder);
   }
 
+  get hasChanged(): boolean {
+    return this.#done.length > 0;
+  }
+
   async run(): Promise<RepairReport> {
     let report: FsckReport | undefined;
     for (let round = 1; round <= MOST_ROUNDS; round++) {
@@ -83,7 +93,7 @@ class Repair {
         this.#store.objects.packs.close();
       }
     }
-    await this.#refs();
+    if (!report!.clean) await this.#refs();
     if (this.#done.length > 0) report = await this.#examine();
     const aside = this.#aside.used ? this.#aside.folder : undefined;
     return { ...report!, repaired: this.#done, healed: this.#healed, aside };
@@ -132,7 +142,7 @@ class Repair {
       for (const path of this.#request.from ?? []) {
         if (wanted.size === 0) break;
         const count = await healFromImage(this.#store, path, this.#request, wanted, packs, this.#monitor);
-        if (count > 0) this.#done.push(`${path}: has ${count} objects that were lost: they are stored again`);
+        if (count > 0) this.#done.push(`${lostObjects(count)} stored again from ${path}`);
       }
       await packs.publish();
       this.#healed += packs.count - rescued;
@@ -147,8 +157,7 @@ class Repair {
     try {
       await searchAside(this.#store, wanted, packs);
       await packs.publish();
-      if (packs.count > 0)
-        this.#done.push(`${packs.count} lost objects are back from packs that were set aside`);
+      if (packs.count > 0) this.#done.push(`${lostObjects(packs.count)} back from packs that were set aside`);
       this.#healed += packs.count;
     } finally {
       await packs.discard();
@@ -177,8 +186,11 @@ class Repair {
     }
     const isMidxDamaged = report.files.some(({ kind }) => kind === 'midx');
     if (isMidxDamaged || old.length > 0) await this.#removeMidx(isMidxDamaged);
-    for (const { source, pending } of salvaged)
-      if (source.stem !== stemOf(this.#store, pending)) await this.#setPackAside(source.stem);
+    const leaving = salvaged.flatMap(({ source, pending }) =>
+      source.stem === stemOf(this.#store, pending) ? [] : [source],
+    );
+    this.#requireKept(examination, leaving);
+    for (const { stem } of leaving) await this.#setPackAside(stem);
     this.#store.objects.packs.close();
   }
 
@@ -187,6 +199,25 @@ class Repair {
     if (stem === stemOf(this.#store, pending))
       for (const ending of ['pack', 'idx', 'rev']) await this.#aside.keep(`${stem}.${ending}`);
     await pending?.publish();
+  }
+
+  /** Nothing that can be read may go. @throws ImgstoreError `DAMAGED` when it would */
+  #requireKept({ inventory }: Examination, leaving: readonly PackSource[]): void {
+    const { packs, loose } = this.#store.objects;
+    packs.close();
+    const stems = new Set(leaving.map(({ stem }) => stem));
+    const stay = packs.packs().filter(({ stem }) => !stems.has(stem));
+    for (const { pack } of leaving)
+      for (let position = 0; position < pack.idx.count; position++) {
+        const id = pack.idx.id(position);
+        if (inventory.find(id)?.object === undefined) continue;
+        if (stay.some(({ idx }) => idx.find(id) !== undefined) || loose.hasWhole(id)) continue;
+        throw new ImgstoreError(
+          'DAMAGED',
+          `${pack.path}: object ${id} is not in the new pack: the old one stays; check the disk, and repair again`,
+          { path: pack.path, id },
+        );
+      }
   }
 
   /** The index goes first: a pack without one is seen by nobody. */
@@ -199,7 +230,7 @@ class Repair {
     const { folder } = this.#store.objects.packs;
     if (!existsSync(join(folder, MIDX_FILE))) return;
     await this.#aside.keep(join(folder, MIDX_FILE));
-    await removeMidx(folder);
+    await removeMidx(folder, this.#store.rules);
     if (isDamaged) this.#done.push(`${join(folder, MIDX_FILE)}: made anew`);
   }
 
@@ -247,4 +278,8 @@ class Repair {
 
 function stemOf({ objects }: Store, pending: PendingPack | undefined): string | undefined {
   return pending === undefined ? undefined : join(objects.packs.folder, `pack-${pending.checksum}`);
+}
+
+function lostObjects(count: number): string {
+  return count === 1 ? '1 lost object is' : `${count} lost objects are`;
 }

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packStore } from '../../../store/index.ts';
+import { packStore, repairStore, Store } from '../../../store/index.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, SMALL, type TestStore } from '../new-store.ts';
@@ -45,22 +45,41 @@ const STORES: Readonly<Record<string, (made: TestStore) => Promise<void>>> = {
 /** Bits of each file; with more by hand: IMGSTORE_BITS=100. */
 const BITS = Number(process.env.IMGSTORE_BITS ?? 2);
 
+/** Versions of one disk, and the images that they were. */
+async function storeLike(kind: string): Promise<{ readonly made: TestStore; readonly images: string[] }> {
+  const made = await newStore();
+  const disk = noise(SMALL * 12, 1);
+  const images: string[] = [];
+  for (let version = 0; version < 3; version++) {
+    noise(300, 2 + version).copy(disk, SMALL * (3 + version) + 50);
+    await commitBytes(made, 'web', disk);
+    images.push(made.file(`image-${version}.raw`));
+    writeFileSync(images.at(-1)!, disk);
+  }
+  await git(made.path, 'tag', '-a', '-m', 'good', 'good', 'web~1');
+  await STORES[kind]!(made);
+  for (const seed of [4, 5, 6]) {
+    images.push(made.file(`db-${seed}.raw`));
+    writeFileSync(images.at(-1)!, noise(SMALL * (seed === 4 ? 3 : 4), seed));
+  }
+  return { made, images };
+}
+
+function filesOf(path: string): string[] {
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(path.length + 1))
+    .filter((name) => JUDGED.test(name));
+}
+
+/** `objects/info/packs` is a list for transfers over plain HTTP: nothing else reads it. */
+const JUDGED = /^(?:objects(?!\/info\/packs)|refs|logs|packed-refs|HEAD)/;
+
 test.each(Object.keys(STORES))(
   'checkStore finds what git finds when a bit flips in a store %s',
   async (kind) => {
-    const made = await newStore();
-    const disk = noise(SMALL * 12, 1);
-    for (let version = 0; version < 3; version++) {
-      noise(300, 2 + version).copy(disk, SMALL * (3 + version) + 50);
-      await commitBytes(made, 'web', disk);
-    }
-    await git(made.path, 'tag', '-a', '-m', 'good', 'good', 'web~1');
-    await STORES[kind]!(made);
-    const files = readdirSync(made.path, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name).slice(made.path.length + 1))
-      // objects/info/packs is a list for transfers over plain HTTP: nothing else reads it.
-      .filter((name) => /^(objects|refs|logs|packed-refs|HEAD)/.test(name) && name !== 'objects/info/packs');
+    const { made } = await storeLike(kind);
+    const files = filesOf(made.path);
     const next = numbers(7);
     let found = 0;
     for (const name of files) {
@@ -80,3 +99,32 @@ test.each(Object.keys(STORES))(
     expect(found).toBeGreaterThan(files.length);
   },
 );
+
+test.each(Object.keys(STORES))(
+  'repairStore brings back all but commits and tags when a bit flips in a store %s',
+  async (kind) => {
+    const { made, images } = await storeLike(kind);
+    const next = numbers(11);
+    for (const name of filesOf(made.path)) {
+      const bits = statSync(join(made.path, name)).size * 8;
+      for (let i = 0; i < Math.ceil(BITS / 2) && bits > 0; i++) {
+        const path = await copyOf(made.path);
+        const bit = next(bits);
+        flipBit(join(path, name), bit);
+        if ((await fsck(path)).clean) continue;
+        const store = await Store.open(path);
+        const report = await repairStore(store, { from: images });
+        store.close();
+        const what = `${name} bit ${bit}: ${JSON.stringify(report)}`;
+        // What no image has: commits and tags.
+        const isHistory = report.missing.length > 0 && report.missing.every((each) => isOfHistory(each.kind));
+        if (!isHistory) expect(report.clean, what).toBe(true);
+        if (report.clean) expect(gitFinds(path), what).toBe(false);
+      }
+    }
+  },
+);
+
+function isOfHistory(kind: string | undefined): boolean {
+  return kind === undefined || kind === 'commit' || kind === 'tag';
+}

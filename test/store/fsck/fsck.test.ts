@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 
-import { checkStore, packStore, Store } from '../../../store/index.ts';
+import { checkStore, collectGarbage, packStore, Store } from '../../../store/index.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git, gitFsck, gitWith } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
@@ -310,6 +310,19 @@ test('checkStore goes on past indexes, packs and objects that cannot be read', a
   expect(missing).toEqual([]);
 });
 
+test('checkStore goes on past a pack that cannot be read at all', async () => {
+  const made = await newStore(SMALL, { unpackLimit: 1 });
+  for (let version = 0; version < 2; version++) await commitBytes(made, 'web', noise(SMALL * 4, version));
+  const folder = join(made.path, 'objects/pack');
+  const packs = readdirSync(folder).filter((name) => name.endsWith('.pack'));
+  const path = join(folder, packs[0]!);
+  rmSync(path);
+  mkdirSync(path);
+  const { files, missing } = await damagedFor(made.path);
+  expect(files).toMatchObject([{ path, kind: 'pack', reason: expect.stringContaining('no regular file') }]);
+  expect(missing.length).toBeGreaterThan(0);
+});
+
 test('checkStore finds a damaged copy of which there is another', async () => {
   const made = await newStore(SMALL, { unpackLimit: 10_000 });
   await commitBytes(made, 'web', noise(SMALL * 4, 1));
@@ -365,7 +378,7 @@ test('checkStore walks a tree once however many versions have it', async () => {
   expect(await reads()).toBe(before + 20);
 });
 
-test('checkStore finds nothing while others commit, pack and remove branches', async () => {
+test('checkStore finds nothing while others commit, pack, remove branches and collect garbage', async () => {
   const made = await newStore(SMALL, { unpackLimit: 20 });
   await commitBytes(made, 'web', noise(SMALL * 60, 1));
   let isDone = false;
@@ -377,7 +390,8 @@ test('checkStore finds nothing while others commit, pack and remove branches', a
       if (round % 3 === 0) await git(made.path, 'repack', '-ad', '-q');
       if (round > 2) {
         await git(made.path, 'branch', '-D', `b${round - 2}`);
-        await git(made.path, 'prune', '--expire=now');
+        if (round % 2 === 0) await git(made.path, 'prune', '--expire=now');
+        else await collectGarbage(await reopen(made.path), { prune: 'now' });
       }
     }
     isDone = true;

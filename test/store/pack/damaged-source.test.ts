@@ -1,11 +1,12 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { deflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { nodeHash } from '../../../objects/index.ts';
-import { PackOrder } from '../../../pack/index.ts';
-import { packStore, type Store } from '../../../store/index.ts';
+import { PackOrder, PackWriter } from '../../../pack/index.ts';
+import { checkoutVersion, packStore, type Store } from '../../../store/index.ts';
 import { mixed, noise } from '../../objects/noise.ts';
-import { git } from '../git.ts';
+import { git, gitFsck, gitWith } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
 
 /** Disks of which each differs from the one before by a quarter of each cluster. */
@@ -61,7 +62,8 @@ function damageEntry(store: Store, isDelta: boolean): string {
 const filesOf = (path: string) =>
   readdirSync(join(path, 'objects'), { recursive: true, encoding: 'utf8' }).sort();
 
-test.each([
+/** Ways in which git packs, by what of it is damaged. */
+const GIT_PACKS: [string, boolean, string[]][] = [
   ['a delta of a pack that git made', true, ['repack', '-adfq', '--depth=10']],
   ['a delta by id', true, ['-c', 'repack.useDeltaBaseOffset=false', 'repack', '-adfq']],
   [
@@ -69,33 +71,113 @@ test.each([
     false,
     ['-c', 'pack.compression=9', 'repack', '-adFq', '--depth=0'],
   ],
-])('packStore throws DAMAGED and removes nothing when %s is damaged', async (_, isDelta, args) => {
+];
+
+test.each(GIT_PACKS)(
+  'packStore throws DAMAGED and removes nothing when %s is damaged',
+  async (_, isDelta, args) => {
+    const made = await history();
+    await git(made.path, ...args);
+    const where = damageEntry(await reopen(made.path), isDelta);
+    // Something to pack: of what is damaged there is no other copy.
+    await commitBytes(made, 'other', noise(SMALL, 77));
+    const before = filesOf(made.path);
+    await expect(packStore(await reopen(made.path))).rejects.toMatchObject({
+      code: 'DAMAGED',
+      message: expect.stringContaining(where),
+    });
+    expect(filesOf(made.path)).toEqual(before);
+  },
+);
+
+/** Fails unless the store has one pack, nothing loose, and everything in it whole. */
+async function expectHealed(made: TestStore, versions: number): Promise<void> {
+  const store = await reopen(made.path);
+  expect([...store.objects.loose.ids()]).toEqual([]);
+  expect(store.objects.packs.packs()).toHaveLength(1);
+  await gitFsck(made.path);
+  for (let version = 0; version < versions; version++) {
+    const output = made.file(`version-${version}.raw`);
+    await checkoutVersion(store, { revision: `web~${versions - 1 - version}`, output });
+    expect(readFileSync(output).equals(edited(version))).toBe(true);
+  }
+}
+
+test.each(GIT_PACKS)(
+  'packStore takes the whole copy when there is a loose one and %s is damaged',
+  async (_, isDelta, args) => {
+    const made = await history();
+    const whole = looseFiles(made.store);
+    await git(made.path, ...args);
+    damageEntry(await reopen(made.path), isDelta);
+    putBack(whole);
+    await packStore(await reopen(made.path));
+    await expectHealed(made, 3);
+  },
+);
+
+test('packStore takes whole copies out of another pack', async () => {
   const made = await history();
   const whole = looseFiles(made.store);
-  await git(made.path, ...args);
-  const where = damageEntry(await reopen(made.path), isDelta);
+  await git(made.path, 'repack', '-adfq', '--depth=10');
+  damageEntry(await reopen(made.path), true);
   putBack(whole);
-  const before = filesOf(made.path);
-  const store = await reopen(made.path);
-  await expect(packStore(store)).rejects.toMatchObject({
-    code: 'DAMAGED',
-    message: expect.stringContaining(where),
-  });
-  expect(filesOf(made.path)).toEqual(before);
-  for (const path of whole.keys()) expect(existsSync(path)).toBe(true);
+  // A second pack, of all loose objects.
+  const ids = [...made.store.objects.loose.ids()].join('\n');
+  gitWith(made.path, { input: ids }, 'pack-objects', '-q', `${made.path}/objects/pack/pack`);
+  for (const path of whole.keys()) rmSync(path);
+  await packStore(await reopen(made.path));
+  await expectHealed(made, 3);
+});
+
+test('packStore takes whole copies when a pack is damaged that would be taken over as it is', async () => {
+  const made = await history();
+  const whole = looseFiles(made.store);
+  await packStore(made.store);
+  damageEntry(made.store, true);
+  putBack(whole);
+  await commitBytes(made, 'web', edited(3));
+  await packStore(await reopen(made.path));
+  await expectHealed(made, 4);
 });
 
 test('packStore throws DAMAGED and removes nothing when a pack is damaged that is taken over as it is', async () => {
   const made = await history();
-  const whole = looseFiles(made.store);
   await packStore(made.store);
   const where = damageEntry(made.store, true);
-  putBack(whole);
-  await commitBytes(made, 'web', edited(3));
+  await commitBytes(made, 'other', noise(SMALL, 77));
   const before = filesOf(made.path);
   await expect(packStore(await reopen(made.path))).rejects.toMatchObject({
     code: 'DAMAGED',
     message: expect.stringContaining(where),
   });
   expect(filesOf(made.path)).toEqual(before);
+});
+
+test('packStore takes the whole copy of a loose object that is damaged', async () => {
+  const made = await history();
+  const whole = looseFiles(made.store);
+  const ids = [...made.store.objects.loose.ids()].join('\n');
+  gitWith(made.path, { input: ids }, 'pack-objects', '-q', `${made.path}/objects/pack/pack`);
+  for (const path of whole.keys()) {
+    rmSync(path);
+    writeFileSync(path, 'damaged');
+  }
+  await packStore(await reopen(made.path));
+  await expectHealed(made, 3);
+});
+
+test('packStore takes the whole copy of an object that a pack has other bytes for, under a CRC that fits', async () => {
+  const made = await history();
+  const whole = looseFiles(made.store);
+  const writer = await PackWriter.create(made.store.objects.packs.folder);
+  for (const id of made.store.objects.loose.ids()) {
+    const { type, data } = made.store.objects.read(id);
+    const packed = type === 'blob' ? noise(data.length, 99) : data;
+    await writer.add({ id, type, size: data.length, deflated: deflateSync(packed, { level: 9 }) });
+  }
+  await (await writer.finish()).publish();
+  await packStore(await reopen(made.path));
+  for (const path of whole.keys()) expect(existsSync(path)).toBe(false);
+  await expectHealed(made, 3);
 });
