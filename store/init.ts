@@ -19,7 +19,15 @@ import { DEFAULT_CLUSTER_SIZE, Store } from './store.ts';
 import { isClusterSize } from './version/image-json.ts';
 
 /** Folders of a new store: what git wants in a repository, and our own. */
-const FOLDERS = ['objects/pack', 'objects/info', 'refs/heads', 'refs/tags', 'logs', 'imgstore/locks', 'imgstore/work'];
+const FOLDERS = [
+  'objects/pack',
+  'objects/info',
+  'refs/heads',
+  'refs/tags',
+  'logs',
+  'imgstore/locks',
+  'imgstore/work',
+];
 
 /** Where `HEAD` points before there is a version; the first branch takes its place. */
 export const UNBORN_BRANCH = 'refs/heads/main';

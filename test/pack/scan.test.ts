@@ -38,7 +38,15 @@ test.each([
   const scanned = await scanPack(`${stem}.pack`);
   expect(scanned.faults).toEqual([]);
   expect(scanned.encodeIdx().equals(readFileSync(`${stem}.idx`))).toBe(true);
-  await git('.', 'index-pack', '--object-format=sha256', '--rev-index', '-o', `${stem}new.idx`, `${stem}.pack`);
+  await git(
+    '.',
+    'index-pack',
+    '--object-format=sha256',
+    '--rev-index',
+    '-o',
+    `${stem}new.idx`,
+    `${stem}.pack`,
+  );
   expect(scanned.encodeRev().equals(readFileSync(`${stem}new.rev`))).toBe(true);
 });
 

@@ -49,7 +49,7 @@ export async function succeedHere(folder: string, ...args: readonly string[]): P
 /** Keeps back what is written to a stream. */
 function capture(stream: NodeJS.WriteStream): { readonly text: () => string; readonly stop: () => void } {
   const chunks: Buffer[] = [];
-  const write = stream.write;
+  const write = stream.write.bind(stream);
   stream.write = (chunk: string | Uint8Array) => chunks.push(Buffer.from(chunk as Uint8Array)) > 0;
   return {
     text: () => Buffer.concat(chunks).toString(),

@@ -109,7 +109,7 @@ test('many processes at once on one store do no damage, and fail only because an
     for (const [key, count] of each.ends) ends.set(key, (ends.get(key) ?? 0) + count);
   console.log(
     `thrash: seed ${SEED}, ${[...ends]
-      .sort()
+      .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([key, count]) => `${key}: ${count}`)
       .join(', ')}`,
   );
