@@ -31,6 +31,9 @@ export interface Roots {
 /** Characters of a damaged line that a message shows. */
 const MOST_SHOWN = 80;
 
+/** Locks, and what is being written: of a process that is at work, or was killed. */
+const UNFINISHED = /^\.tmp_|\.lock$/;
+
 /** What a first line that is no ref begins with. */
 const PACKED_HEAD = '# pack-refs with:';
 
@@ -56,10 +59,9 @@ class RootReader {
     await this.#head();
     // Files first: a ref that another process packs meanwhile is then seen twice, and never not at all.
     const names = await filesBelow(this.#folder, 'refs');
-    for (const name of names) if (!name.endsWith('.lock')) await this.#ref(name);
+    for (const name of names) await this.#ref(name);
     await this.#packed(new Set(names));
-    for (const path of await filesBelow(this.#folder, 'logs'))
-      if (!path.endsWith('.lock')) await this.#log(path);
+    for (const path of await filesBelow(this.#folder, 'logs')) await this.#log(path);
     return {
       roots: this.#roots,
       damaged: this.#damaged,
@@ -220,7 +222,7 @@ async function filesBelow(root: string, folder: string): Promise<string[]> {
   for (const entry of entries) {
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) paths.push(...(await filesBelow(root, path)));
-    else paths.push(path);
+    else if (!UNFINISHED.test(entry.name)) paths.push(path);
   }
   return paths.sort();
 }

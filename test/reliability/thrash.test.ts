@@ -41,6 +41,7 @@ class Worker {
         ['pack'],
         ['pack', '--aggressive'],
         ['gc', '--prune', 'now'],
+        ['fsck'],
         ['log', '--all'],
         ['images'],
         ['stats'],
@@ -114,6 +115,7 @@ test('many processes at once on one store do no damage, and fail only because an
   );
   expect(workers.flatMap(({ complaints }) => complaints)).toEqual([]);
   place.fsck();
+  await place.ok('fsck');
   expect(await changedVersions(place.folder, known)).toEqual([]);
   expect(unfinished(await listStore(place.path('.imgstore')))).toEqual([]);
 }, 0);
