@@ -9,12 +9,17 @@
 # SOURCE_DATE_EPOCH is set as image builders set it, so that two installations of one kernel make the same initrd.
 # APART_EPOCH gives the disk installed apart another date: its initrd is then another compressed stream.
 #
-# usage: make-disks.sh DIR [SIZE]     root, debootstrap, qemu-utils and 15 GB of space; about ten minutes
+#   next-1          web-1 after a small change: some packages, a database
+#
+# usage: make-disks.sh DIR [SIZE [NAME…]]     root, debootstrap, qemu-utils and 15 GB of space; about ten minutes
+# All but next-1 are made when none is named; what a disk is made from must be there or named too.
 # Debian's packages come from where this machine's apt takes them. A disk that is there is not made again.
 set -euo pipefail
 
-dir=$(realpath -m "${1:?usage: make-disks.sh DIR [SIZE]}")
+dir=$(realpath -m "${1:?usage: make-disks.sh DIR [SIZE [NAME…]]}")
 size=${2:-4G}
+wanted=" ${*:3} "
+[ $# -gt 2 ] || wanted=" web-1 web-2 web-3 web-4 web-5 web-6 ci-1 lab-1 apart-1 "
 root=$dir/mnt
 mkdir -p "$dir" "$root"
 
@@ -102,7 +107,7 @@ back_to() {
   enter "$dir/work.raw"
 }
 
-missing() { [ ! -e "$dir/$1.qcow2" ]; }
+missing() { [[ $wanted == *" $1 "* ]] && [ ! -e "$dir/$1.qcow2" ]; }
 
 if missing web-1; then new_disk "$dir/work.raw"; keep web-1; fi
 if missing web-2; then
@@ -146,6 +151,12 @@ if missing lab-1; then
   back_to web-1
   install_packages nmap tcpdump python3-numpy mariadb-server
   keep lab-1
+fi
+if missing next-1; then
+  back_to web-1
+  install_packages git
+  write_database 40000 5
+  keep next-1
 fi
 if missing apart-1; then
   rm -f "$dir/work.raw"
