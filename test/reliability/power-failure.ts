@@ -73,8 +73,10 @@ export class DurableFolder {
   /** Some of what may be there after a failure of the power, or more of it. @param tree of the folder, now */
   afterFailure(tree: FolderNode, random: Random, more: boolean): FolderNode[] {
     this.#see(tree, this.#root);
-    const others = more ? [HALF_OF_DATA, ZEROS, byChance(random), byChance(random)] : [];
-    return [NOTHING, NAMES_ONLY, byChance(random), ...others].map((survival) => this.#folder(tree, survival));
+    const others = more
+      ? [NAMES_ONLY, HALF_OF_DATA, ZEROS, byChance(random), byChance(random)]
+      : [random.once(2) ? NAMES_ONLY : byChance(random)];
+    return [NOTHING, ...others].map((survival) => this.#folder(tree, survival));
   }
 
   close(): void {
