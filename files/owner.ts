@@ -12,7 +12,7 @@ import { systemCode } from '../errors/index.ts';
 export interface Owner {
   readonly pid: number;
   readonly host: string;
-  /** The running system and its space of process numbers: `<boot id>.<pid namespace>`; `-` where the system does not say. */
+  /** The running system and its space of process numbers: `<machine id>.<boot id>.<pid namespace>`; `-` for what the system does not say. */
   readonly place: string;
   /** Clock ticks from the start of the system to that of the process (proc(5), field 22 of `stat`); `-` where the system does not say. */
   readonly started: string;
@@ -93,9 +93,11 @@ function runs(pid: number, started: string): boolean {
   return now === undefined || started === UNKNOWN || now === started;
 }
 
-/** A start of the system, or a container that was made anew under its host's name on the same one: that may run beside this. */
+/** Whether the same machine was started anew in between. Containers, and machines of one name, may run beside each other. */
 function hasRestarted(before: string, now: string): boolean {
-  const [[bootBefore], [bootNow]] = [before.split('.'), now.split('.')];
+  const [machineBefore, bootBefore] = before.split('.');
+  const [machineNow, bootNow] = now.split('.');
+  if (machineBefore === UNKNOWN || machineBefore !== machineNow) return false;
   return bootBefore !== UNKNOWN && bootNow !== UNKNOWN && bootBefore !== bootNow;
 }
 
@@ -107,7 +109,8 @@ function placeDigits(): string {
 function ownPlace(): string {
   const boot = attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim());
   const space = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''));
-  return `${boot || UNKNOWN}.${space || UNKNOWN}`;
+  const machine = attempt(() => readFileSync('/etc/machine-id', 'latin1').trim());
+  return [machine, boot, space].map((part) => part?.replace(/\W/g, '') || UNKNOWN).join('.');
 }
 
 function startOf(pid: number): string | undefined {

@@ -298,5 +298,6 @@ function reasonToLeaveOut(stem: string, error: unknown): string | undefined {
 }
 
 function indexAdvice(stem: string): string {
-  return `put both files back from a copy, or run git -C ${shellWord(dirname(stem))} index-pack ${basename(stem)}.pack`;
+  const store = dirname(dirname(dirname(stem)));
+  return `put both files back from a copy, or run imgstore --store ${shellWord(store)} fsck --repair`;
 }

@@ -50,10 +50,16 @@ test('isGone says yes when another process has the number now', async () => {
 test.each<[string, Partial<Owner>, boolean]>([
   ['another machine', { host: 'elsewhere' }, false],
   ['another container on the same system', { place: `${thisProcess().place}9` }, false],
-  ['the system before it was started again', { place: 'another-boot.4026531836' }, true],
-  ['a system that says neither', { place: '-.-' }, false],
+  ['another machine of the same name', { place: 'anothermachine.anotherboot.4026531836' }, false],
+  ['a system that says nothing', { place: '-.-.-' }, false],
 ])('isGone judges a process of %s without asking for its number here', (_, change, gone) => {
   expect(isGone({ ...thisProcess(), pid: gonePid(), ...change })).toBe(gone);
+});
+
+test('isGone says yes of a process from before the machine was started again', () => {
+  const [machine] = thisProcess().place.split('.');
+  const before = { ...thisProcess(), place: `${machine}.anotherboot.4026531836` };
+  expect(isGone(before)).toBe(machine !== '-');
 });
 
 test('isLeftBehind tells from a name whether its process runs', () => {

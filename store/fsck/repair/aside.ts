@@ -2,7 +2,7 @@ import { constants, existsSync } from 'node:fs';
 import { copyFile, link, rename } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fromSystem, systemCode } from '../../../errors/index.ts';
-import { makeFolder, passPoint, syncFolder } from '../../../files/index.ts';
+import { type FileRules, makeFolder, passPoint, syncFolder } from '../../../files/index.ts';
 
 /** Below the store. */
 export const ASIDE_FOLDER = join('imgstore', 'aside');
@@ -14,11 +14,14 @@ export const ASIDE_FOLDER = join('imgstore', 'aside');
 export class Aside {
   /** Below the store; it is made with the first file. */
   readonly folder: string;
+  /** How the store's files are made. */
+  readonly rules: FileRules;
   readonly #store: string;
   #used = false;
 
-  constructor(store: string, now = new Date()) {
+  constructor(store: string, rules: FileRules = {}, now = new Date()) {
     this.#store = store;
+    this.rules = rules;
     const time = now.toISOString().replace(/[:.]/g, '-');
     this.folder = join(store, ASIDE_FOLDER, time);
   }
@@ -52,7 +55,7 @@ export class Aside {
     if (!existsSync(path)) return;
     const to = this.#free(join(this.folder, relative(this.#store, path)));
     try {
-      await makeFolder('aside', dirname(to));
+      await makeFolder('aside', dirname(to), this.rules);
       await put(to);
       await syncFolder('aside', dirname(to));
       this.#used = true;

@@ -72,7 +72,7 @@ class Repair {
     this.#store = store;
     this.#request = request;
     this.#monitor = monitor;
-    this.#aside = new Aside(store.folder);
+    this.#aside = new Aside(store.folder, store.rules);
   }
 
   get hasChanged(): boolean {

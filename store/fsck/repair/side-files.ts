@@ -22,7 +22,10 @@ export async function rebuildRev({ stem, pack }: PackSource, aside: Aside): Prom
 }
 
 async function replace(kind: FileKind, path: string, bytes: Uint8Array, aside: Aside): Promise<void> {
-  const file = await PendingFile.create(kind, dirname(path), { mode: INDEX_MODE });
+  const file = await PendingFile.create(kind, dirname(path), {
+    mode: INDEX_MODE,
+    sharing: aside.rules.sharing,
+  });
   try {
     await file.write(0, bytes);
     await file.sync();
