@@ -8,6 +8,7 @@
  * @module
  */
 export { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from './codec/deflate.ts';
+export { loadIsal } from './codec/deflate-isal.ts';
 export { loadLibdeflate } from './codec/deflate-libdeflate.ts';
 export { nodeDeflate } from './codec/deflate-node.ts';
 export { pakoDeflate } from './codec/deflate-pako.ts';

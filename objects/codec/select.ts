@@ -1,5 +1,6 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import type { DeflateCodec } from './deflate.ts';
+import { loadIsal } from './deflate-isal.ts';
 import { loadLibdeflate } from './deflate-libdeflate.ts';
 import { nodeDeflate } from './deflate-node.ts';
 import { pakoDeflate } from './deflate-pako.ts';
@@ -19,17 +20,23 @@ export const zlibCodecs: Codecs = { hash: nodeHash, deflate: nodeDeflate };
 export const portableCodecs: Codecs = { hash: nobleHash, deflate: pakoDeflate };
 
 /**
- * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default: libdeflate where the system has it), `zlib` or `portable`. Worker threads
+ * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default: ISA-L and libdeflate where the system has them), `zlib` or `portable`. Worker threads
  * see the same environment, so they choose alike.
  */
 export function selectCodecs(environment: NodeJS.ProcessEnv = process.env): Codecs {
   const choice = environment.IMGSTORE_CODECS ?? 'native';
-  if (choice === 'native') return { hash: nodeHash, deflate: loadLibdeflate() ?? nodeDeflate };
+  if (choice === 'native') return { hash: nodeHash, deflate: nativeDeflate() };
   if (choice === 'zlib') return zlibCodecs;
   if (choice === 'portable') return portableCodecs;
   throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native', 'zlib' nor 'portable'`, {
     value: choice,
   });
+}
+
+/** ISA-L for the fastest level, libdeflate for the others. */
+function nativeDeflate(): DeflateCodec {
+  const strong = loadLibdeflate() ?? nodeDeflate;
+  return loadIsal(strong) ?? strong;
 }
 
 let selected: Codecs | undefined;

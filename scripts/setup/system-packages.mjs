@@ -19,6 +19,7 @@ const COMMANDS_OF = {
 /** Debian package → the shared libraries that tests load out of it. */
 const LIBRARIES_OF = {
   libdeflate0: ['libdeflate.so.0'],
+  libisal2: ['libisal.so.2'],
 };
 
 /**

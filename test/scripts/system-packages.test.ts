@@ -45,9 +45,10 @@ test('missingPackages names each package of which one command is missing', () =>
   ]);
 });
 
-test('missingPackages names libdeflate0 when the loader does not find its library', () => {
+test('missingPackages names the packages of libraries that the loader does not find', () => {
   expect(missingPackages(anyCommand, () => false)).toEqual([
     { name: 'libdeflate0', parts: ['libdeflate.so.0'] },
+    { name: 'libisal2', parts: ['libisal.so.2'] },
   ]);
 });
 

@@ -4,9 +4,9 @@ import { type DeflateCodec, nodeDeflate, pakoDeflate } from '../../../objects/in
 import { damage } from '../damage.ts';
 import { mixed, noise } from '../noise.ts';
 import { describeDeflate } from './deflate-conformance.ts';
-import { libdeflate } from './libdeflate.ts';
+import { isal, libdeflate } from './native-codecs.ts';
 
-const CODECS: readonly DeflateCodec[] = [nodeDeflate, pakoDeflate, libdeflate];
+const CODECS: readonly DeflateCodec[] = [nodeDeflate, pakoDeflate, libdeflate, isal];
 
 for (const codec of CODECS)
   describeDeflate(
@@ -43,6 +43,26 @@ test('libdeflate finds room for what no codec makes shorter', () => {
       expect(stream.length).toBeLessThanOrEqual(size + 5 * Math.ceil(size / 60_000) + 64);
       expect(Buffer.compare(nodeDeflate.inflate(stream, size), data)).toBe(0);
     }
+  }
+});
+
+test('ISA-L makes streams of its own at the fastest level and leaves the others, and what is too long, to libdeflate', () => {
+  const data = mixed(65_536, 3);
+  expect(Buffer.compare(isal.deflate(data, 1), libdeflate.deflate(data, 1))).not.toBe(0);
+  for (const level of [0, 2, 6, 12])
+    expect(Buffer.compare(isal.deflate(data, level), libdeflate.deflate(data, level))).toBe(0);
+  const long = mixed(2 ** 21 + 1, 3);
+  expect(Buffer.compare(isal.deflate(long, 1), libdeflate.deflate(long, 1))).toBe(0);
+});
+
+test('ISA-L finds room for what it makes no shorter, and says that its level is the fastest', () => {
+  for (const size of [1, 100, 65_534, 65_535, 65_536, 131_071, 2 ** 20, 2 ** 21]) {
+    const data = noise(size, size);
+    const stream = isal.deflate(data, 1);
+    expect(stream.length).toBeLessThanOrEqual(size + 5 * Math.ceil(size / 60_000) + 64);
+    expect(Buffer.compare(nodeDeflate.inflate(stream, size), data)).toBe(0);
+    // RFC 1950, FLEVEL: by it `pack` knows what to deflate anew.
+    expect(stream[1]! >> 6).toBeLessThan(2);
   }
 });
 

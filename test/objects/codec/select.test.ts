@@ -3,27 +3,36 @@ import { codecs, nodeDeflate, portableCodecs, selectCodecs, zlibCodecs } from '.
 import { failure } from '../damage.ts';
 import { mixed } from '../noise.ts';
 
+const LIBDEFLATE = '../../../objects/codec/deflate-libdeflate.ts';
+const ISAL = '../../../objects/codec/deflate-isal.ts';
+
 afterEach(() => {
   vi.unstubAllEnvs();
-  vi.doUnmock('../../../objects/codec/deflate-libdeflate.ts');
+  vi.doUnmock(LIBDEFLATE);
+  vi.doUnmock(ISAL);
   vi.resetModules();
 });
 
-test('selectCodecs gives OpenSSL and libdeflate when the environment says nothing', () => {
+test('selectCodecs gives OpenSSL, ISA-L and libdeflate when the environment says nothing', () => {
   const { hash, deflate } = selectCodecs({});
-  expect([hash.name, deflate.name]).toEqual(['node:crypto', 'libdeflate']);
+  expect([hash.name, deflate.name]).toEqual(['node:crypto', 'isal+libdeflate']);
 });
 
-test('selectCodecs gives zlib for native when the system has no libdeflate', async () => {
-  vi.doMock('../../../objects/codec/deflate-libdeflate.ts', () => ({ loadLibdeflate: () => undefined }));
+test.each([
+  ['ISA-L', 'libdeflate', [ISAL]],
+  ['libdeflate', 'isal+node:zlib', [LIBDEFLATE]],
+  ['either', nodeDeflate.name, [ISAL, LIBDEFLATE]],
+])('selectCodecs for native does without %s when the system has none', async (_, name, missing) => {
+  const none = { loadIsal: () => undefined, loadLibdeflate: () => undefined };
+  for (const module of missing) vi.doMock(module, () => none);
   vi.resetModules();
   const without = await import('../../../objects/index.ts');
   const { hash, deflate } = without.selectCodecs({ IMGSTORE_CODECS: 'native' });
-  expect([hash.name, deflate.name]).toEqual(['node:crypto', nodeDeflate.name]);
+  expect([hash.name, deflate.name]).toEqual(['node:crypto', name]);
 });
 
 test('selectCodecs gives what IMGSTORE_CODECS names', () => {
-  expect(selectCodecs({ IMGSTORE_CODECS: 'native' }).deflate.name).toBe('libdeflate');
+  expect(selectCodecs({ IMGSTORE_CODECS: 'native' }).deflate.name).toBe('isal+libdeflate');
   expect(selectCodecs({ IMGSTORE_CODECS: 'zlib' })).toBe(zlibCodecs);
   expect(selectCodecs({ IMGSTORE_CODECS: 'portable' })).toBe(portableCodecs);
 });

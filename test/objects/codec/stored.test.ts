@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { storedLength, storeInZlib } from '../../../objects/codec/stored.ts';
 import { looseFromDeflated, nodeDeflate, pakoDeflate, parseLoose } from '../../../objects/index.ts';
 import { noise } from '../noise.ts';
-import { libdeflate } from './libdeflate.ts';
+import { libdeflate } from './native-codecs.ts';
 
 const sizes = fc.oneof(
   fc.nat(300_000),
