@@ -42,6 +42,10 @@ export class PendingFile {
   readonly #label: string;
   readonly #handle: FileHandle;
   #open = true;
+  /** A sending of written bytes to the disk that is under way. */
+  #sending: Promise<void> | undefined;
+  /** Why one failed: the system tells of it once, and the next fsync may succeed. */
+  #sendingFailure: unknown;
 
   private constructor(kind: FileKind, path: string, label: string, handle: FileHandle) {
     this.kind = kind;
@@ -123,9 +127,24 @@ export class PendingFile {
     return (await this.#handle.stat({ bigint: true })).mtimeNs;
   }
 
+  /** Begins to send what was written to the disk, so that less is left for {@link PendingFile.sync}, where a failure shows. */
+  beginSync(): void {
+    this.#sending ??= this.#handle.datasync().then(
+      () => {
+        this.#sending = undefined;
+      },
+      (error: unknown) => {
+        this.#sending = undefined;
+        this.#sendingFailure ??= error;
+      },
+    );
+  }
+
   /** Makes what was written last through a power failure. */
   async sync(): Promise<void> {
     try {
+      await this.#sending;
+      if (this.#sendingFailure !== undefined) throw this.#sendingFailure;
       passPoint(`${this.kind}.fsync`, this.path);
       await this.#handle.sync();
     } catch (error) {
@@ -197,6 +216,7 @@ export class PendingFile {
   async #close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    await this.#sending;
     await this.#handle.close();
   }
 }

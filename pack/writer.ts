@@ -16,6 +16,9 @@ import { encodeRev } from './rev.ts';
 /** Entries are gathered into writes of this size. */
 const WRITE_BYTES = 1024 * 1024;
 
+/** Bytes after which what was written is sent to the disk, while more comes: a pack of 280 MB then waits no second for its fsync. */
+const SEND_BYTES = 32 * 1024 * 1024;
+
 /** Permission bits: packs never change. */
 const PACK_MODE = 0o444;
 
@@ -52,6 +55,7 @@ export class PackWriter {
   readonly #buffer = Buffer.allocUnsafe(WRITE_BYTES);
   #buffered = 0;
   #end = 0;
+  #sent = 0;
 
   private constructor(folder: string, rules: FileRules, file: PendingFile) {
     this.#folder = folder;
@@ -119,6 +123,7 @@ export class PackWriter {
   async finish(usedSeconds?: readonly number[]): Promise<PendingPack> {
     await this.#flush();
     await this.#file.write(0, encodePackHeader(this.#table.count));
+    this.#file.beginSync();
     const checksum = await this.#checksum();
     await this.#file.write(this.#end, checksum);
     await this.#file.sync();
@@ -171,6 +176,9 @@ export class PackWriter {
     const length = this.#buffered;
     this.#buffered = 0;
     await this.#file.write(this.#end - length, this.#buffer.subarray(0, length));
+    if (this.#end - this.#sent < SEND_BYTES) return;
+    this.#sent = this.#end;
+    this.#file.beginSync();
   }
 
   async #checksum(): Promise<Uint8Array> {

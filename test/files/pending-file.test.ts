@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { PendingFile, syncFolder, watchPoints, writeWholeFile } from '../../files/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
 import { failAtEach, recordPoints } from './fault.ts';
@@ -29,6 +30,22 @@ test('PendingFile.rename replaces the file that has the name', async () => {
   expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('old and longer');
   await file.rename(join(folder, 'name'));
   expect(readFileSync(join(folder, 'name'), 'utf8')).toBe('new');
+});
+
+test('PendingFile.sync fails when a sending to the disk has failed before, though the next would not', async () => {
+  const folder = await temporaryFolder();
+  const handle = await open(join(folder, 'any'), 'w');
+  const failing = vi.spyOn(Object.getPrototypeOf(handle) as FileHandle, 'datasync');
+  onTestFinished(() => failing.mockRestore());
+  await handle.close();
+  const file = await PendingFile.create('test', folder);
+  await file.write(0, bytes('hello'));
+  failing.mockRejectedValueOnce(Object.assign(new Error('lost'), { code: 'EIO' }));
+  file.beginSync();
+  await expect(file.sync()).rejects.toMatchObject({ code: 'IO', data: { system: 'EIO' } });
+  file.beginSync();
+  await file.discard();
+  expect(filesBelow(folder)).toEqual(['any']);
 });
 
 /** What a file system without links says to link(2): FAT, and network file systems. */
