@@ -65,6 +65,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   diff: ['web~1', 'web'],
   compare: ['web', 'web'],
   map: ['web'],
+  forget: ['web', '--keep-last', '9'],
 };
 const NEED_STORE = VERBS.map(({ name }) => name).filter((name) => !['init', 'info', 'check'].includes(name));
 

@@ -93,7 +93,7 @@ describe.each([...DAMAGES, ...HISTORY])('beside a branch that %s', (_, spoil, re
     const { store, good } = await spoilt(spoil);
     const images = await listImages(store);
     expect(images.map(({ name }) => name)).toEqual(['bad', 'good']);
-    expect(images[0]!.damaged).toMatch(/^branch 'bad': .*(imgstore branch -f|git fsck)/);
+    expect(images[0]!.damaged).toMatch(/^branch 'bad': .*(imgstore branch -f|imgstore fsck)/);
     expect(images[0]!.damaged).toContain(reason);
     expect(images[1]).toMatchObject({ id: good[1], versions: 2, damaged: undefined });
     const { damaged, ids } = await log(store);
