@@ -17,6 +17,7 @@ import { Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
+import { refuseUnknownNeeds } from './refuse.ts';
 import { checksumOf, rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
 import { looseUnreachable, mayGo, oldLoose, sweepLoose } from './sweep.ts';
@@ -55,7 +56,7 @@ export interface GcResult {
  * Removes what nothing leads to: no ref, no line of a ref's log, no process at work. Others may commit, check out and move refs meanwhile. What stays is visible in new packs
  * before old ones go, so a kill at any time leaves every version whole.
  * @throws ImgstoreError `DAMAGED` when something that is needed cannot be read, and nothing was removed, `BUSY` when another process packs or collects, `USAGE` for a time that is
- *   none, `INTERRUPTED`, `IO`
+ *   none, `UNSUPPORTED` when the store forbids it or has working trees of git, `INTERRUPTED`, `IO`
  */
 export async function collectGarbage(
   store: Store,
@@ -65,6 +66,7 @@ export async function collectGarbage(
   const started = performance.now();
   const prune = request.prune ?? store.config.get('gc.pruneExpire') ?? DEFAULT_PRUNE;
   parseWhen(prune, Date.now());
+  refuseUnknownNeeds(store);
   const lock = await takePackLock(store);
   const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
   try {

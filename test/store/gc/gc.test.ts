@@ -322,3 +322,28 @@ test('a commit of a file that is known stores again what a sweep that failed has
   await gitFsck(made.path);
   expect((await commit()).disks[0]!.readBytes).toBe(0);
 });
+
+test.each([
+  [
+    'whose config forbids to remove objects',
+    () => ['config', 'extensions.preciousObjects', 'true'],
+    'preciousObjects',
+  ],
+  [
+    'with a working tree',
+    (tree: string) => ['worktree', 'add', '-q', '--no-checkout', '--detach', tree, 'gone'],
+    'worktree',
+  ],
+])('collectGarbage removes nothing from a store %s', async (_, command, part) => {
+  const made = await newStore();
+  await commitBytes(made, 'web', diskOf([1, 2, 3]));
+  const { commit } = await commitBytes(made, 'gone', diskOf([7, 8, 9]));
+  await git(made.path, ...command(made.file('tree')));
+  await deleteRef(made.store, BRANCHES, 'gone');
+  await expect(collectGarbage(await reopen(made.path), { prune: 'now' })).rejects.toMatchObject({
+    code: 'UNSUPPORTED',
+    message: expect.stringContaining(part),
+  });
+  expect(await git(made.path, 'cat-file', '-t', commit)).toBe('commit');
+  await gitFsck(made.path);
+});
