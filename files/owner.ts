@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from '../errors/index.ts';
 
@@ -23,6 +23,9 @@ const UNKNOWN = '-';
 
 /** `starttime` counted from behind the name of the program, which may have spaces and brackets in it: field 22, and two are before. */
 const START_FIELD = 22 - 3;
+/** Field 3. */
+const STATE_FIELD = 0;
+const ZOMBIE = 'Z';
 
 const TEXT_PATTERN = /^([1-9]\d{0,9}) (\S+) (\S+) (\S+)\n$/;
 
@@ -90,7 +93,15 @@ function runs(pid: number, started: string): boolean {
     if (systemCode(error) === 'ESRCH') return false;
   }
   const now = startOf(pid);
-  return now === undefined || started === UNKNOWN || now === started;
+  if (now !== undefined && started !== UNKNOWN && now !== started) return false;
+  return !isZombie(pid);
+}
+
+/** Whether a process has ended, all its threads with it, and only waits to be asked how: where nobody asks, as in many containers, it does so for ever. */
+function isZombie(pid: number): boolean {
+  if (statFields(pid)?.[STATE_FIELD] !== ZOMBIE) return false;
+  const threads = attempt(() => readdirSync(`/proc/${pid}/task`));
+  return threads !== undefined && threads.length <= 1;
 }
 
 /** A start of the system, or a container that was made anew under its host's name on the same one: that may run beside this. */
@@ -111,8 +122,13 @@ function ownPlace(): string {
 }
 
 function startOf(pid: number): string | undefined {
+  return statFields(pid)?.[START_FIELD];
+}
+
+/** The fields of proc(5) `stat` from the third on. */
+function statFields(pid: number): string[] | undefined {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[START_FIELD];
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function attempt<T>(look: () => T): T | undefined {

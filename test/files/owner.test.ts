@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
 import {
@@ -41,6 +42,21 @@ test('isGone says no when the process runs, and yes when it does not', async () 
   expect(isGone(thisProcess())).toBe(false);
   expect(isGone({ ...thisProcess(), pid: gonePid() })).toBe(true);
   expect(isGone({ ...thisProcess(), pid: await runningPid(), started: '-' })).toBe(false);
+});
+
+test('isGone says yes when the process was killed and nobody has asked how it ended', async () => {
+  const script = 'sleep 600 & echo $!; exec sleep 600';
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  onTestFinished(() => {
+    parent.kill('SIGKILL');
+  });
+  const [text] = await once(parent.stdout, 'data');
+  const pid = Number(String(text));
+  expect(isGone({ ...thisProcess(), pid, started: '-' })).toBe(false);
+  process.kill(pid, 'SIGKILL');
+  while (!readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z '))
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(isGone({ ...thisProcess(), pid, started: '-' })).toBe(true);
 });
 
 test('isGone says yes when another process has the number now', async () => {
