@@ -22,6 +22,8 @@ export interface MovedRef {
   readonly before: ObjectId;
   /** Undefined for a tag that goes with its version, and in a dry run. */
   readonly after: ObjectId | undefined;
+  /** Whether it is a tag that goes with its version, in a dry run too. */
+  readonly removed: boolean;
 }
 
 export interface ForgetResult {
@@ -65,6 +67,7 @@ export async function forgetVersions(store: Store, request: ForgetRequest): Prom
       kind: name.startsWith(TAGS) ? ('tag' as const) : ('branch' as const),
       before,
       after: after === NULL_ID || request.dryRun ? undefined : after,
+      removed: after === NULL_ID,
     }));
     return { ...result, refs };
   } finally {
