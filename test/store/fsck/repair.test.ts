@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { watchPoints } from '../../../files/index.ts';
 import { type ObjectId, objectId } from '../../../objects/index.ts';
 import {
   DiskSource,
@@ -104,6 +105,26 @@ test.each(['idx', 'rev'] as const)(
     await expectWhole(made, await repair(made.path));
   },
 );
+
+test('repairStore leaves a loose object where it is that a commit stores anew meanwhile', async () => {
+  const made = await storeOfVersions();
+  await packStore(made.store);
+  await commitBytes(made, 'ci', noise(SMALL, 77));
+  const blob = (await git(made.path, 'ls-tree', '-r', 'ci', 'disks')).split(/\s/)[2]!;
+  const path = join(made.path, 'objects', blob.slice(0, 2), blob.slice(2));
+  const whole = readFileSync(path);
+  // As a failure of the power leaves it.
+  truncateSync(path);
+  const [pack] = packs(made.path);
+  flipBit(pack!, 8 * (readFileSync(pack!).length - 1));
+  // The pack is written anew after the check, and before files are set aside.
+  const stop = watchPoints((point) => {
+    if (point === 'pack.create') writeFileSync(path, whole);
+  });
+  const report = await repair(made.path).finally(stop);
+  await expectWhole(made, report);
+  expect(readFileSync(path).equals(whole)).toBe(true);
+});
 
 test('repairStore makes the multi-pack-index anew when it is damaged', async () => {
   const made = await storeOfVersions({ unpackLimit: 1 });
