@@ -11,13 +11,13 @@ import { takePackLock } from '../pack/pack-lock.ts';
 import { removeMtimes, removePacks } from '../pack/remove-packed.ts';
 import { SketchIndex } from '../pack/sketch-index.ts';
 import type { Monitor } from '../progress.ts';
-import { markReachable } from '../reach/mark-reachable.ts';
+import { markReachable, type ReachOptions } from '../reach/mark-reachable.ts';
 import type { Store } from '../store.ts';
 import { Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
-import { refuseUnknownNeeds } from './refuse.ts';
+import { refuseDamagedPacks, refuseUnknownNeeds } from './refuse.ts';
 import { checksumOf, rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
 import { looseUnreachable, mayGo, oldLoose, sweepLoose } from './sweep.ts';
@@ -72,6 +72,7 @@ export async function collectGarbage(
   try {
     await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
+    refuseDamagedPacks(store);
     const storedBytesBefore = storedBytes(store.objects);
     const cutoff = await findCutoff(store, prune);
     const marks = await markLive(store, cutoff, monitor);
@@ -113,7 +114,11 @@ async function markLive(store: Store, cutoff: Cutoff, monitor: Monitor): Promise
   await markStrictly(store, marks, refs, monitor);
   const logged = await expireReflogs(store, marks, Date.now());
   const forgotten = await expireForgotten(store, cutoff.fileMs);
-  await markLeniently(store, marks, [...announced, ...logged, ...forgotten], monitor);
+  await markLeniently(store, marks, [...logged, ...forgotten], monitor, (_, fault) => {
+    // What is gone cannot be kept, but what is damaged may be repaired.
+    if (isImgstoreError(fault, 'DAMAGED')) throw refuse(fault);
+  });
+  await markLeniently(store, marks, announced, monitor);
   return marks;
 }
 
@@ -136,8 +141,9 @@ async function markLeniently(
   marks: ObjectMarks,
   roots: readonly ObjectId[],
   monitor: Monitor,
+  onLost: ReachOptions['onLost'] = () => {},
 ): Promise<void> {
-  await markReachable(store.objects, marks, roots, { monitor, onLost: () => {} });
+  await markReachable(store.objects, marks, roots, { monitor, onLost });
 }
 
 interface Collection {

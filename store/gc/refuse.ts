@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, shellWord, systemCode } from '../../errors/index.ts';
 import type { Store } from '../store.ts';
+import { refuse } from './roots.ts';
 
 /** git's truth values that say no (git-config(1), "Values"). */
 const NO: ReadonlySet<string> = new Set(['false', 'no', 'off', '0', '']);
@@ -29,6 +30,15 @@ export function refuseUnknownNeeds({ folder, config }: Store): void {
       `${join(path, worktree)}: what git's working trees need is not known to gc, and nothing was removed: end them with git -C ${shellWord(folder)} worktree remove, or worktree prune`,
       { path, worktree },
     );
+}
+
+/** Refuses a store with a pack that cannot be looked into: what is in it may lead to anything. @throws ImgstoreError `DAMAGED` */
+export function refuseDamagedPacks({ objects: { packs } }: Store): void {
+  // Opens all of them, also those that an index of several packs covers.
+  packs.packs();
+  const [reason] = packs.damaged();
+  if (reason === undefined) return;
+  throw refuse(new ImgstoreError('DAMAGED', reason, { path: packs.folder }));
 }
 
 function namesIn(folder: string): string[] {
