@@ -275,6 +275,21 @@ test('collectGarbage expires lines of logs as gc.reflogExpireUnreachable says, a
   expect(await stored(made.path)).toEqual(await reachable(made.path));
 });
 
+test('collectGarbage keeps all of a stash, whatever says when logs expire', async () => {
+  const made = await newStore(SMALL);
+  writeFileSync(join(made.path, 'config'), '[gc]\n\treflogExpireUnreachable = now\n', { flag: 'a' });
+  await commitBytes(made, 'web', edited(0));
+  for (const n of [1, 2]) {
+    await git(made.path, 'branch', 'work', 'web');
+    await commitBytes({ ...made, store: await reopen(made.path) }, 'work', edited(n));
+    await git(made.path, 'update-ref', '--create-reflog', '-m', `${n}`, 'refs/stash', 'work');
+    await git(made.path, 'branch', '-D', 'work');
+  }
+  await collectGarbage(await reopen(made.path), { prune: 'now' });
+  await gitFsck(made.path);
+  expect(await readBack(await reopen(made.path), 'stash@{1}')).toEqual(edited(1));
+});
+
 test('collectGarbage leaves every version whole when the disk fails at any point', async () => {
   const made = await storeWithGarbage('often');
   const failed = await failAtEach(
