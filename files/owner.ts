@@ -12,7 +12,7 @@ import { systemCode } from '../errors/index.ts';
 export interface Owner {
   readonly pid: number;
   readonly host: string;
-  /** The running system and its space of process numbers: `<boot id>.<pid namespace>`; `-` where the system does not say. */
+  /** The running system, its space of process numbers, and a digest of the machine's id: `<boot id>.<pid namespace>.<machine>`; `-` for what the system does not say. */
   readonly place: string;
   /** Clock ticks from the start of the system to that of the process (proc(5), field 22 of `stat`); `-` where the system does not say. */
   readonly started: string;
@@ -104,9 +104,14 @@ function isZombie(pid: number): boolean {
   return threads !== undefined && threads.length <= 1;
 }
 
-/** A start of the system, or a container that was made anew under its host's name on the same one: that may run beside this. */
+/**
+ * Whether the system was started again since; a container that was made anew under its host's name on the same one may run beside this, and so may a machine that
+ * only has the same name.
+ */
 function hasRestarted(before: string, now: string): boolean {
-  const [[bootBefore], [bootNow]] = [before.split('.'), now.split('.')];
+  const [bootBefore, , machineBefore] = before.split('.');
+  const [bootNow, , machineNow] = now.split('.');
+  if (machineBefore === undefined || machineBefore === UNKNOWN || machineBefore !== machineNow) return false;
   return bootBefore !== UNKNOWN && bootNow !== UNKNOWN && bootBefore !== bootNow;
 }
 
@@ -118,7 +123,13 @@ function placeDigits(): string {
 function ownPlace(): string {
   const boot = attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim());
   const space = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''));
-  return `${boot || UNKNOWN}.${space || UNKNOWN}`;
+  return `${boot || UNKNOWN}.${space || UNKNOWN}.${ownMachine() ?? UNKNOWN}`;
+}
+
+/** Of machine-id(5), which is not to be shown itself. */
+function ownMachine(): string | undefined {
+  const id = attempt(() => readFileSync('/etc/machine-id', 'latin1').trim());
+  return id ? createHash('sha256').update(id).digest('hex').slice(0, PLACE_DIGITS) : undefined;
 }
 
 function startOf(pid: number): string | undefined {

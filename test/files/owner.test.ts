@@ -63,11 +63,19 @@ test('isGone says yes when another process has the number now', async () => {
   expect(isGone({ ...thisProcess(), pid: await runningPid(), started: '1' })).toBe(true);
 });
 
+const ownMachine = thisProcess().place.split('.')[2]!;
+
+function anotherBoot(machine: string): string {
+  return `another-boot.4026531836.${machine}`;
+}
+
 test.each<[string, Partial<Owner>, boolean]>([
   ['another machine', { host: 'elsewhere' }, false],
   ['another container on the same system', { place: `${thisProcess().place}9` }, false],
-  ['the system before it was started again', { place: 'another-boot.4026531836' }, true],
-  ['a system that says neither', { place: '-.-' }, false],
+  ['the system before it was started again', { place: anotherBoot(ownMachine) }, true],
+  ['another machine of the same name', { place: anotherBoot('0123abcd') }, false],
+  ['a machine of the same name that has no id', { place: anotherBoot('-') }, false],
+  ['a system that says nothing', { place: '-.-.-' }, false],
 ])('isGone judges a process of %s without asking for its number here', (_, change, gone) => {
   expect(isGone({ ...thisProcess(), pid: gonePid(), ...change })).toBe(gone);
 });
