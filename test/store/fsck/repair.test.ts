@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
 import { type ObjectId, objectId } from '../../../objects/index.ts';
 import {
+  collectGarbage,
   DiskSource,
   packStore,
   type RepairReport,
@@ -308,6 +309,35 @@ test('repairStore brings a branch back when its line of packed-refs is damaged',
   await expectWhole(made, await repair(made.path));
   expect(await git(made.path, 'rev-parse', 'web', 'db')).toBe(tips);
 });
+
+test.each<[string, (text: string) => string, ref: (id: string) => string]>([
+  ['a digit of its id', (text) => text.replace(/^(.{9}).(.*db)$/m, '$1z$2'), () => 'refs/heads/db'],
+  ['its name', (text) => text.replace('heads/db', 'heads/d~'), (id) => `refs/lost-found/${id}`],
+  ['the end of its line', (text) => text.replace('heads/db\n', 'heads/dbJ'), (id) => `refs/lost-found/${id}`],
+  ['all of packed-refs', (text) => '\0'.repeat(text.length), (id) => `refs/lost-found/${id}`],
+])(
+  'repairStore leaves no version to gc when %s is damaged and the branch has no log',
+  async (_, damage, ref) => {
+    const made = await storeOfVersions();
+    await commitBytes(made, 'db', noise(SMALL, 5));
+    await git(made.path, 'tag', '-a', '-m', 'Release', 'v1', 'web~1');
+    const [db, web] = (await git(made.path, 'rev-parse', 'db', 'web')).split('\n');
+    await git(made.path, 'pack-refs', '--all');
+    // As in a copy that git clone has made.
+    rmSync(join(made.path, 'logs'), { recursive: true });
+    patch(join(made.path, 'packed-refs'), (bytes) => Buffer.from(damage(bytes.toString())));
+    const report = await repair(made.path);
+    expect(report).toMatchObject({ clean: true, missing: [], refs: [], files: [] });
+    expect(await git(made.path, 'rev-parse', ref(db!))).toBe(db);
+    const store = await Store.open(made.path);
+    onTestFinished(() => store.close());
+    await collectGarbage(store, { prune: 'now' });
+    expect(await git(made.path, 'cat-file', '-t', web!)).toBe('commit');
+    expect(await git(made.path, 'cat-file', '-t', db!)).toBe('commit');
+    expect(await git(made.path, 'tag', '-l')).toBe('v1');
+    await gitFsck(made.path);
+  },
+);
 
 test('repairStore puts HEAD on a branch when it says nothing', async () => {
   const made = await storeOfVersions();
