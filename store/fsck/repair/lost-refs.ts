@@ -36,7 +36,7 @@ function meantBy(line: string, known: readonly ObjectId[], { walk }: Examination
   if (near !== undefined && isName && (type === 'commit' || !name.startsWith(BRANCHES)))
     return [{ name, id: near, what: 'which has almost the id of its line' }];
   const named = [near ?? '', ...(line.match(/[0-9a-f]{64}/g) ?? [])];
-  return [...new Set(named)].filter((id) => isId(id) && known.includes(id)).map(found);
+  return [...new Set(named)].filter((id) => isId(id) && known.includes(id)).map(foundRef);
 }
 
 /** How many digits of an id are others at the beginning of a line. */
@@ -56,12 +56,15 @@ function unreached(examination: Examination): MeantRef[] {
   const inner = new Set(commits.flatMap((id) => read(id, parseCommit)?.parents ?? []));
   const tags = [...idsOfType(examination, 'tag')].filter(isLost).map((id): MeantRef => {
     const name = TAGS + (read(id, parseTag)?.name ?? '');
-    return refNameFault(name) === undefined ? { name, id, what: 'the annotated tag of its name' } : found(id);
+    return refNameFault(name) === undefined
+      ? { name, id, what: 'the annotated tag of its name' }
+      : foundRef(id);
   });
-  return [...tags, ...commits.filter((id) => !inner.has(id)).map(found)];
+  return [...tags, ...commits.filter((id) => !inner.has(id)).map(foundRef)];
 }
 
-function found(id: ObjectId): MeantRef {
+/** A ref for an object whose own ref is lost with its name. */
+export function foundRef(id: ObjectId): MeantRef {
   return {
     name: LOST_FOUND + id,
     id,

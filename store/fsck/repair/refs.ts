@@ -11,7 +11,7 @@ import type { Examination } from '../examine.ts';
 import type { DamagedRef } from '../report.ts';
 import { idsOfLogLine } from '../roots.ts';
 import type { Aside } from './aside.ts';
-import { meantRefs } from './lost-refs.ts';
+import { foundRef, meantRefs } from './lost-refs.ts';
 import { attempt } from './salvage-reader.ts';
 
 const SHORT_DIGITS = 12;
@@ -54,8 +54,10 @@ class RefRepair {
 
   async #ref({ name, where }: DamagedRef): Promise<void> {
     if (refNameFault(name) !== undefined) {
+      const { id } = await this.#store.refs.follow(name);
       await this.#aside.move(where);
       this.#done.push(`${name}: has no name that a ref can have: set aside`);
+      if (id !== undefined) await this.#keepFound(id);
       return;
     }
     const isTag = name.startsWith(TAGS);
@@ -63,6 +65,14 @@ class RefRepair {
     if (id === undefined) return;
     await this.#aside.keep(join(this.#store.folder, name));
     await this.#put(name, id, isTag ? 'the annotated tag of its name' : 'the last whole version in its log');
+  }
+
+  /** Gives a ref to what a ref without a name has led to, if no other leads there. */
+  async #keepFound(id: ObjectId): Promise<void> {
+    const { walk } = this.#examination;
+    if (walk.isReached(id) || walk.finder.find(id)?.object === undefined) return;
+    const { name, what } = foundRef(id);
+    await this.#put(name, id, what);
   }
 
   /** Tags have no logs, but annotated ones say how they are called. The newest, where several do. */

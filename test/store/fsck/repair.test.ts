@@ -339,6 +339,18 @@ test.each<[string, (text: string) => string, ref: (id: string) => string]>([
   },
 );
 
+test('repairStore leaves no version to gc when its ref has no name that a ref can have', async () => {
+  const made = await storeOfVersions();
+  await commitBytes(made, 'db', noise(SMALL, 5));
+  const db = await git(made.path, 'rev-parse', 'db');
+  await git(made.path, 'branch', '-D', 'db');
+  writeFileSync(join(made.path, 'refs/heads/d~b'), `${db}\n`);
+  writeFileSync(join(made.path, 'refs/heads/web~'), `${await git(made.path, 'rev-parse', 'web')}\n`);
+  await expectWhole(made, await repair(made.path));
+  const refs = await git(made.path, 'for-each-ref', '--format=%(refname)');
+  expect(refs.split('\n')).toEqual(['refs/heads/web', `refs/lost-found/${db}`]);
+});
+
 test('repairStore puts HEAD on a branch when it says nothing', async () => {
   const made = await storeOfVersions();
   await commitBytes(made, 'db', noise(SMALL, 5));
