@@ -13,7 +13,7 @@ import { SketchIndex } from '../pack/sketch-index.ts';
 import type { Monitor } from '../progress.ts';
 import { markReachable, type ReachOptions } from '../reach/mark-reachable.ts';
 import type { Store } from '../store.ts';
-import { Announcement, listWork } from '../work/announcement.ts';
+import { type AnnouncedWork, Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
@@ -50,6 +50,18 @@ export interface GcResult {
   readonly storedBytesBefore: number;
   readonly storedBytesAfter: number;
   readonly seconds: number;
+  /** Who has been storing something since before the time that was asked for, so that nothing younger goes. */
+  readonly heldBack: HeldBack | undefined;
+}
+
+/** A process that says that it is storing something; one of another machine or container may have been killed since. */
+export interface HeldBack {
+  /** The file that says so. */
+  readonly path: string;
+  readonly pid: number | undefined;
+  readonly host: string | undefined;
+  /** ISO 8601. */
+  readonly since: string;
 }
 
 /**
@@ -86,6 +98,7 @@ export async function collectGarbage(
       storedBytesBefore,
       storedBytesAfter: storedBytes(store.objects),
       seconds: (performance.now() - started) / 1000,
+      heldBack: cutoff.heldBack,
     };
   } finally {
     await index.close();
@@ -97,14 +110,21 @@ export async function collectGarbage(
  * What was used before the cutoff, by the file system's clock, may go: the time asked for, and never one after the beginning of what another process stores just now. What those use
  * that begin later is younger than now.
  */
-async function findCutoff(store: Store, prune: string): Promise<Cutoff> {
+async function findCutoff(store: Store, prune: string): Promise<Cutoff & Pick<GcResult, 'heldBack'>> {
   await sleep(CLOCK_TICK_MS);
   const clock = Announcement.make(store.folder, store.rules, 'reads');
   const nowMs = clock.sinceMs;
   clock.withdraw();
   const writers = listWork(store.folder).filter(({ writes }) => writes);
-  const fileMs = Math.min(parseWhen(prune, nowMs), nowMs, ...writers.map(({ sinceMs }) => sinceMs));
-  return { fileMs, cruftMs: fileMs + (writers.length === 0 ? CRUFT_TICK_MS : 0) };
+  const askedMs = Math.min(parseWhen(prune, nowMs), nowMs);
+  const [first] = writers.filter(({ sinceMs }) => sinceMs < askedMs).sort((a, b) => a.sinceMs - b.sinceMs);
+  const fileMs = first?.sinceMs ?? askedMs;
+  const cruftMs = fileMs + (writers.length === 0 ? CRUFT_TICK_MS : 0);
+  return { fileMs, cruftMs, heldBack: first === undefined ? undefined : describeWork(first) };
+}
+
+function describeWork({ path, owner, sinceMs }: AnnouncedWork): HeldBack {
+  return { path, pid: owner?.pid, host: owner?.host, since: new Date(sinceMs).toISOString() };
 }
 
 /** Marks what must stay. @throws ImgstoreError `DAMAGED` when it cannot be known. */
