@@ -65,12 +65,16 @@ function describe({ forgotten, kept, refs, dryRun }: ForgetResult): string {
   if (forgotten.length === 0) return `nothing to forget: ${kept} versions are kept\n`;
   const rows = forgotten.map(({ commit, date, message }) => [shortId(commit), date, message]);
   const done = `${dryRun ? 'would forget' : 'forgot'} ${forgotten.length} versions, ${kept} are kept\n`;
-  return formatTable(['version', 'date', 'message'], rows) + refs.map(describeMove).join('') + done;
+  const moves = refs.map((ref) => describeMove(ref, dryRun)).join('');
+  return formatTable(['version', 'date', 'message'], rows) + moves + done;
 }
 
-function describeMove({ kind, name, before, after }: MovedRef): string {
-  const was = `was ${shortId(before)}`;
-  return after === undefined
-    ? `${kind} '${name}' (${was})\n`
-    : `${kind} '${name}' is at ${shortId(after)} (${was})\n`;
+function describeMove({ kind, name, before, after, removed }: MovedRef, dryRun: boolean): string {
+  const does = dryRun ? 'would be' : 'is';
+  const what = removed
+    ? `${does} removed`
+    : after === undefined
+      ? 'would get a new id'
+      : `is at ${shortId(after)}`;
+  return `${kind} '${name}' ${what} (${dryRun ? 'now' : 'was'} ${shortId(before)})\n`;
 }

@@ -95,11 +95,11 @@ function fsckText(report: FsckReport): string {
     ...shownOf(damaged, (object) => {
       const what = `damaged ${object.kind ?? 'object'}: ${shortId(object.id)} in ${object.where}: ${shortened(object.reason)}`;
       return object.lost
-        ? `${what}${touchesText(object.touches)}: ${HEAL}`
+        ? `${what}${touchesText(object.touches)}: ${healAdvice(object.kind)}`
         : `${what}: nothing is lost, the object can be read: ${REPAIR}`;
     }),
     ...shownOf(missing, ({ id, kind, neededBy, touches }) => {
-      return `missing ${kind ?? 'object'}: ${shortId(id)}, needed by ${shortened(neededBy)}${touchesText(touches)}: ${HEAL}`;
+      return `missing ${kind ?? 'object'}: ${shortId(id)}, needed by ${shortened(neededBy)}${touchesText(touches)}: ${healAdvice(kind)}`;
     }),
     ...shownOf(
       refs,
@@ -113,6 +113,12 @@ function fsckText(report: FsckReport): string {
 
 const REPAIR = 'run imgstore fsck --repair';
 const HEAL = 'run imgstore fsck --repair --from IMAGE with an image that has these bytes';
+const COPY = 'no image has it: bring it from another copy of the store with git fetch --refetch COPY';
+
+/** Images have clusters, and so what maps and descriptions are made of. */
+function healAdvice(kind: FsckReport['missing'][number]['kind']): string {
+  return kind === 'commit' || kind === 'tag' ? COPY : HEAL;
+}
 
 function shownOf<T>(findings: readonly T[], text: (finding: T) => string): string[] {
   const lines = findings.slice(0, MOST_SHOWN).map(text);

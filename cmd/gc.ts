@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { collectGarbage } from '../store/index.ts';
+import { collectGarbage, type HeldBack } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 
@@ -24,9 +24,14 @@ export function define(command: Command): void {
         context.monitored('gc', (monitor) => collectGarbage(store, options, monitor)),
       );
       context.result(result, () => {
-        const { removed, unreachable, storedBytesBefore, storedBytesAfter, seconds } = result;
+        const { removed, unreachable, storedBytesBefore, storedBytesAfter, seconds, heldBack } = result;
         const waiting = unreachable === 0 ? '' : `, ${unreachable} that nothing leads to stay for now`;
-        return `removed ${removed} objects${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n`;
+        return `removed ${removed} objects${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n${unreachable > 0 && heldBack !== undefined ? describeWork(heldBack) : ''}`;
       });
     });
+}
+
+function describeWork({ path, pid, host, since }: HeldBack): string {
+  const who = pid === undefined ? 'a process' : `process ${pid} on ${host}`;
+  return `what was used since ${since} stays: ${who} is storing something: if it is not running, remove ${path}\n`;
 }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from '../errors/index.ts';
 
@@ -12,7 +12,7 @@ import { systemCode } from '../errors/index.ts';
 export interface Owner {
   readonly pid: number;
   readonly host: string;
-  /** The running system and its space of process numbers: `<machine id>.<boot id>.<pid namespace>`; `-` for what the system does not say. */
+  /** The running system, its space of process numbers, and a digest of the machine's id: `<boot id>.<pid namespace>.<machine>`; `-` for what the system does not say. */
   readonly place: string;
   /** Clock ticks from the start of the system to that of the process (proc(5), field 22 of `stat`); `-` where the system does not say. */
   readonly started: string;
@@ -23,6 +23,9 @@ const UNKNOWN = '-';
 
 /** `starttime` counted from behind the name of the program, which may have spaces and brackets in it: field 22, and two are before. */
 const START_FIELD = 22 - 3;
+/** Field 3. */
+const STATE_FIELD = 0;
+const ZOMBIE = 'Z';
 
 const TEXT_PATTERN = /^([1-9]\d{0,9}) (\S+) (\S+) (\S+)\n$/;
 
@@ -90,14 +93,25 @@ function runs(pid: number, started: string): boolean {
     if (systemCode(error) === 'ESRCH') return false;
   }
   const now = startOf(pid);
-  return now === undefined || started === UNKNOWN || now === started;
+  if (now !== undefined && started !== UNKNOWN && now !== started) return false;
+  return !isZombie(pid);
 }
 
-/** Whether the same machine was started anew in between. Containers, and machines of one name, may run beside each other. */
+/** Whether a process has ended, all its threads with it, and only waits to be asked how: where nobody asks, as in many containers, it does so for ever. */
+function isZombie(pid: number): boolean {
+  if (statFields(pid)?.[STATE_FIELD] !== ZOMBIE) return false;
+  const threads = attempt(() => readdirSync(`/proc/${pid}/task`));
+  return threads !== undefined && threads.length <= 1;
+}
+
+/**
+ * Whether the system was started again since; a container that was made anew under its host's name on the same one may run beside this, and so may a machine that
+ * only has the same name.
+ */
 function hasRestarted(before: string, now: string): boolean {
-  const [machineBefore, bootBefore] = before.split('.');
-  const [machineNow, bootNow] = now.split('.');
-  if (machineBefore === UNKNOWN || machineBefore !== machineNow) return false;
+  const [bootBefore, , machineBefore] = before.split('.');
+  const [bootNow, , machineNow] = now.split('.');
+  if (machineBefore === undefined || machineBefore === UNKNOWN || machineBefore !== machineNow) return false;
   return bootBefore !== UNKNOWN && bootNow !== UNKNOWN && bootBefore !== bootNow;
 }
 
@@ -109,13 +123,23 @@ function placeDigits(): string {
 function ownPlace(): string {
   const boot = attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim());
   const space = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''));
-  const machine = attempt(() => readFileSync('/etc/machine-id', 'latin1').trim());
-  return [machine, boot, space].map((part) => part?.replace(/\W/g, '') || UNKNOWN).join('.');
+  return `${boot || UNKNOWN}.${space || UNKNOWN}.${ownMachine() ?? UNKNOWN}`;
+}
+
+/** Of machine-id(5), which is not to be shown itself. */
+function ownMachine(): string | undefined {
+  const id = attempt(() => readFileSync('/etc/machine-id', 'latin1').trim());
+  return id ? createHash('sha256').update(id).digest('hex').slice(0, PLACE_DIGITS) : undefined;
 }
 
 function startOf(pid: number): string | undefined {
+  return statFields(pid)?.[START_FIELD];
+}
+
+/** The fields of proc(5) `stat` from the third on. */
+function statFields(pid: number): string[] | undefined {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[START_FIELD];
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function attempt<T>(look: () => T): T | undefined {

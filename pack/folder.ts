@@ -108,12 +108,18 @@ export class PackFolder {
     });
   }
 
+  /** Why packs that have an index were not opened: one line each, with what to do. */
+  damaged(): string[] {
+    const indexed = new Set(this.#stems('idx'));
+    return [...this.#leftOut].filter(([stem]) => indexed.has(stem)).map(([, reason]) => reason);
+  }
+
   /** Why the packs that are there and were not opened were not: one line each, with what to do. */
   leftOut(): string[] {
     const indexed = new Set(this.#stems('idx'));
     const unindexed = this.#stems('pack').filter((stem) => !indexed.has(stem));
     return [
-      ...[...this.#leftOut].filter(([stem]) => indexed.has(stem)).map(([, reason]) => reason),
+      ...this.damaged(),
       ...unindexed.map((stem) => `${stem}.pack: has no index: ${indexAdvice(stem)}`),
     ];
   }

@@ -39,7 +39,7 @@ export type {
   MissingObject,
   Touched,
 } from './fsck/report.ts';
-export { collectGarbage, type GcRequest, type GcResult } from './gc/gc.ts';
+export { collectGarbage, type GcRequest, type GcResult, type HeldBack } from './gc/gc.ts';
 export { type ListedImage, listImages } from './history/images.ts';
 export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts';
 export { type InitOptions, initStore } from './init.ts';

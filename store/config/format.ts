@@ -15,8 +15,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 };
 
 /**
- * Extensions that change nothing for imgstore. `preciousobjects` forbids to remove objects, which no verb does; the `worktree` ones are
- * about working trees, which a bare repository has none of.
+ * Extensions that change nothing for imgstore. `preciousobjects` forbids to remove objects, which `gc` asks for itself; the `worktree` ones are
+ * about working trees, beside which `gc` does not work.
  */
 const HARMLESS = ['noop', 'noop-v1', 'preciousobjects', 'worktreeconfig', 'relativeworktrees'];
 

@@ -4,6 +4,7 @@ import type { ObjectTransaction } from '../objects/transaction.ts';
 import { currentPerson } from '../person.ts';
 import { shortRefName, TAGS } from '../refs/name.ts';
 import { type ReflogEntry, Reflogs } from '../refs/reflog.ts';
+import { refMoved } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
 import {
   describeForgotten,
@@ -21,6 +22,8 @@ export interface MovedRef {
   readonly before: ObjectId;
   /** Undefined for a tag that goes with its version, and in a dry run. */
   readonly after: ObjectId | undefined;
+  /** Whether it is a tag that goes with its version, in a dry run too. */
+  readonly removed: boolean;
 }
 
 export interface ForgetResult {
@@ -57,13 +60,14 @@ export async function forgetVersions(store: Store, request: ForgetRequest): Prom
     if (!request.dryRun) {
       await transaction.publish();
       // Tags first, and each branch when nothing else leads to its old versions: who is stopped between can run it again.
-      for (const move of moves) await moveRef(store, move, renamed);
+      for (const move of moves) await moveRef(store, move, plan, renamed);
     }
     const refs = moves.map(({ name, before, after }) => ({
       name: shortRefName(name),
       kind: name.startsWith(TAGS) ? ('tag' as const) : ('branch' as const),
       before,
       after: after === NULL_ID || request.dryRun ? undefined : after,
+      removed: after === NULL_ID,
     }));
     return { ...result, refs };
   } finally {
@@ -87,6 +91,8 @@ async function findMoves(
   for (const { name, id: commit } of [...tags, ...branches]) {
     const before = await store.refs.resolve(name);
     if (before === undefined) continue;
+    // What was committed since the plan was made is not in it, and must not be left behind.
+    if (store.objects.peel(before) !== commit) throw refMoved(name, commit, before);
     const now = renamed.get(commit);
     const after = now === undefined ? NULL_ID : await withTag(store, before, now, transaction);
     if (after !== before) moves.push({ name, before, after });
@@ -110,22 +116,28 @@ async function withTag(
 async function moveRef(
   store: Store,
   { name, before, after }: Move,
+  { forgotten }: ForgetPlan,
   renamed: ReadonlyMap<ObjectId, ObjectId>,
 ): Promise<void> {
   const person = currentPerson('committer', store.config);
   const message = 'forget: thinned the history';
   await forgottenLogs(store).append(name, { before, after, person, message });
   const isLogged = !name.startsWith(TAGS);
-  const history = isLogged ? renameLog(await store.refs.logs.read(name), renamed) : [];
+  const history = isLogged ? renameLog(await store.refs.logs.read(name), forgotten, renamed) : [];
   await store.refs.update({ name, before, after, person, message }, history.length > 0 ? { history } : {});
 }
 
-/** The lines of a log whose versions were kept, under their new ids. */
-function renameLog(entries: readonly ReflogEntry[], renamed: ReadonlyMap<ObjectId, ObjectId>): ReflogEntry[] {
+/** The lines of a log but for those of forgotten versions: kept ones under their new ids, and what was no part of the histories as it was. */
+function renameLog(
+  entries: readonly ReflogEntry[],
+  forgotten: ReadonlySet<ObjectId>,
+  renamed: ReadonlyMap<ObjectId, ObjectId>,
+): ReflogEntry[] {
   const lines: ReflogEntry[] = [];
   for (const entry of entries) {
-    const after = renamed.get(entry.after);
-    if (after !== undefined) lines.push({ ...entry, before: lines.at(-1)?.after ?? NULL_ID, after });
+    if (forgotten.has(entry.after)) continue;
+    const after = renamed.get(entry.after) ?? entry.after;
+    lines.push({ ...entry, before: lines.at(-1)?.after ?? NULL_ID, after });
   }
   return lines;
 }

@@ -74,6 +74,12 @@ export class HistoryWalk implements TreeWalker {
     return this.#flags.count(REACHED);
   }
 
+  /** Whether something leads to an object. */
+  isReached(id: ObjectId): boolean {
+    const entry = this.finder.find(id);
+    return entry !== undefined && this.#flags.has(entry.number, REACHED);
+  }
+
   async follow(roots: readonly Root[]): Promise<void> {
     const open: Step[] = [...roots].reverse().map((root) => ({
       id: root.id,

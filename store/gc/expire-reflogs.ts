@@ -10,6 +10,9 @@ import { parseWhen } from './when.ts';
 const EXPIRE = '90 days';
 const EXPIRE_UNREACHABLE = '30 days';
 
+/** Its log is the stash itself, and git lets it never expire. */
+const STASH = 'refs/stash';
+
 /**
  * Leaves lines out of the logs of refs: those that are older than `gc.reflogExpire`, those that are older than `gc.reflogExpireUnreachable` and name what no ref leads to,
  * and those that name what is gone.
@@ -26,7 +29,8 @@ export async function expireReflogs(store: Store, marks: ObjectMarks, nowMs: num
     return time >= expire && (time >= unreachable || ids.every((id) => marks.has(id)));
   };
   const kept: ReflogEntry[] = [];
-  for (const name of await store.refs.logs.list()) kept.push(...(await thin(store, name, isKept)));
+  for (const name of await store.refs.logs.list())
+    kept.push(...(name === STASH ? await store.refs.logs.read(name) : await thin(store, name, isKept)));
   return kept.flatMap(idsOf);
 }
 

@@ -11,12 +11,13 @@ import { takePackLock } from '../pack/pack-lock.ts';
 import { removeMtimes, removePacks } from '../pack/remove-packed.ts';
 import { SketchIndex } from '../pack/sketch-index.ts';
 import type { Monitor } from '../progress.ts';
-import { markReachable } from '../reach/mark-reachable.ts';
+import { markReachable, type ReachOptions } from '../reach/mark-reachable.ts';
 import type { Store } from '../store.ts';
-import { Announcement, listWork } from '../work/announcement.ts';
+import { type AnnouncedWork, Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
+import { refuseDamagedPacks, refuseUnknownNeeds } from './refuse.ts';
 import { checksumOf, rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
 import { looseUnreachable, mayGo, oldLoose, sweepLoose } from './sweep.ts';
@@ -49,13 +50,25 @@ export interface GcResult {
   readonly storedBytesBefore: number;
   readonly storedBytesAfter: number;
   readonly seconds: number;
+  /** Who has been storing something since before the time that was asked for, so that nothing younger goes. */
+  readonly heldBack: HeldBack | undefined;
+}
+
+/** A process that says that it is storing something; one of another machine or container may have been killed since. */
+export interface HeldBack {
+  /** The file that says so. */
+  readonly path: string;
+  readonly pid: number | undefined;
+  readonly host: string | undefined;
+  /** ISO 8601. */
+  readonly since: string;
 }
 
 /**
  * Removes what nothing leads to: no ref, no line of a ref's log, no process at work. Others may commit, check out and move refs meanwhile. What stays is visible in new packs
  * before old ones go, so a kill at any time leaves every version whole.
  * @throws ImgstoreError `DAMAGED` when something that is needed cannot be read, and nothing was removed, `BUSY` when another process packs or collects, `USAGE` for a time that is
- *   none, `INTERRUPTED`, `IO`
+ *   none, `UNSUPPORTED` when the store forbids it or has working trees of git, `INTERRUPTED`, `IO`
  */
 export async function collectGarbage(
   store: Store,
@@ -65,11 +78,13 @@ export async function collectGarbage(
   const started = performance.now();
   const prune = request.prune ?? store.config.get('gc.pruneExpire') ?? DEFAULT_PRUNE;
   parseWhen(prune, Date.now());
+  refuseUnknownNeeds(store);
   const lock = await takePackLock(store);
   const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
   try {
     await removeLeftBehind(store.objects);
     store.objects.packs.refresh();
+    refuseDamagedPacks(store);
     const storedBytesBefore = storedBytes(store.objects);
     const cutoff = await findCutoff(store, prune);
     const marks = await markLive(store, cutoff, monitor);
@@ -83,6 +98,7 @@ export async function collectGarbage(
       storedBytesBefore,
       storedBytesAfter: storedBytes(store.objects),
       seconds: (performance.now() - started) / 1000,
+      heldBack: cutoff.heldBack,
     };
   } finally {
     await index.close();
@@ -94,14 +110,21 @@ export async function collectGarbage(
  * What was used before the cutoff, by the file system's clock, may go: the time asked for, and never one after the beginning of what another process stores just now. What those use
  * that begin later is younger than now.
  */
-async function findCutoff(store: Store, prune: string): Promise<Cutoff> {
+async function findCutoff(store: Store, prune: string): Promise<Cutoff & Pick<GcResult, 'heldBack'>> {
   await sleep(CLOCK_TICK_MS);
   const clock = Announcement.make(store.folder, store.rules, 'reads');
   const nowMs = clock.sinceMs;
   clock.withdraw();
   const writers = listWork(store.folder).filter(({ writes }) => writes);
-  const fileMs = Math.min(parseWhen(prune, nowMs), nowMs, ...writers.map(({ sinceMs }) => sinceMs));
-  return { fileMs, cruftMs: fileMs + (writers.length === 0 ? CRUFT_TICK_MS : 0) };
+  const askedMs = Math.min(parseWhen(prune, nowMs), nowMs);
+  const [first] = writers.filter(({ sinceMs }) => sinceMs < askedMs).sort((a, b) => a.sinceMs - b.sinceMs);
+  const fileMs = first?.sinceMs ?? askedMs;
+  const cruftMs = fileMs + (writers.length === 0 ? CRUFT_TICK_MS : 0);
+  return { fileMs, cruftMs, heldBack: first === undefined ? undefined : describeWork(first) };
+}
+
+function describeWork({ path, owner, sinceMs }: AnnouncedWork): HeldBack {
+  return { path, pid: owner?.pid, host: owner?.host, since: new Date(sinceMs).toISOString() };
 }
 
 /** Marks what must stay. @throws ImgstoreError `DAMAGED` when it cannot be known. */
@@ -111,7 +134,11 @@ async function markLive(store: Store, cutoff: Cutoff, monitor: Monitor): Promise
   await markStrictly(store, marks, refs, monitor);
   const logged = await expireReflogs(store, marks, Date.now());
   const forgotten = await expireForgotten(store, cutoff.fileMs);
-  await markLeniently(store, marks, [...announced, ...logged, ...forgotten], monitor);
+  await markLeniently(store, marks, [...logged, ...forgotten], monitor, (_, fault) => {
+    // What is gone cannot be kept, but what is damaged may be repaired.
+    if (isImgstoreError(fault, 'DAMAGED')) throw refuse(fault);
+  });
+  await markLeniently(store, marks, announced, monitor);
   return marks;
 }
 
@@ -134,8 +161,9 @@ async function markLeniently(
   marks: ObjectMarks,
   roots: readonly ObjectId[],
   monitor: Monitor,
+  onLost: ReachOptions['onLost'] = () => {},
 ): Promise<void> {
-  await markReachable(store.objects, marks, roots, { monitor, onLost: () => {} });
+  await markReachable(store.objects, marks, roots, { monitor, onLost });
 }
 
 interface Collection {

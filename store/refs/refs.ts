@@ -178,7 +178,7 @@ export class Refs {
     const lock = await this.#lock(name);
     try {
       const now = await this.#end(update.name, options);
-      if (now.name !== name) throw moved(update.name, before ?? NULL_ID, now.id ?? NULL_ID);
+      if (now.name !== name) throw refMoved(update.name, before ?? NULL_ID, now.id ?? NULL_ID);
       const at = await this.#compare(update, now);
       // The log comes first: a log line for a move that did not happen does no harm, a move without one could not be undone.
       if (at === NULL_ID) await this.#clearWay(name);
@@ -215,7 +215,7 @@ export class Refs {
       return id ?? (fault === undefined ? undefined : (await this.logs.read(name)).at(-1)?.after) ?? NULL_ID;
     }
     if (fault !== undefined) throw fault;
-    if ((id ?? NULL_ID) !== before) throw moved(name, before, id ?? NULL_ID);
+    if ((id ?? NULL_ID) !== before) throw refMoved(name, before, id ?? NULL_ID);
     return id ?? NULL_ID;
   }
 
@@ -261,7 +261,8 @@ function danglingFault(name: string, { name: target, symbolic, id }: RefEnd): Im
   return new ImgstoreError('DAMAGED', `leads to '${target}', which does not exist`, { name, target });
 }
 
-function moved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {
+/** A ref is not where it was. */
+export function refMoved(name: string, before: ObjectId, now: ObjectId): ImgstoreError {
   const short = shortRefName(name);
   const message =
     before === NULL_ID

@@ -16,6 +16,7 @@ import {
   type FileRules,
   forgetUnfinished,
   isGone,
+  type Owner,
   parseOwner,
   passPoint,
   randomOwnerSuffix,
@@ -42,6 +43,10 @@ export interface AnnouncedWork {
   readonly writes: boolean;
   /** Versions that it reads or builds on. */
   readonly roots: readonly ObjectId[];
+  /** The file that says so. */
+  readonly path: string;
+  /** Undefined while the file is being written. */
+  readonly owner: Owner | undefined;
 }
 
 /**
@@ -139,7 +144,7 @@ function readWork(path: string): AnnouncedWork | undefined {
       rmSync(path, { force: true });
       return undefined;
     }
-    return { sinceMs: mtimeMs, writes: kind !== 'reads', roots: lines.filter(isId) };
+    return { sinceMs: mtimeMs, writes: kind !== 'reads', roots: lines.filter(isId), path, owner };
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw fromSystem(error, path);

@@ -46,12 +46,12 @@ export class SweepGuard implements MoveGuard, SweepWatch {
 
   /**
    * Moves a ref, by `move`, to an object.
-   * @throws ImgstoreError `BUSY` when `gc` has removed a part of it: it must be stored again; what `move` throws
+   * @throws ImgstoreError `BUSY` when `gc` has removed a part of it, so that it must be stored again, or does not come to an end; what `move` throws
    */
   async moveTo(id: ObjectId, move: () => Promise<void>): Promise<void> {
     const announcement = Announcement.make(this.#folder, this.#rules, 'reads', [id]);
     try {
-      const now = await waitForSweep(this.#folder);
+      const now = await waitForSweep(this.#folder, this.#rules);
       if (!isSameSweep(this.#seen, now)) await this.#requireWhole(id);
       this.#seen = now;
       await move();

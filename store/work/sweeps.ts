@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fromSystem, systemCode } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import {
   encodeOwner,
   type FileRules,
@@ -14,6 +14,9 @@ import {
 } from '../../files/index.ts';
 
 const PAUSE_MS = 20;
+
+/** How long a sweep of another machine is waited for when nothing else is asked for. */
+const ELSEWHERE_WAIT_MS = 60_000;
 
 /**
  * Which sweep of `gc` was the last: `imgstore/sweeps` holds its number, and, until it has come to its end, the process. What a process has seen in the store is
@@ -48,13 +51,43 @@ export function isSameSweep(before: SweepState, now: SweepState): boolean {
   return before.number === now.number && before.sweeper === undefined && now.sweeper === undefined;
 }
 
-/** Waits until nobody sweeps: that takes no longer than removing files. What a dead process has begun is not waited for. @throws ImgstoreError `IO`. */
-export async function waitForSweep(storeFolder: string): Promise<SweepState> {
+/**
+ * Waits until nobody sweeps: that takes no longer than removing files. What a dead process of this machine has begun is not waited for; of one of another machine or container
+ * it is not known whether it is dead, so it is not waited for for ever.
+ * @throws ImgstoreError `BUSY` when it still sweeps then, `INTERRUPTED`, `IO`
+ */
+export async function waitForSweep(
+  storeFolder: string,
+  { lockWaitMs, signal }: FileRules = {},
+): Promise<SweepState> {
+  const began = performance.now();
   for (;;) {
     const state = readSweeps(storeFolder);
-    if (state.sweeper === undefined || isGone(state.sweeper)) return state;
-    await sleep(PAUSE_MS);
+    const { sweeper } = state;
+    if (sweeper === undefined || isGone(sweeper)) return state;
+    const mostMs = lockWaitMs ?? (isHere(sweeper) ? Number.POSITIVE_INFINITY : ELSEWHERE_WAIT_MS);
+    if (performance.now() - began >= mostMs) throw busy(storeFolder, sweeper);
+    try {
+      await sleep(PAUSE_MS, undefined, signal === undefined ? {} : { signal });
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      throw new ImgstoreError('INTERRUPTED', `${storeFolder}: interrupted while waiting for gc`, {});
+    }
   }
+}
+
+function isHere({ host, place }: Owner): boolean {
+  const here = thisProcess();
+  return host === here.host && place === here.place;
+}
+
+function busy(storeFolder: string, { pid, host }: Owner): ImgstoreError {
+  const path = pathOf(storeFolder);
+  return new ImgstoreError(
+    'BUSY',
+    `${path}: process ${pid} on ${host} removes objects (gc): try again, or wait with --lock-timeout; if it is not running, run imgstore gc`,
+    { path, pid, host },
+  );
 }
 
 /** A store, as far as it matters here. */

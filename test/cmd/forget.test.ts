@@ -22,7 +22,9 @@ test('forget --json tells which versions went and which refs moved', async () =>
     forgotten: [{ commit: forgotten, date: expect.stringMatching(/^\d{4}-/), message: 'edit 12' }],
     kept: expect.any(Number),
     dryRun: false,
-    refs: [{ name: 'web', kind: 'branch', before: tip, after: place.git('rev-parse', 'web') }],
+    refs: [
+      { name: 'web', kind: 'branch', before: tip, after: place.git('rev-parse', 'web'), removed: false },
+    ],
   });
   place.fsck();
   await place.ok('gc', '--prune=now');
@@ -40,6 +42,19 @@ test('forget --dry-run lists what it would forget and changes nothing', async ()
   expect(stdout).toMatch(/edit 12\n.*edit 11\n/);
   expect(stdout).toMatch(/would forget 2 versions, 3 are kept\n$/);
   expect(place.git('for-each-ref')).toBe(before);
+});
+
+test('forget says of every tag whether it goes or follows, in a dry run too', async () => {
+  const place = await storeOfFive();
+  await place.ok('tag', 'old', 'web~1');
+  await place.ok('tag', 'keep', 'web~2');
+  const old = place.git('rev-parse', 'old').slice(0, 12);
+  const args = ['forget', 'web', '--keep-last', '1', '--keep-tag', 'keep'];
+  const planned = await place.ok(...args, '--dry-run');
+  expect(planned).toContain(`tag 'old' would be removed (now ${old})\n`);
+  expect(planned).toMatch(/^branch 'web' would get a new id \(now [0-9a-f]{12}\)$/m);
+  expect(await place.ok(...args)).toContain(`tag 'old' is removed (was ${old})\n`);
+  expect(place.git('tag', '-l')).not.toContain('old');
 });
 
 test('forget with a policy keeps versions with tags and what forks have', async () => {

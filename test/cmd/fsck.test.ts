@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { noise } from '../qcow2/qemu.ts';
@@ -119,3 +119,19 @@ test('imgstore fsck --repair fails, and leaves the store as it is, when the imag
 async function version(place: Workplace): Promise<string> {
   return JSON.parse((await place.run('log', '--json')).stdout)[0].commit;
 }
+
+test('imgstore fsck says how to bring a missing commit back, which no image has', async () => {
+  const place = await storeOfOne();
+  const next = place.git('commit-tree', '-m', 'next', '-p', 'web', 'web^{tree}');
+  const last = place.git('commit-tree', '-m', 'last', '-p', next, 'web^{tree}');
+  place.git('update-ref', 'refs/heads/last', last);
+  const copy = place.path('copy.git');
+  place.git('clone', '-q', '--bare', place.path('.imgstore'), copy);
+  rmSync(place.path(`.imgstore/objects/${next.slice(0, 2)}/${next.slice(2)}`));
+  const { status, stdout } = await place.run('fsck');
+  expect(status).toBe(3);
+  const [, advice] = /^missing commit: .*: bring it .* with git (.*) COPY$/m.exec(stdout) ?? [];
+  place.git(...advice!.split(' '), '-q', copy, 'last');
+  expect((await place.run('fsck')).status).toBe(0);
+  place.fsck();
+});

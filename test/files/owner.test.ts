@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
 import {
@@ -43,23 +44,40 @@ test('isGone says no when the process runs, and yes when it does not', async () 
   expect(isGone({ ...thisProcess(), pid: await runningPid(), started: '-' })).toBe(false);
 });
 
+test('isGone says yes when the process was killed and nobody has asked how it ended', async () => {
+  const script = 'sleep 600 & echo $!; exec sleep 600';
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  onTestFinished(() => {
+    parent.kill('SIGKILL');
+  });
+  const [text] = await once(parent.stdout, 'data');
+  const pid = Number(String(text));
+  expect(isGone({ ...thisProcess(), pid, started: '-' })).toBe(false);
+  process.kill(pid, 'SIGKILL');
+  while (!readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z '))
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(isGone({ ...thisProcess(), pid, started: '-' })).toBe(true);
+});
+
 test('isGone says yes when another process has the number now', async () => {
   expect(isGone({ ...thisProcess(), pid: await runningPid(), started: '1' })).toBe(true);
 });
 
+const ownMachine = thisProcess().place.split('.')[2]!;
+
+function anotherBoot(machine: string): string {
+  return `another-boot.4026531836.${machine}`;
+}
+
 test.each<[string, Partial<Owner>, boolean]>([
   ['another machine', { host: 'elsewhere' }, false],
   ['another container on the same system', { place: `${thisProcess().place}9` }, false],
-  ['another machine of the same name', { place: 'anothermachine.anotherboot.4026531836' }, false],
+  ['the system before it was started again', { place: anotherBoot(ownMachine) }, true],
+  ['another machine of the same name', { place: anotherBoot('0123abcd') }, false],
+  ['a machine of the same name that has no id', { place: anotherBoot('-') }, false],
   ['a system that says nothing', { place: '-.-.-' }, false],
 ])('isGone judges a process of %s without asking for its number here', (_, change, gone) => {
   expect(isGone({ ...thisProcess(), pid: gonePid(), ...change })).toBe(gone);
-});
-
-test('isGone says yes of a process from before the machine was started again', () => {
-  const [machine] = thisProcess().place.split('.');
-  const before = { ...thisProcess(), place: `${machine}.anotherboot.4026531836` };
-  expect(isGone(before)).toBe(machine !== '-');
 });
 
 test('isLeftBehind tells from a name whether its process runs', () => {

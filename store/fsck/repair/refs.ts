@@ -11,6 +11,7 @@ import type { Examination } from '../examine.ts';
 import type { DamagedRef } from '../report.ts';
 import { idsOfLogLine } from '../roots.ts';
 import type { Aside } from './aside.ts';
+import { foundRef, meantRefs } from './lost-refs.ts';
 import { attempt } from './salvage-reader.ts';
 
 const SHORT_DIGITS = 12;
@@ -53,8 +54,10 @@ class RefRepair {
 
   async #ref({ name, where }: DamagedRef): Promise<void> {
     if (refNameFault(name) !== undefined) {
+      const { id } = await this.#store.refs.follow(name);
       await this.#aside.move(where);
       this.#done.push(`${name}: has no name that a ref can have: set aside`);
+      if (id !== undefined) await this.#keepFound(id);
       return;
     }
     const isTag = name.startsWith(TAGS);
@@ -62,6 +65,14 @@ class RefRepair {
     if (id === undefined) return;
     await this.#aside.keep(join(this.#store.folder, name));
     await this.#put(name, id, isTag ? 'the annotated tag of its name' : 'the last whole version in its log');
+  }
+
+  /** Gives a ref to what a ref without a name has led to, if no other leads there. */
+  async #keepFound(id: ObjectId): Promise<void> {
+    const { walk } = this.#examination;
+    if (walk.isReached(id) || walk.finder.find(id)?.object === undefined) return;
+    const { name, what } = foundRef(id);
+    await this.#put(name, id, what);
   }
 
   /** Tags have no logs, but annotated ones say how they are called. The newest, where several do. */
@@ -89,10 +100,12 @@ class RefRepair {
   /** Lines that are no refs go; a branch that was in one of them is known by its log. */
   async #packedRefs(path: string): Promise<void> {
     const lock = await LockFile.take('packed-refs', path, this.#store.rules);
+    const damaged: string[] = [];
     try {
       const text = readFileSync(path, 'utf8');
       await this.#aside.keep(path);
-      await lock.commit(Buffer.from(validPackedRefs(text)));
+      const valid = validPackedRefs(text, (line) => damaged.push(line));
+      await lock.commit(Buffer.from(valid));
       this.#done.push(`${path}: lines that are no refs are taken out`);
     } finally {
       await lock.release();
@@ -103,6 +116,14 @@ class RefRepair {
       if (id !== undefined && (await this.#store.refs.findConflict(name)) === undefined)
         await this.#put(name, id, 'the last whole version in its log');
     }
+    for (const { name, id, what } of meantRefs(damaged, this.#examination))
+      if (await this.#isFree(name)) await this.#put(name, id, what);
+  }
+
+  async #isFree(name: string): Promise<boolean> {
+    const { id, fault } = await this.#store.refs.follow(name);
+    if (id !== undefined || fault !== undefined) return false;
+    return (await this.#store.refs.findConflict(name)) === undefined;
   }
 
   async #log(name: string): Promise<void> {
@@ -147,13 +168,14 @@ class RefRepair {
   }
 }
 
-/** `packed-refs` without what is no ref; its first line, which says how the rest is ordered, goes too. */
-function validPackedRefs(text: string): string {
+/** `packed-refs` without what is no ref; its first line, which says how the rest is ordered, goes too. @param onDamaged told of every other line that goes */
+function validPackedRefs(text: string, onDamaged: (line: string) => void): string {
   const refs: { readonly name: string; readonly lines: string[] }[] = [];
   for (const line of text.split('\n')) {
     const [, name] = /^[0-9a-f]{64} (refs\/.+)$/.exec(line) ?? [];
     if (name !== undefined && refNameFault(name) === undefined) refs.push({ name, lines: [line] });
     else if (/^\^[0-9a-f]{64}$/.test(line)) refs.at(-1)?.lines.push(line);
+    else if (line !== '' && !line.startsWith('# ')) onDamaged(line);
   }
   return refs.map(({ lines }) => `${lines.join('\n')}\n`).join('');
 }

@@ -253,17 +253,20 @@ class Repair {
       const isCompanion = kind === 'rev' && path.includes('multi-pack-index-');
       return isCompanion || kind === 'bitmap' || kind === 'commit-graph' || kind === 'mtimes';
     });
-    const loose = findings.copies.flatMap(({ place }) => (place.source === undefined ? [place.path] : []));
+    const loose = findings.copies.filter(({ place }) => place.source === undefined);
     const packless = sources.packless.filter((stem) => !existsSync(`${stem}.pack`));
-    for (const path of [
-      ...gitOnly.map((file) => file.path),
-      ...loose,
-      ...packless.map((stem) => `${stem}.idx`),
-    ]) {
-      if (!existsSync(path)) continue;
-      await this.#aside.move(path);
-      this.#done.push(`${path}: set aside`);
-    }
+    for (const path of [...gitOnly.map((file) => file.path), ...packless.map((stem) => `${stem}.idx`)])
+      await this.#setFileAside(path);
+    // A commit may have stored one anew since it was looked at.
+    for (const { id, kind } of loose)
+      if (kind === 'stored' || !this.#store.objects.loose.hasWhole(id))
+        await this.#setFileAside(this.#store.objects.loose.path(id));
+  }
+
+  async #setFileAside(path: string): Promise<void> {
+    if (!existsSync(path)) return;
+    await this.#aside.move(path);
+    this.#done.push(`${path}: set aside`);
   }
 
   async #refs(): Promise<void> {

@@ -1,4 +1,7 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { watchPoints } from '../../../files/index.ts';
 import {
   collectGarbage,
   commitVersion,
@@ -231,4 +234,36 @@ test('forgetVersions leaves a whole store when the disk fails at any point, and 
   expect(failed.length).toBeGreaterThan(10);
   expect(await subjects(made.path, 'web')).toEqual(['7', '5', '3']);
   expect(await subjects(made.path, 'ci')).toEqual(['3']);
+});
+
+test('forgetVersions takes no branch back that somebody commits to meanwhile', async () => {
+  const made = await storeOfEight();
+  await createBranch(made.store, 'later', 'web');
+  const { commit } = await commitBytes(made, 'later', disk(8), { message: 'version 8' });
+  await git(made.path, 'branch', '-D', 'later');
+  let isMoved = false;
+  // When the first object is about to be stored, the plan is made.
+  const stop = watchPoints((point) => {
+    if (point !== 'work.create' || isMoved) return;
+    isMoved = true;
+    writeFileSync(join(made.path, 'refs/heads/web'), `${commit}\n`);
+  });
+  try {
+    await expect(
+      forgetVersions(await reopen(made.path), { revisions: [], policy: { last: 2 } }),
+    ).rejects.toMatchObject({ code: 'REF_MOVED' });
+  } finally {
+    stop();
+  }
+  expect(isMoved).toBe(true);
+  expect(await git(made.path, 'rev-parse', 'web')).toBe(commit);
+});
+
+test('a reflog still leads to a version that was taken back before forgetVersions', async () => {
+  const made = await storeOfEight();
+  await createBranch(made.store, 'web', 'web~1', true);
+  await forgetVersions(await reopen(made.path), { revisions: ['web~3'] });
+  await collectGarbage(await reopen(made.path), { prune: 'now' });
+  expect(await readBack(await reopen(made.path), 'web@{2}')).toEqual(disk(7));
+  await gitFsck(made.path);
 });

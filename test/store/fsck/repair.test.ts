@@ -2,8 +2,10 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { watchPoints } from '../../../files/index.ts';
 import { type ObjectId, objectId } from '../../../objects/index.ts';
 import {
+  collectGarbage,
   DiskSource,
   packStore,
   type RepairReport,
@@ -104,6 +106,26 @@ test.each(['idx', 'rev'] as const)(
     await expectWhole(made, await repair(made.path));
   },
 );
+
+test('repairStore leaves a loose object where it is that a commit stores anew meanwhile', async () => {
+  const made = await storeOfVersions();
+  await packStore(made.store);
+  await commitBytes(made, 'ci', noise(SMALL, 77));
+  const blob = (await git(made.path, 'ls-tree', '-r', 'ci', 'disks')).split(/\s/)[2]!;
+  const path = join(made.path, 'objects', blob.slice(0, 2), blob.slice(2));
+  const whole = readFileSync(path);
+  // As a failure of the power leaves it.
+  truncateSync(path);
+  const [pack] = packs(made.path);
+  flipBit(pack!, 8 * (readFileSync(pack!).length - 1));
+  // The pack is written anew after the check, and before files are set aside.
+  const stop = watchPoints((point) => {
+    if (point === 'pack.create') writeFileSync(path, whole);
+  });
+  const report = await repair(made.path).finally(stop);
+  await expectWhole(made, report);
+  expect(readFileSync(path).equals(whole)).toBe(true);
+});
 
 test('repairStore makes the multi-pack-index anew when it is damaged', async () => {
   const made = await storeOfVersions({ unpackLimit: 1 });
@@ -286,6 +308,47 @@ test('repairStore brings a branch back when its line of packed-refs is damaged',
   expect((await fsck(made.path)).files).toMatchObject([{ kind: 'packed-refs' }]);
   await expectWhole(made, await repair(made.path));
   expect(await git(made.path, 'rev-parse', 'web', 'db')).toBe(tips);
+});
+
+test.each<[string, (text: string) => string, ref: (id: string) => string]>([
+  ['a digit of its id', (text) => text.replace(/^(.{9}).(.*db)$/m, '$1z$2'), () => 'refs/heads/db'],
+  ['its name', (text) => text.replace('heads/db', 'heads/d~'), (id) => `refs/lost-found/${id}`],
+  ['the end of its line', (text) => text.replace('heads/db\n', 'heads/dbJ'), (id) => `refs/lost-found/${id}`],
+  ['all of packed-refs', (text) => '\0'.repeat(text.length), (id) => `refs/lost-found/${id}`],
+])(
+  'repairStore leaves no version to gc when %s is damaged and the branch has no log',
+  async (_, damage, ref) => {
+    const made = await storeOfVersions();
+    await commitBytes(made, 'db', noise(SMALL, 5));
+    await git(made.path, 'tag', '-a', '-m', 'Release', 'v1', 'web~1');
+    const [db, web] = (await git(made.path, 'rev-parse', 'db', 'web')).split('\n');
+    await git(made.path, 'pack-refs', '--all');
+    // As in a copy that git clone has made.
+    rmSync(join(made.path, 'logs'), { recursive: true });
+    patch(join(made.path, 'packed-refs'), (bytes) => Buffer.from(damage(bytes.toString())));
+    const report = await repair(made.path);
+    expect(report).toMatchObject({ clean: true, missing: [], refs: [], files: [] });
+    expect(await git(made.path, 'rev-parse', ref(db!))).toBe(db);
+    const store = await Store.open(made.path);
+    onTestFinished(() => store.close());
+    await collectGarbage(store, { prune: 'now' });
+    expect(await git(made.path, 'cat-file', '-t', web!)).toBe('commit');
+    expect(await git(made.path, 'cat-file', '-t', db!)).toBe('commit');
+    expect(await git(made.path, 'tag', '-l')).toBe('v1');
+    await gitFsck(made.path);
+  },
+);
+
+test('repairStore leaves no version to gc when its ref has no name that a ref can have', async () => {
+  const made = await storeOfVersions();
+  await commitBytes(made, 'db', noise(SMALL, 5));
+  const db = await git(made.path, 'rev-parse', 'db');
+  await git(made.path, 'branch', '-D', 'db');
+  writeFileSync(join(made.path, 'refs/heads/d~b'), `${db}\n`);
+  writeFileSync(join(made.path, 'refs/heads/web~'), `${await git(made.path, 'rev-parse', 'web')}\n`);
+  await expectWhole(made, await repair(made.path));
+  const refs = await git(made.path, 'for-each-ref', '--format=%(refname)');
+  expect(refs.split('\n')).toEqual(['refs/heads/web', `refs/lost-found/${db}`]);
 });
 
 test('repairStore puts HEAD on a branch when it says nothing', async () => {

@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -21,7 +21,7 @@ import { readSweeps } from '../../../store/work/sweeps.ts';
 import { failAtEach } from '../../files/fault.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
-import { git, gitFsck, gitObjects, tryGit } from '../git.ts';
+import { git, gitFsck, gitObjects, gitWith, tryGit } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
 
 async function readBack(store: Store, revision: string): Promise<Buffer> {
@@ -275,6 +275,21 @@ test('collectGarbage expires lines of logs as gc.reflogExpireUnreachable says, a
   expect(await stored(made.path)).toEqual(await reachable(made.path));
 });
 
+test('collectGarbage keeps all of a stash, whatever says when logs expire', async () => {
+  const made = await newStore(SMALL);
+  writeFileSync(join(made.path, 'config'), '[gc]\n\treflogExpireUnreachable = now\n', { flag: 'a' });
+  await commitBytes(made, 'web', edited(0));
+  for (const n of [1, 2]) {
+    await git(made.path, 'branch', 'work', 'web');
+    await commitBytes({ ...made, store: await reopen(made.path) }, 'work', edited(n));
+    await git(made.path, 'update-ref', '--create-reflog', '-m', `${n}`, 'refs/stash', 'work');
+    await git(made.path, 'branch', '-D', 'work');
+  }
+  await collectGarbage(await reopen(made.path), { prune: 'now' });
+  await gitFsck(made.path);
+  expect(await readBack(await reopen(made.path), 'stash@{1}')).toEqual(edited(1));
+});
+
 test('collectGarbage leaves every version whole when the disk fails at any point', async () => {
   const made = await storeWithGarbage('often');
   const failed = await failAtEach(
@@ -321,4 +336,59 @@ test('a commit of a file that is known stores again what a sweep that failed has
   expect(await readBack(await reopen(made.path), 'web')).toEqual(bytes);
   await gitFsck(made.path);
   expect((await commit()).disks[0]!.readBytes).toBe(0);
+});
+
+test.each([
+  [
+    'whose config forbids to remove objects',
+    () => ['config', 'extensions.preciousObjects', 'true'],
+    'preciousObjects',
+  ],
+  [
+    'with a working tree',
+    (tree: string) => ['worktree', 'add', '-q', '--no-checkout', '--detach', tree, 'gone'],
+    'worktree',
+  ],
+])('collectGarbage removes nothing from a store %s', async (_, command, part) => {
+  const made = await newStore();
+  await commitBytes(made, 'web', diskOf([1, 2, 3]));
+  const { commit } = await commitBytes(made, 'gone', diskOf([7, 8, 9]));
+  await git(made.path, ...command(made.file('tree')));
+  await deleteRef(made.store, BRANCHES, 'gone');
+  await expect(collectGarbage(await reopen(made.path), { prune: 'now' })).rejects.toMatchObject({
+    code: 'UNSUPPORTED',
+    message: expect.stringContaining(part),
+  });
+  expect(await git(made.path, 'cat-file', '-t', commit)).toBe('commit');
+  await gitFsck(made.path);
+});
+
+test.each([
+  ['a pack has a damaged index', 'idx'],
+  ['a tree is damaged', 'tree'],
+])('collectGarbage removes nothing when only a log leads to a version of which %s', async (_, kind) => {
+  const made = await newStore();
+  await commitBytes(made, 'web', diskOf([1, 2, 3]));
+  const { commit, tree } = await commitBytes(made, 'web', diskOf([7, 8, 9]));
+  const looseOf = (id: string) => join(made.path, 'objects', id.slice(0, 2), id.slice(2));
+  let damaged = looseOf(tree);
+  if (kind === 'idx') {
+    const folder = join(made.path, 'objects/pack');
+    const name = gitWith(made.path, { input: `${commit}\n` }, 'pack-objects', '-q', join(folder, 'pack'));
+    damaged = join(folder, `pack-${name}.idx`);
+    rmSync(looseOf(commit));
+  }
+  await createBranch(await reopen(made.path), 'web', 'web~1', true);
+  const whole = readFileSync(damaged);
+  chmodSync(damaged, 0o600);
+  writeFileSync(damaged, Buffer.concat([Buffer.from('damage'), whole.subarray(6)]));
+  age(made.path, 20);
+  await expect(collectGarbage(await reopen(made.path))).rejects.toMatchObject({
+    code: 'DAMAGED',
+    message: expect.stringContaining('nothing was removed'),
+  });
+  writeFileSync(damaged, whole);
+  expect((await collectGarbage(await reopen(made.path))).removed).toBe(0);
+  expect(await readBack(await reopen(made.path), 'web@{1}')).toEqual(diskOf([7, 8, 9]));
+  await gitFsck(made.path);
 });

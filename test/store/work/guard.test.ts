@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { createBranch, createTag } from '../../../store/index.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { collectGarbage, createBranch, createTag, Store } from '../../../store/index.ts';
 import { abandonSweep, beginSweep, endSweep, isSameSweep, readSweeps } from '../../../store/work/sweeps.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
@@ -72,4 +72,20 @@ test('readSweeps takes a damaged file for a state that is the same as no other',
   await beginSweep(store);
   await endSweep(store);
   expect(isSameSweep(readSweeps(path), readSweeps(path))).toBe(true);
+});
+
+test('a ref does not wait for ever for a sweep that was killed on another machine, and is moved once gc has run here', async () => {
+  const made = await newStore();
+  await commitBytes(made, 'web', diskOf([1, 2, 3]));
+  writeFileSync(join(made.path, 'imgstore/sweeps'), '7\n4242 elsewhere another-boot.4026531836 12345\n');
+  const store = await Store.open(made.path, { lockTimeout: 0 });
+  onTestFinished(() => store.close());
+  await expect(createTag(store, 'v1', 'web')).rejects.toMatchObject({
+    code: 'BUSY',
+    message: expect.stringContaining('4242 on elsewhere'),
+  });
+  expect(await git(made.path, 'tag', '-l')).toBe('');
+  await collectGarbage(await reopen(made.path));
+  await createTag(store, 'v1', 'web');
+  expect(await git(made.path, 'tag', '-l')).toBe('v1');
 });
