@@ -26,6 +26,12 @@ export interface IngestedDisk {
   readonly readBytes: number;
 }
 
+/**
+ * Batches in flight beyond the two of each thread, one of which it works on: while the oldest is written, threads must not run out of work. With 5 instead of 1 a first commit took
+ * 3.2 s instead of 4.3 (medians of four on two busy cores), for 16 MB.
+ */
+const SPARE_BATCHES = 5;
+
 export interface IngestOptions {
   /** Bytes. */
   readonly clusterSize: number;
@@ -73,7 +79,8 @@ export async function ingestDisk(source: BlockSource, options: IngestOptions): P
 
   const store = (plan: BatchPlan) =>
     storeBatch(source, plan, buffers.pop() ?? newBuffers(clusterSize), options);
-  for await (const batch of orderedMap(planBatches(source, clusterSize), 2 * workers.threads + 1, store)) {
+  const width = 2 * workers.threads + SPARE_BATCHES;
+  for await (const batch of orderedMap(planBatches(source, clusterSize), width, store)) {
     throwIfStopped(monitor);
     for (const object of batch.fresh) await transaction.add(object);
     for (const [i, cluster] of batch.clusters.entries()) {
