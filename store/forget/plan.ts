@@ -45,16 +45,19 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
   if (damaged[0] !== undefined)
     throw new ImgstoreError('DAMAGED', damaged[0].message, { ref: damaged[0].name });
   const head = await store.refs.follow('HEAD');
+  const targets = await symbolicRefs(store, tips);
+  const own = tips.filter(({ name }) => !targets.has(name));
   const all = {
-    branches: tips.filter(({ name }) => name.startsWith(BRANCHES)),
-    tags: tips.filter(({ name }) => name.startsWith(TAGS)),
+    branches: own.filter(({ name }) => name.startsWith(BRANCHES)),
+    tags: own.filter(({ name }) => name.startsWith(TAGS)),
     others: tips.filter(({ name }) => !name.startsWith(BRANCHES) && !name.startsWith(TAGS)),
   };
   const detached = head.symbolic.length === 0 && head.id !== undefined ? [head.id] : [];
   const walk = (starts: readonly ObjectId[]) => [...walkCommits(store.objects, starts)];
   const idsOf = (starts: readonly ObjectId[]) => new Set(walk(starts).map(({ id }) => id));
 
-  const asked = request.policy === undefined ? all.branches : chooseBranches(all.branches, request.revisions);
+  const asked =
+    request.policy === undefined ? all.branches : chooseBranches(all.branches, request.revisions, targets);
   const fixed = idsOf([
     ...all.branches.filter((branch) => !asked.includes(branch)).map(({ id }) => id),
     ...all.others.map(({ id }) => id),
@@ -102,13 +105,29 @@ function protects(tag: string, patterns: readonly string[] | undefined): boolean
   return patterns === undefined || patterns.some((pattern) => matchesTag(pattern, tag));
 }
 
-function chooseBranches(branches: readonly Ref[], names: readonly string[]): readonly Ref[] {
+/** Refs that are other names of refs, with those: they move with them. */
+async function symbolicRefs(store: Store, refs: readonly Ref[]): Promise<ReadonlyMap<string, string>> {
+  const targets = new Map<string, string>();
+  for (const { name } of refs) {
+    const end = await store.refs.follow(name);
+    if (end.symbolic.length > 0) targets.set(name, end.name);
+  }
+  return targets;
+}
+
+function chooseBranches(
+  branches: readonly Ref[],
+  names: readonly string[],
+  targets: ReadonlyMap<string, string>,
+): readonly Ref[] {
   if (names.length === 0) return branches;
-  return names.map((name) => {
-    const branch = branches.find((each) => each.name === BRANCHES + name || each.name === name);
+  const chosen = names.map((name) => {
+    const meant = [BRANCHES + name, name].map((full) => targets.get(full) ?? full);
+    const branch = branches.find((each) => meant.includes(each.name));
     if (branch !== undefined) return branch;
     throw new ImgstoreError('NOT_FOUND', `no branch '${name}' to thin: see 'imgstore branch'`, { name });
   });
+  return [...new Set(chosen)];
 }
 
 async function namedVersions(

@@ -267,3 +267,17 @@ test('a reflog still leads to a version that was taken back before forgetVersion
   expect(await readBack(await reopen(made.path), 'web@{2}')).toEqual(disk(7));
   await gitFsck(made.path);
 });
+
+test.each([[[]], [['alias']], [['web', 'alias']]])(
+  'forgetVersions of %j moves a branch once that has another name too',
+  async (revisions) => {
+    const made = await storeOfEight();
+    await git(made.path, 'symbolic-ref', 'refs/heads/alias', 'refs/heads/web');
+    const { refs } = await forgetVersions(await reopen(made.path), { revisions, policy: { last: 2 } });
+    expect(refs.map(({ name }) => name)).toEqual(['web']);
+    expect(await subjects(made.path, 'alias')).toEqual(['7', '6']);
+    expect(await git(made.path, 'symbolic-ref', 'refs/heads/alias')).toBe('refs/heads/web');
+    expect(await readBack(await reopen(made.path), 'web@{2}')).toEqual(disk(6));
+    await gitFsck(made.path);
+  },
+);
