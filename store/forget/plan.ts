@@ -81,7 +81,12 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
 
   const forgotten =
     request.policy === undefined
-      ? await namedVersions(store, request.revisions, kept)
+      ? await namedVersions(
+          store,
+          request.revisions,
+          kept,
+          idsOf([...asked, ...all.tags].map(({ id }) => id)),
+        )
       : thinned(asked, request.policy, (id) => withOldIds(id).some((each) => kept.has(each)), walk);
   const starts = [...asked, ...all.tags];
   const commits = walk(starts.map(({ id }) => id)).reverse();
@@ -134,6 +139,7 @@ async function namedVersions(
   store: Store,
   revisions: readonly string[],
   kept: ReadonlyMap<ObjectId, string>,
+  history: ReadonlySet<ObjectId>,
 ): Promise<ReadonlySet<ObjectId>> {
   const forgotten = new Set<ObjectId>();
   for (const revision of revisions) {
@@ -144,6 +150,12 @@ async function namedVersions(
         revision,
         commit: id,
       });
+    if (!history.has(id))
+      throw new ImgstoreError(
+        'USAGE',
+        `'${revision}' is in the history of no branch or tag: gc removes it when no log of a ref names it any more`,
+        { revision, commit: id },
+      );
     forgotten.add(id);
   }
   return forgotten;

@@ -74,11 +74,13 @@ test('forgetVersions frees what only forgotten versions have once gc runs, and o
     [0, 'web~4'],
     [4, 'web~1'],
     [5, 'web~1'],
-  ] as const)
+  ] as const) {
+    const kept = await resolveCommit(store, next);
     await expect(resolveCommit(store, made.ids[n]!)).rejects.toMatchObject({
       code: 'NOT_FOUND',
-      message: expect.stringContaining((await resolveCommit(store, next)).slice(0, 12)),
+      message: expect.stringContaining(kept.slice(0, 12)),
     });
+  }
 });
 
 test('forgetVersions keeps old ids leading on when it is used again and again', async () => {
@@ -281,3 +283,12 @@ test.each([[[]], [['alias']], [['web', 'alias']]])(
     await gitFsck(made.path);
   },
 );
+
+test('forgetVersions refuses a version that only a log leads to', async () => {
+  const made = await storeOfEight();
+  await createBranch(made.store, 'web', 'web~1', true);
+  await expect(forgetVersions(await reopen(made.path), { revisions: ['web@{1}'] })).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringContaining('in the history of no branch'),
+  });
+});
