@@ -45,16 +45,19 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
   if (damaged[0] !== undefined)
     throw new ImgstoreError('DAMAGED', damaged[0].message, { ref: damaged[0].name });
   const head = await store.refs.follow('HEAD');
+  const targets = await symbolicRefs(store, tips);
+  const own = tips.filter(({ name }) => !targets.has(name));
   const all = {
-    branches: tips.filter(({ name }) => name.startsWith(BRANCHES)),
-    tags: tips.filter(({ name }) => name.startsWith(TAGS)),
+    branches: own.filter(({ name }) => name.startsWith(BRANCHES)),
+    tags: own.filter(({ name }) => name.startsWith(TAGS)),
     others: tips.filter(({ name }) => !name.startsWith(BRANCHES) && !name.startsWith(TAGS)),
   };
   const detached = head.symbolic.length === 0 && head.id !== undefined ? [head.id] : [];
   const walk = (starts: readonly ObjectId[]) => [...walkCommits(store.objects, starts)];
   const idsOf = (starts: readonly ObjectId[]) => new Set(walk(starts).map(({ id }) => id));
 
-  const asked = request.policy === undefined ? all.branches : chooseBranches(all.branches, request.revisions);
+  const asked =
+    request.policy === undefined ? all.branches : chooseBranches(all.branches, request.revisions, targets);
   const fixed = idsOf([
     ...all.branches.filter((branch) => !asked.includes(branch)).map(({ id }) => id),
     ...all.others.map(({ id }) => id),
@@ -78,7 +81,12 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
 
   const forgotten =
     request.policy === undefined
-      ? await namedVersions(store, request.revisions, kept)
+      ? await namedVersions(
+          store,
+          request.revisions,
+          kept,
+          idsOf([...asked, ...all.tags].map(({ id }) => id)),
+        )
       : thinned(asked, request.policy, (id) => withOldIds(id).some((each) => kept.has(each)), walk);
   const starts = [...asked, ...all.tags];
   const commits = walk(starts.map(({ id }) => id)).reverse();
@@ -102,19 +110,36 @@ function protects(tag: string, patterns: readonly string[] | undefined): boolean
   return patterns === undefined || patterns.some((pattern) => matchesTag(pattern, tag));
 }
 
-function chooseBranches(branches: readonly Ref[], names: readonly string[]): readonly Ref[] {
+/** Refs that are other names of refs, with those: they move with them. */
+async function symbolicRefs(store: Store, refs: readonly Ref[]): Promise<ReadonlyMap<string, string>> {
+  const targets = new Map<string, string>();
+  for (const { name } of refs) {
+    const end = await store.refs.follow(name);
+    if (end.symbolic.length > 0) targets.set(name, end.name);
+  }
+  return targets;
+}
+
+function chooseBranches(
+  branches: readonly Ref[],
+  names: readonly string[],
+  targets: ReadonlyMap<string, string>,
+): readonly Ref[] {
   if (names.length === 0) return branches;
-  return names.map((name) => {
-    const branch = branches.find((each) => each.name === BRANCHES + name || each.name === name);
+  const chosen = names.map((name) => {
+    const meant = [BRANCHES + name, name].map((full) => targets.get(full) ?? full);
+    const branch = branches.find((each) => meant.includes(each.name));
     if (branch !== undefined) return branch;
     throw new ImgstoreError('NOT_FOUND', `no branch '${name}' to thin: see 'imgstore branch'`, { name });
   });
+  return [...new Set(chosen)];
 }
 
 async function namedVersions(
   store: Store,
   revisions: readonly string[],
   kept: ReadonlyMap<ObjectId, string>,
+  history: ReadonlySet<ObjectId>,
 ): Promise<ReadonlySet<ObjectId>> {
   const forgotten = new Set<ObjectId>();
   for (const revision of revisions) {
@@ -125,6 +150,12 @@ async function namedVersions(
         revision,
         commit: id,
       });
+    if (!history.has(id))
+      throw new ImgstoreError(
+        'USAGE',
+        `'${revision}' is in the history of no branch or tag: gc removes it when no log of a ref names it any more`,
+        { revision, commit: id },
+      );
     forgotten.add(id);
   }
   return forgotten;

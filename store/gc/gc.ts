@@ -17,7 +17,7 @@ import { type AnnouncedWork, Announcement, listWork } from '../work/announcement
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
-import { refuseDamagedPacks, refuseUnknownNeeds } from './refuse.ts';
+import { refuseDamagedPacks, refuseLostRefs, refuseUnknownNeeds } from './refuse.ts';
 import { checksumOf, rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
 import { looseUnreachable, mayGo, oldLoose, sweepLoose } from './sweep.ts';
@@ -131,6 +131,7 @@ function describeWork({ path, owner, sinceMs }: AnnouncedWork): HeldBack {
 async function markLive(store: Store, cutoff: Cutoff, monitor: Monitor): Promise<ObjectMarks> {
   const marks = new ObjectMarks(store.objects);
   const { announced, refs } = await readRoots(store);
+  refuseLostRefs(store, refs);
   await markStrictly(store, marks, refs, monitor);
   const logged = await expireReflogs(store, marks, Date.now());
   const forgotten = await expireForgotten(store, cutoff.fileMs);

@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromSystem, ImgstoreError, shellWord, systemCode } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError, isImgstoreError, shellWord, systemCode } from '../../errors/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import type { ObjectDatabase } from '../objects/database.ts';
 import type { Store } from '../store.ts';
 import { refuse } from './roots.ts';
 
@@ -39,6 +41,31 @@ export function refuseDamagedPacks({ objects: { packs } }: Store): void {
   const [reason] = packs.damaged();
   if (reason === undefined) return;
   throw refuse(new ImgstoreError('DAMAGED', reason, { path: packs.folder }));
+}
+
+/** Refuses to take all versions for garbage: a store without refs, and with versions, has lost them most likely. @throws ImgstoreError `DAMAGED` */
+export function refuseLostRefs({ folder, objects }: Store, refs: readonly ObjectId[]): void {
+  if (refs.length > 0) return;
+  if (!hasCommit(objects)) return;
+  throw new ImgstoreError(
+    'DAMAGED',
+    `${folder}: no ref leads to any version, and nothing was removed: bring all refs back with imgstore branch, to each 'dangling commit' that git -C ${shellWord(folder)} fsck lists; if no version is needed, remove the store`,
+    { path: folder },
+  );
+}
+
+function hasCommit(objects: ObjectDatabase): boolean {
+  const isCommit = (id: ObjectId) => {
+    try {
+      return objects.header(id).type === 'commit';
+    } catch (error) {
+      if (isImgstoreError(error)) return false;
+      throw error;
+    }
+  };
+  for (const { idx } of objects.packs.packs())
+    for (let position = 0; position < idx.count; position++) if (isCommit(idx.id(position))) return true;
+  return [...objects.loose.ids()].some(isCommit);
 }
 
 function namesIn(folder: string): string[] {

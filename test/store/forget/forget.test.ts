@@ -74,11 +74,13 @@ test('forgetVersions frees what only forgotten versions have once gc runs, and o
     [0, 'web~4'],
     [4, 'web~1'],
     [5, 'web~1'],
-  ] as const)
+  ] as const) {
+    const kept = await resolveCommit(store, next);
     await expect(resolveCommit(store, made.ids[n]!)).rejects.toMatchObject({
       code: 'NOT_FOUND',
-      message: expect.stringContaining((await resolveCommit(store, next)).slice(0, 12)),
+      message: expect.stringContaining(kept.slice(0, 12)),
     });
+  }
 });
 
 test('forgetVersions keeps old ids leading on when it is used again and again', async () => {
@@ -266,4 +268,27 @@ test('a reflog still leads to a version that was taken back before forgetVersion
   await collectGarbage(await reopen(made.path), { prune: 'now' });
   expect(await readBack(await reopen(made.path), 'web@{2}')).toEqual(disk(7));
   await gitFsck(made.path);
+});
+
+test.each([[[]], [['alias']], [['web', 'alias']]])(
+  'forgetVersions of %j moves a branch once that has another name too',
+  async (revisions) => {
+    const made = await storeOfEight();
+    await git(made.path, 'symbolic-ref', 'refs/heads/alias', 'refs/heads/web');
+    const { refs } = await forgetVersions(await reopen(made.path), { revisions, policy: { last: 2 } });
+    expect(refs.map(({ name }) => name)).toEqual(['web']);
+    expect(await subjects(made.path, 'alias')).toEqual(['7', '6']);
+    expect(await git(made.path, 'symbolic-ref', 'refs/heads/alias')).toBe('refs/heads/web');
+    expect(await readBack(await reopen(made.path), 'web@{2}')).toEqual(disk(6));
+    await gitFsck(made.path);
+  },
+);
+
+test('forgetVersions refuses a version that only a log leads to', async () => {
+  const made = await storeOfEight();
+  await createBranch(made.store, 'web', 'web~1', true);
+  await expect(forgetVersions(await reopen(made.path), { revisions: ['web@{1}'] })).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringContaining('in the history of no branch'),
+  });
 });

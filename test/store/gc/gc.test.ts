@@ -392,3 +392,23 @@ test.each([
   expect(await readBack(await reopen(made.path), 'web@{1}')).toEqual(diskOf([7, 8, 9]));
   await gitFsck(made.path);
 });
+
+test.each(['loose', 'packed'])(
+  'collectGarbage removes nothing when all refs of %s versions are gone',
+  async (kind) => {
+    const made = await newStore();
+    const { commit } = await commitBytes(made, 'web', diskOf([1, 2, 3]));
+    if (kind === 'packed') await packStore(await reopen(made.path));
+    rmSync(join(made.path, 'logs'), { recursive: true });
+    rmSync(join(made.path, 'refs/heads/web'));
+    age(made.path, 20);
+    await expect(collectGarbage(await reopen(made.path), { prune: 'now' })).rejects.toMatchObject({
+      code: 'DAMAGED',
+      message: expect.stringContaining('no ref leads to any version'),
+    });
+    expect(await git(made.path, 'fsck')).toContain(`dangling commit ${commit}`);
+    await createBranch(await reopen(made.path), 'web', commit.slice(0, 12));
+    expect((await collectGarbage(await reopen(made.path), { prune: 'now' })).removed).toBe(0);
+    expect(await readBack(await reopen(made.path), 'web')).toEqual(diskOf([1, 2, 3]));
+  },
+);
