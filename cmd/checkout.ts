@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import { type Backing, checkoutVersion } from '../store/index.ts';
 import { collectPaths, pathArgument } from './arguments.ts';
@@ -58,7 +59,7 @@ export function define(command: Command): void {
             ? options.backing
             : { file: options.backing! };
         return context.monitored('checkout', (monitor) =>
-          checkoutVersion(store, { ...options, revision, backing }, monitor),
+          checkoutVersion(store, { ...options, revision, backing }, monitor).catch(adviseOnDamage),
         );
       });
       context.damaged(
@@ -72,4 +73,17 @@ export function define(command: Command): void {
         return `${result.file}: ${result.format}, ${formatBytes(result.virtualSize)}${on}, ${formatBytes(result.writtenBytes)} written in ${formatSeconds(result.seconds)}\n`;
       });
     });
+}
+
+/** Says what to do about damage and loss, when the error does not say so itself. */
+function adviseOnDamage(error: unknown): never {
+  const isLoss = isImgstoreError(error, 'NOT_FOUND') && error.data.id !== undefined;
+  if (
+    !isImgstoreError(error) ||
+    !(isLoss || error.code === 'DAMAGED') ||
+    error.message.includes("'imgstore ")
+  )
+    throw error;
+  const advice = "see what 'imgstore fsck' says, or take what is whole with --skip-damaged";
+  throw new ImgstoreError(error.code, `${error.message}: ${advice}`, error.data, error);
 }

@@ -107,6 +107,17 @@ function sameRoots(a: Roots, b: Roots): boolean {
   return before.size === now.size && [...before].every((line) => now.has(line));
 }
 
+/** A store of versions without refs is whole, and of no use. */
+function lostRefsNotice(inventory: Inventory, { roots, damaged }: Roots): string[] {
+  if (roots.some(({ isLog }) => !isLog) || damaged.length > 0) return [];
+  const [commit] = inventory.idsOfType('commit');
+  return commit === undefined
+    ? []
+    : [
+        `no branch or tag leads to any version: bring them back with imgstore branch NAME ${commit.slice(0, 12)} and the like`,
+      ];
+}
+
 async function conclude(
   check: Check,
   sources: PackSources,
@@ -146,7 +157,13 @@ async function conclude(
     dangling: objects - walk.reached,
     files,
     refs,
-    notices: [...roots.notices, ...findings.notices, ...unindexed.notices, ...leftovers(store.folder)],
+    notices: [
+      ...lostRefsNotice(inventory, roots),
+      ...roots.notices,
+      ...findings.notices,
+      ...unindexed.notices,
+      ...leftovers(store.folder),
+    ],
     omittedTouches: touches.omitted,
     clean: damaged.length + missing.length + files.length + refs.length === 0,
     seconds: (performance.now() - started) / 1000,

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { Workplace } from './imgstore.ts';
+import { oneLine, Workplace } from './imgstore.ts';
 import { CLUSTER, disk, writeDisk } from './sample.ts';
 
 /** A store with a version of which the second cluster is lost. */
@@ -39,6 +39,10 @@ test('checkout --skip-damaged --json lists the ranges, none of a whole version',
 
 test('checkout without --skip-damaged makes no file of a damaged version', async () => {
   const place = await damagedStore();
-  expect(await place.run('checkout', 'web', '-o', 'out.raw')).toMatchObject({ status: 1, stdout: '' });
+  const outcome = await place.run('checkout', 'web', '-o', 'out.raw');
+  expect(outcome).toMatchObject({ status: 1, stdout: '' });
+  expect(oneLine(outcome)).toMatch(
+    /is not in the store: see what 'imgstore fsck' says, or .*--skip-damaged$/,
+  );
   expect(existsSync(place.path('out.raw'))).toBe(false);
 });

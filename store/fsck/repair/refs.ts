@@ -15,9 +15,9 @@ import { foundRef, meantRefs } from './lost-refs.ts';
 import { attempt } from './salvage-reader.ts';
 
 const SHORT_DIGITS = 12;
-const MESSAGE = 'fsck: put at the last that is whole';
+const MESSAGE = 'fsck: put at the last that can be read';
 
-/** Puts refs that cannot be read at the last whole version in their logs, or at the annotated tag of their name, and takes out of `packed-refs` and logs what says nothing. Returns what was done, one line each. */
+/** Puts refs that cannot be read at the last version in their logs that can be read, or at the annotated tag of their name, and takes out of `packed-refs` and logs what says nothing. Returns what was done, one line each. */
 export async function repairRefs(
   store: Store,
   examination: Examination,
@@ -61,10 +61,14 @@ class RefRepair {
       return;
     }
     const isTag = name.startsWith(TAGS);
-    const id = isTag ? this.#tagNamed(shortRefName(name)) : await this.#lastWhole(name);
+    const id = isTag ? this.#tagNamed(shortRefName(name)) : await this.#lastReadable(name);
     if (id === undefined) return;
     await this.#aside.keep(join(this.#store.folder, name));
-    await this.#put(name, id, isTag ? 'the annotated tag of its name' : 'the last whole version in its log');
+    await this.#put(
+      name,
+      id,
+      isTag ? 'the annotated tag of its name' : 'the last version in its log that can be read',
+    );
   }
 
   /** Gives a ref to what a ref without a name has led to, if no other leads there. */
@@ -112,9 +116,9 @@ class RefRepair {
     }
     for (const name of await namesBelow(join(this.#store.folder, 'logs'), 'refs/heads')) {
       const end = await this.#store.refs.follow(name);
-      const id = end.id === undefined && end.fault === undefined ? await this.#lastWhole(name) : undefined;
+      const id = end.id === undefined && end.fault === undefined ? await this.#lastReadable(name) : undefined;
       if (id !== undefined && (await this.#store.refs.findConflict(name)) === undefined)
-        await this.#put(name, id, 'the last whole version in its log');
+        await this.#put(name, id, 'the last version in its log that can be read');
     }
     for (const { name, id, what } of meantRefs(damaged, this.#examination))
       if (await this.#isFree(name)) await this.#put(name, id, what);
@@ -160,11 +164,11 @@ class RefRepair {
     this.#done.push(`HEAD: put on branch '${shortRefName(branch.name)}'`);
   }
 
-  async #lastWhole(name: string): Promise<ObjectId | undefined> {
-    const { versions, dirty } = this.#examination.walk;
-    const whole = new Set(versions.flatMap(({ id, tree }) => (dirty.has(tree) ? [] : [id])));
+  /** Also one of which a part is damaged: its other disks and clusters are there, and an image may bring the part back. */
+  async #lastReadable(name: string): Promise<ObjectId | undefined> {
+    const readable = new Set(this.#examination.walk.versions.map(({ id }) => id));
     const ids = (await this.#store.refs.logs.read(name)).flatMap(({ before, after }) => [before, after]);
-    return ids.findLast((id) => id !== NULL_ID && whole.has(id));
+    return ids.findLast((id) => id !== NULL_ID && readable.has(id));
   }
 }
 

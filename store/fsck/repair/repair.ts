@@ -38,7 +38,7 @@ const MOST_ROUNDS = 10;
 
 /**
  * Repairs what a check finds: brings lost objects back from images, writes what is whole in damaged packs into new ones, rebuilds indexes, and puts refs at the
- * last whole version of their logs. New copies are durable and visible before damaged files go aside; nothing is removed.
+ * last version of their logs that can be read. New copies are durable and visible before damaged files go aside; nothing is removed.
  * @throws ImgstoreError `BUSY` when another process packs this store, `IO`, `INTERRUPTED`, and what opening and reading an image throws
  */
 export async function repairStore(

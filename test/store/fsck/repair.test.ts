@@ -274,7 +274,7 @@ test('repairStore restores the description of a version when an image tells it',
   await expectWhole(made, await repair(made.path, await image(made, 2)));
 });
 
-test('repairStore puts a branch at the last whole version of its log when it cannot be read', async () => {
+test('repairStore puts a branch at the last version of its log when it cannot be read', async () => {
   const made = await storeOfVersions();
   const tip = await git(made.path, 'rev-parse', 'web');
   writeFileSync(join(made.path, 'refs/heads/web'), Buffer.alloc(65));
@@ -282,6 +282,21 @@ test('repairStore puts a branch at the last whole version of its log when it can
   await expectWhole(made, report);
   expect(await git(made.path, 'rev-parse', 'web')).toBe(tip);
   expect(asideOf(report)).toEqual(['refs/heads/web']);
+});
+
+test('repairStore puts a branch that cannot be read at its last version, also when a cluster of that is lost', async () => {
+  const made = await storeOfVersions({ unpackLimit: 10_000 });
+  const tip = await git(made.path, 'rev-parse', 'web');
+  const old = new Set(
+    (await git(made.path, 'rev-list', '--objects', '--no-object-names', 'web~1')).split('\n'),
+  );
+  const blobs = (await git(made.path, 'ls-tree', '-r', 'web', 'disks'))
+    .split('\n')
+    .map((line) => line.split(/\s/)[2]!);
+  rmSync(made.store.objects.loose.path(blobs.find((id) => !old.has(id))!));
+  writeFileSync(join(made.path, 'refs/heads/web'), '');
+  expect((await repair(made.path)).clean).toBe(false);
+  expect(await git(made.path, 'rev-parse', 'web')).toBe(tip);
 });
 
 test('repairStore puts a branch back a version when its last commit is lost', async () => {
