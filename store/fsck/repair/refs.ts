@@ -94,11 +94,20 @@ class RefRepair {
   }
 
   async #put(name: string, id: ObjectId, what: string): Promise<void> {
+    if (await this.#isMended(name)) return;
     const person = currentPerson('committer', this.#store.config);
     await this.#store.refs.update({ name, before: undefined, after: id, person, message: MESSAGE });
     // The line of this move names where the ref was, which may be lost.
     if (!name.startsWith(TAGS)) this.#logs.add(name);
     this.#done.push(`${name}: put at ${id.slice(0, SHORT_DIGITS)}, ${what}`);
+  }
+
+  /** Whether somebody has put a ref somewhere since it was looked at. */
+  async #isMended(name: string): Promise<boolean> {
+    const { id, fault } = await this.#store.refs.follow(name);
+    if (id === undefined || fault !== undefined) return false;
+    const type = attempt(() => this.#store.objects.header(id).type);
+    return name.startsWith(BRANCHES) ? type === 'commit' : type !== undefined;
   }
 
   /** Lines that are no refs go; a branch that was in one of them is known by its log. */

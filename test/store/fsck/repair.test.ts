@@ -299,6 +299,20 @@ test('repairStore puts a branch that cannot be read at its last version, also wh
   expect(await git(made.path, 'rev-parse', 'web')).toBe(tip);
 });
 
+test('repairStore leaves a branch where somebody has put it meanwhile', async () => {
+  const made = await storeOfVersions();
+  const old = await git(made.path, 'rev-parse', 'web~1');
+  const ref = join(made.path, 'refs/heads/web');
+  writeFileSync(ref, 'nonsense');
+  onTestFinished(
+    watchPoints((point) => {
+      if (point.startsWith('aside.')) writeFileSync(ref, `${old}\n`);
+    }),
+  );
+  await repair(made.path);
+  expect(await git(made.path, 'rev-parse', 'web')).toBe(old);
+});
+
 test('repairStore puts a branch back a version when its last commit is lost', async () => {
   const made = await storeOfVersions({ unpackLimit: 10_000 });
   const [tip, before] = (await git(made.path, 'rev-parse', 'web', 'web~1')).split('\n');
