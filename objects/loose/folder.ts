@@ -103,9 +103,14 @@ export class LooseObjects {
     }
   }
 
+  /** The folders that there are, by the first digits of the ids in them. */
+  folders(): readonly string[] {
+    return this.#names(this.folder, FAN_OUT_PATTERN);
+  }
+
   /** Every id whose file is there, folder by folder, in order. */
   *ids(): Generator<ObjectId> {
-    for (const fanOut of this.#names(this.folder, FAN_OUT_PATTERN)) yield* this.#idsIn(fanOut);
+    for (const fanOut of this.folders()) yield* this.#idsIn(fanOut);
   }
 
   /** The ids that begin with `prefix` (at least {@link FAN_OUT_DIGITS} digits). */
