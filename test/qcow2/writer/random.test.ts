@@ -63,7 +63,10 @@ async function write({ options, disks, cut }: ImageDraft, backing: Buffer) {
   // QEMU applies no snapshot of another size in version 2.
   const shortest = Math.min(...disks.map((steps) => steps.length));
   const walked = options.compat === '0.10' ? disks.map((steps) => steps.slice(0, shortest)) : disks;
-  const sizeOf = (steps: readonly Step[]) => steps.length * clusterSize - ((cut * 512) % clusterSize);
+  // Nor can it grow a disk that ends within a compressed cluster when there are subclusters: it would zero the rest of it.
+  const isCut = !options.extendedL2 || walked.every((steps) => steps.length === walked[0]!.length);
+  const missing = isCut ? (cut * 512) % clusterSize : 0;
+  const sizeOf = (steps: readonly Step[]) => steps.length * clusterSize - missing;
   const all: Qcow2WriterOptions = {
     ...options,
     virtualSize: sizeOf(walked.at(-1)!),
