@@ -18,15 +18,16 @@ export interface RawEntry {
 
 /**
  * The i-th entry of a pack, to be copied as it is: it is not inflated, so that only its CRC-32 tells that it is whole.
+ * @param size bytes that its stream may take twice: by default those that it holds
  * @throws ImgstoreError `DAMAGED` naming pack and offset
  */
-export function readRawEntry(pack: Pack, order: PackOrder, i: number): RawEntry {
+export function readRawEntry(pack: Pack, order: PackOrder, i: number, size?: number): RawEntry {
   const offset = order.offset(i);
   const damaged = (reason: string) =>
     new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset} ${reason}`, { path: pack.path, offset });
   const head = pack.head(offset);
   const length = order.end(i) - offset - head.length;
-  if (length < LEAST_STREAM_BYTES || length > head.size * 2 + ID_BYTES + SPARE_BYTES)
+  if (length < LEAST_STREAM_BYTES || length > (size ?? head.size) * 2 + ID_BYTES + SPARE_BYTES)
     throw damaged(`takes ${length} bytes`);
   const bytes = Buffer.allocUnsafe(head.length + length);
   pack.readInto(bytes, offset);

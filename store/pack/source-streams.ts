@@ -1,7 +1,6 @@
-import { crc32 } from 'node:zlib';
-import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { ID_BYTES, type ObjectId } from '../../objects/index.ts';
-import type { EntryHead, Pack } from '../../pack/index.ts';
+import { type ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import { type Pack, type RawEntry, readRawEntry } from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { PackItem } from '../workers/pack-jobs.ts';
 import { locatePacked, locateStored, readVerified, resolveStored } from '../workers/stored-stream.ts';
@@ -96,20 +95,9 @@ export class SourceStreams {
   }
 
   /** An entry's head and its stream as it is in its pack. @throws ImgstoreError `DAMAGED`. */
-  entry(row: number): { readonly head: EntryHead; readonly stream: Buffer } {
+  entry(row: number): RawEntry {
     const { pack, order } = this.#table.sources[this.#table.source[row]!]!;
-    const entry = this.#table.entry[row]!;
-    const offset = order.offset(entry);
-    const damaged = (reason: string) =>
-      new ImgstoreError('DAMAGED', `${pack.path}: entry at ${offset} ${reason}`, { path: pack.path, offset });
-    const head = pack.head(offset);
-    const length = order.end(entry) - offset - head.length;
-    if (length < 2 || length > this.#table.size[row]! * 2 + ID_BYTES + 1024)
-      throw damaged(`takes ${length} bytes`);
-    const bytes = Buffer.allocUnsafe(head.length + length);
-    pack.readInto(bytes, offset);
     // A delta that is taken over is not inflated, and the object's other copies go: its CRC must tell that it is whole.
-    if (crc32(bytes) !== pack.idx.crc(order.positions[entry]!)) throw damaged('does not fit its CRC-32');
-    return { head, stream: bytes.subarray(head.length) };
+    return readRawEntry(pack, order, this.#table.entry[row]!, this.#table.size[row]!);
   }
 }
