@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/property-seed.ts'],
     // Processes, not threads: tests load native code and change umask, working directory and signals.
     pool: 'forks',
     maxWorkers: 2,

@@ -1,6 +1,7 @@
 /**
  * `npm run test:faults`, `test:kills`, `test:thrash`, `test:bit-rot`: the tests below test/reliability/ for longer than in `npm test`.
- * The environment says how long, and from which seed: IMGSTORE_KILL_ROUNDS (200), IMGSTORE_THRASH_SECONDS (120), IMGSTORE_FLIPS (1000), IMGSTORE_SEED.
+ * The environment says how long, and from which seed: IMGSTORE_KILL_ROUNDS (200), IMGSTORE_THRASH_SECONDS (120), IMGSTORE_FLIPS (1000), IMGSTORE_SEED
+ * (that of the clock).
  *
  * Needs the packages of npm and git, which `npm test` installs.
  *
@@ -30,6 +31,11 @@ await runScript(`npm run test:${name}`, () => {
   const files = form.files.map((file) => `test/reliability/${file}.test.ts`);
   process.exitCode = run(process.execPath, [vitest, 'run', ...files], {
     ...at,
-    env: { ...form.env, ...process.env, PATH: searchPath() },
+    env: {
+      IMGSTORE_SEED: String(Math.floor(Date.now() / 1000)),
+      ...form.env,
+      ...process.env,
+      PATH: searchPath(),
+    },
   });
 });

@@ -10,7 +10,7 @@ import { quickFolder } from './quick-folder.ts';
 import { digestOf } from './sample-history.ts';
 
 const ROUNDS = Number(process.env.IMGSTORE_KILL_ROUNDS ?? 25);
-const SEED = Number(process.env.IMGSTORE_SEED ?? Math.floor(Date.now() / 1000));
+const SEED = Number(process.env.IMGSTORE_SEED ?? 1);
 const BRANCHES = ['a', 'b', 'c'];
 /** Clusters of a disk; a commit of all of them makes a pack. */
 const CLUSTERS = 20;
