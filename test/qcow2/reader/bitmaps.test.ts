@@ -18,10 +18,12 @@ import { qemuImg, qemuIo, tempFolder } from '../qemu.ts';
 const file = tempFolder();
 const run = promisify(execFile);
 
+let servers = 0;
+
 /** The dirty ranges that QEMU's server tells of a bitmap. */
 async function qemuDirty(image: string, name: string): Promise<DirtyRange[]> {
-  const socket = `${image}.socket`;
-  // It ends when its only client has gone.
+  // It ends when its only client has gone, and takes its socket away then: perhaps after the next has begun.
+  const socket = `${image}.${servers++}.socket`;
   await run('qemu-nbd', ['--fork', '-r', '-f', 'qcow2', '-B', name, '-k', socket, image]);
   const client = `driver=nbd,server.type=unix,server.path=${socket},x-dirty-bitmap=qemu:dirty-bitmap:${name}`;
   const map: readonly { start: number; length: number; data: boolean }[] = JSON.parse(
