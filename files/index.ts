@@ -22,6 +22,7 @@ export {
   randomOwnerSuffix,
   thisProcess,
 } from './owner.ts';
+export { pause } from './pause.ts';
 export {
   type FileKind,
   PendingFile,

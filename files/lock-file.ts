@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImgstoreError } from '../errors/index.ts';
 import { parseLockText, readLockText } from './lock-text.ts';
+import { pause } from './pause.ts';
 import { type FileKind, PendingFile, syncFolder } from './pending-file.ts';
 import type { FileRules } from './rules.ts';
 import { dropLock, isStale, takeNow } from './take-lock.ts';
@@ -69,8 +69,7 @@ export class LockFile {
   /** Replaces the locked file's content, lasting, and lets go. @throws ImgstoreError `IO`; the lock is still held then unless the file is replaced. */
   async commit(bytes: Uint8Array): Promise<void> {
     const folder = dirname(this.path);
-    // git passes over names with a dot in front, also among refs.
-    // Whoever lists refs passes over names that begin and end so.
+    // git passes over names with a dot in front, also among refs, and so does whoever lists refs here.
     const options = {
       prefix: '.tmp_',
       ending: '.lock',
@@ -112,15 +111,12 @@ async function waitUntil(
 ): Promise<void> {
   const lock = `${path}.lock`;
   const giveUp = performance.now() + (lockWaitMs ?? defaultWaitMs);
-  for (let pause = FIRST_PAUSE_MS; !isDone(lock); pause = Math.min(pause * 2, MOST_PAUSE_MS)) {
+  const interrupted = () =>
+    new ImgstoreError('INTERRUPTED', `${path}: interrupted while waiting for its lock`, { path });
+  for (let ms = FIRST_PAUSE_MS; !isDone(lock); ms = Math.min(ms * 2, MOST_PAUSE_MS)) {
     const left = giveUp - performance.now();
     if (left <= 0) throw busy(path, lock);
-    try {
-      await sleep(Math.min(pause, left), undefined, signal === undefined ? {} : { signal });
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-      throw new ImgstoreError('INTERRUPTED', `${path}: interrupted while waiting for its lock`, { path });
-    }
+    await pause(Math.min(ms, left), signal, interrupted);
   }
 }
 

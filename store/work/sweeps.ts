@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import {
   encodeOwner,
@@ -9,6 +8,7 @@ import {
   makeFolder,
   type Owner,
   parseOwner,
+  pause,
   thisProcess,
   writeWholeFile,
 } from '../../files/index.ts';
@@ -67,12 +67,11 @@ export async function waitForSweep(
     if (sweeper === undefined || isGone(sweeper)) return state;
     const mostMs = lockWaitMs ?? (isHere(sweeper) ? Number.POSITIVE_INFINITY : ELSEWHERE_WAIT_MS);
     if (performance.now() - began >= mostMs) throw busy(storeFolder, sweeper);
-    try {
-      await sleep(PAUSE_MS, undefined, signal === undefined ? {} : { signal });
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-      throw new ImgstoreError('INTERRUPTED', `${storeFolder}: interrupted while waiting for gc`, {});
-    }
+    await pause(
+      PAUSE_MS,
+      signal,
+      () => new ImgstoreError('INTERRUPTED', `${storeFolder}: interrupted while waiting for gc`, {}),
+    );
   }
 }
 
