@@ -9,7 +9,13 @@ import { type BadCopy, Findings, placeText } from './findings.ts';
 import { Inventory } from './inventory.ts';
 import { leftovers } from './leftovers.ts';
 import { listStems, openPackSources, type PackSources } from './pack-sources.ts';
-import type { DamagedObject, DamagedRef, FsckReport, MissingObject } from './report.ts';
+import {
+  type DamagedObject,
+  type DamagedRef,
+  type FsckReport,
+  type MissingObject,
+  withoutPlace,
+} from './report.ts';
 import { type Root, type Roots, readRoots } from './roots.ts';
 import { checkSideFiles } from './side-files.ts';
 import { findTouches, type Touches } from './touched.ts';
@@ -128,7 +134,7 @@ async function conclude(
   const copies = findings.copies.filter((copy) => isStillThere(check, walk, copy));
   const files = [...findings.files, ...roots.files]
     .filter(({ path }) => existsSync(path))
-    .map((file) => ({ ...file, reason: withoutPath(file.reason, file.path) }));
+    .map((file) => ({ ...file, reason: withoutPlace(file.reason, file.path) }));
   const lost = new Set([...findings.missing.keys(), ...findings.problems.keys()]);
   for (const { id } of copies) if (walk.finder.find(id)?.object === undefined) lost.add(id);
   const touches = await findTouches(walk, lost, roots.roots);
@@ -182,15 +188,10 @@ function damagedCopy(
     id,
     kind,
     where,
-    reason: withoutPath(reason, where),
+    reason: withoutPlace(reason, where),
     lost: lost.has(id),
     touches: touches.byObject.get(id) ?? [],
   };
-}
-
-/** A message without the place that it begins with. */
-function withoutPath(message: string, place: string): string {
-  return message.startsWith(`${place}: `) ? message.slice(place.length + 2) : message;
 }
 
 /** Another process may have replaced a damaged copy, or removed the pack that it was in, since it was read. */

@@ -6,10 +6,10 @@ import {
   type ObjectType,
   type TreeEntry,
 } from '../../objects/index.ts';
+import { linkKind } from '../reach/tree-links.ts';
 import type { Findings } from './findings.ts';
 import { ObjectFlags } from './flags.ts';
 import type { InventoryEntry } from './inventory.ts';
-import { linkKind } from './tree-links.ts';
 
 /** An object on the way of a walk. */
 export interface Step {

@@ -89,3 +89,8 @@ export interface FsckReport {
   readonly clean: boolean;
   readonly seconds: number;
 }
+
+/** A message without the place that it begins with, which the report names by itself. */
+export function withoutPlace(message: string, place: string): string {
+  return message.startsWith(`${place}: `) ? message.slice(place.length + 2) : message;
+}

@@ -1,12 +1,13 @@
 import type { Dirent } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { isId, NULL_ID, type ObjectId, type ObjectType, parsePerson } from '../../objects/index.ts';
+import { fromSystem, systemCode } from '../../errors/index.ts';
+import { isId, NULL_ID, type ObjectId, type ObjectType } from '../../objects/index.ts';
 import { BRANCHES, refNameFault } from '../refs/name.ts';
 import { RefFiles } from '../refs/ref-files.ts';
+import { parseReflogLine } from '../refs/reflog.ts';
 import type { Store } from '../store.ts';
-import type { DamagedFile, DamagedRef } from './report.ts';
+import { type DamagedFile, type DamagedRef, withoutPlace } from './report.ts';
 
 /** What keeps an object: a ref, or a line of a reflog. */
 export interface Root {
@@ -80,7 +81,7 @@ class RootReader {
         where,
         isLog: false,
         id: undefined,
-        reason: reasonOf(end.fault.message, where),
+        reason: withoutPlace(end.fault.message, where),
       });
     } else if (target !== undefined && !target.startsWith(BRANCHES)) {
       const reason = `leads to '${target}', which is no branch`;
@@ -100,7 +101,7 @@ class RootReader {
       return;
     }
     const { id, symbolic, name: target, fault: unreadable } = await this.#files.follow(name);
-    if (unreadable !== undefined) bad(reasonOf(unreadable.message, where));
+    if (unreadable !== undefined) bad(withoutPlace(unreadable.message, where));
     else if (id !== undefined)
       this.#roots.push({
         id,
@@ -152,9 +153,9 @@ class RootReader {
     for (const [i, line] of (text ?? '').split('\n').entries()) {
       if (line === '') continue;
       const where = `${join(this.#folder, path)}:${i + 1}`;
-      const ids = idsOfLogLine(line);
-      if (ids !== undefined) {
-        for (const id of ids)
+      const entry = parseReflogLine(line);
+      if (entry !== undefined) {
+        for (const id of [entry.before, entry.after])
           if (id !== NULL_ID) this.#roots.push({ id, name, where, kind: undefined, isLog: true });
       } else if (isCutOff(line)) {
         this.#notices.push(
@@ -173,21 +174,6 @@ class RootReader {
   }
 }
 
-const LINE_PATTERN = /^([0-9a-f]{64}) ([0-9a-f]{64}) ([^\t]*)(?:\t.*)?$/;
-
-/** Where a ref was and where it went, by a line of its log; undefined for what is no such line. */
-export function idsOfLogLine(line: string): readonly ObjectId[] | undefined {
-  const match = LINE_PATTERN.exec(line);
-  if (match === null) return undefined;
-  try {
-    parsePerson(match[3]!);
-    return [match[1]!, match[2]!];
-  } catch (error) {
-    if (isImgstoreError(error)) return undefined;
-    throw error;
-  }
-}
-
 /** Whether a line is the beginning of one, as a kill or a full disk leaves it. */
 function isCutOff(line: string): boolean {
   return /^[0-9a-f]{0,64}$|^[0-9a-f]{64} [0-9a-f]{0,64}$|^[0-9a-f]{64} [0-9a-f]{64} [^<>\t]*(<[^<>\t]*(> ?(-?\d* ?([+-]\d{0,4})?)?)?)?$/.test(
@@ -202,11 +188,6 @@ function nameFault(name: string): string | undefined {
 
 function shown(text: string): string {
   return JSON.stringify(text.slice(0, MOST_SHOWN)).slice(1, -1);
-}
-
-/** A message without the path that it begins with. */
-function reasonOf(message: string, path: string): string {
-  return message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
 }
 
 /** Paths of all files below a folder of the store. */

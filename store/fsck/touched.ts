@@ -6,13 +6,13 @@ import {
   type ObjectId,
   type TreeEntry,
 } from '../../objects/index.ts';
+import { treeLinks } from '../reach/tree-links.ts';
 import { BRANCHES, shortRefName } from '../refs/name.ts';
 import { type ImageRecord, parseImageRecord } from '../version/image-json.ts';
 import { DISKS_FOLDER, IMAGE_FILE } from '../version/version.ts';
 import type { DiskShape } from './map-walk.ts';
 import type { ByteRange, Touched } from './report.ts';
 import type { Root } from './roots.ts';
-import { treeLinks } from './tree-links.ts';
 import type { HistoryWalk, WalkedVersion } from './walk.ts';
 
 /** Entries in all lists together: a lost pack of a long history would have hundreds of millions. */

@@ -9,6 +9,7 @@ import {
   type TreeEntry,
 } from '../../objects/index.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
+import { linkKind, treeLinks } from '../reach/tree-links.ts';
 import { type ImageRecord, parseImageRecord } from '../version/image-json.ts';
 import { DISKS_FOLDER, IMAGE_FILE } from '../version/version.ts';
 import { ObjectFinder } from './finder.ts';
@@ -17,7 +18,6 @@ import { ObjectFlags } from './flags.ts';
 import type { InventoryEntry } from './inventory.ts';
 import { MapWalk, type Step, type TreeWalker } from './map-walk.ts';
 import type { Root } from './roots.ts';
-import { linkKind, treeLinks } from './tree-links.ts';
 import type { Check } from './verify.ts';
 
 /** Something leads to the object. */

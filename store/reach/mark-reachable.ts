@@ -1,15 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { type ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { isFolder, type ObjectId, parseCommit, parseTag, parseTree } from '../../objects/index.ts';
+import { isFolder, type ObjectId, parseCommit, parseTag } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { ObjectMarks } from '../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
+import { treeLinks } from './tree-links.ts';
 
 /** Objects that are read between two looks at whether the caller wants to stop. */
 const STRIDE = 256;
-
-/** A commit of another repository (git-submodule): nothing of it is in this one. */
-const MODE_SUBMODULE = '160000';
 
 export interface ReachOptions {
   /** Told of every object that cannot be read, whose own references so stay unknown; without it the walk fails with the first. */
@@ -55,7 +53,7 @@ function enter(
     return [tree, ...parents].filter((each) => marks.mark(each));
   }
   if (type === 'tag') return [parseTag(data).object].filter((each) => marks.mark(each));
-  const entries = parseTree(data).filter(({ mode, id: each }) => mode !== MODE_SUBMODULE && marks.mark(each));
+  const entries = treeLinks(data).filter(({ id: each }) => marks.mark(each));
   for (const blob of entries)
     if (options.requireBlobs && !isFolder(blob)) attempt(blob.id, options, () => database.header(blob.id));
   return entries.filter(isFolder).map((each) => each.id);

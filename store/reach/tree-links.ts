@@ -1,5 +1,5 @@
 import { isImgstoreError } from '../../errors/index.ts';
-import { idFromBytes, MODE_FOLDER, parseTree, type TreeEntry } from '../../objects/index.ts';
+import { ID_BYTES, idFromBytes, MODE_FOLDER, parseTree, type TreeEntry } from '../../objects/index.ts';
 
 /** Mode of a submodule (git: gitlink): the commit is in another repository. */
 const MODE_SUBMODULE = '160000';
@@ -38,5 +38,3 @@ function rawEntries(data: Uint8Array): TreeEntry[] {
   }
   return entries;
 }
-
-const ID_BYTES = 32;

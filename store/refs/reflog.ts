@@ -68,7 +68,7 @@ export class Reflogs {
   async read(ref: string): Promise<ReflogEntry[]> {
     const path = join(this.#folder, ref);
     try {
-      return (await readFile(path, 'utf8')).split('\n').flatMap(parseLine);
+      return (await readFile(path, 'utf8')).split('\n').flatMap((line) => parseReflogLine(line) ?? []);
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return [];
       throw fromSystem(error, path);
@@ -141,15 +141,15 @@ function encodeEntry({ before, after, person, message }: ReflogEntry): string {
   return `${before} ${after} ${encodePerson(person)}\t${message.replace(/\s+/g, ' ').trim()}\n`;
 }
 
-/** A line that is none was cut off by a full disk or a kill: git passes over it too. */
-function parseLine(line: string): ReflogEntry[] {
+/** Undefined for a line that is none: it was cut off by a full disk or a kill, and git passes over it too. */
+export function parseReflogLine(line: string): ReflogEntry | undefined {
   const match = LINE_PATTERN.exec(line);
-  if (match === null) return [];
+  if (match === null) return undefined;
   const [, before, after, person, message] = match;
   try {
-    return [{ before: before!, after: after!, person: parsePerson(person!), message: message ?? '' }];
+    return { before: before!, after: after!, person: parsePerson(person!), message: message ?? '' };
   } catch (error) {
-    if (isImgstoreError(error)) return [];
+    if (isImgstoreError(error)) return undefined;
     throw error;
   }
 }

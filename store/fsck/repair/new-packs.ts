@@ -1,10 +1,7 @@
 import { codecs, type ObjectId, type ObjectType } from '../../../objects/index.ts';
-import { type PackableObject, PackWriter, type PendingPack } from '../../../pack/index.ts';
+import type { PackableObject } from '../../../pack/index.ts';
+import { PackSeries } from '../../objects/pack-series.ts';
 import type { Store } from '../../store.ts';
-
-/** A pack is closed and the next begun at either bound, as in a commit. */
-const MOST_PACK_OBJECTS = 262_144;
-const MOST_PACK_BYTES = 4 * 2 ** 30;
 
 /**
  * Objects that a repair brings back, in packs: a pack is written also where the damaged copy is there under the same id, and look-ups end in packs first.
@@ -12,11 +9,11 @@ const MOST_PACK_BYTES = 4 * 2 ** 30;
 export class NewPacks {
   readonly #store: Store;
   readonly #added = new Set<ObjectId>();
-  readonly #finished: PendingPack[] = [];
-  #writer: PackWriter | undefined;
+  readonly #packs: PackSeries;
 
   constructor(store: Store) {
     this.#store = store;
+    this.#packs = new PackSeries(store.objects.packs.folder, store.rules);
   }
 
   /** Number of objects so far. */
@@ -32,10 +29,7 @@ export class NewPacks {
   async add(object: PackableObject): Promise<void> {
     if (this.#added.has(object.id)) return;
     this.#added.add(object.id);
-    this.#writer ??= await PackWriter.create(this.#store.objects.packs.folder, this.#store.rules);
-    await this.#writer.add(object);
-    if (this.#writer.count >= MOST_PACK_OBJECTS || this.#writer.bytes >= MOST_PACK_BYTES)
-      await this.#finish();
+    await this.#packs.add(object);
   }
 
   /** As {@link NewPacks.add}, from the data. */
@@ -46,20 +40,12 @@ export class NewPacks {
 
   /** Makes all objects durable and visible. */
   async publish(): Promise<void> {
-    await this.#finish();
-    for (const pack of this.#finished) await pack.publish();
+    await this.#packs.publish();
     this.#store.objects.packs.refresh();
   }
 
   /** Removes what was not published. Never throws. */
   async discard(): Promise<void> {
-    await this.#writer?.discard();
-    for (const pack of this.#finished) await pack.discard();
-  }
-
-  async #finish(): Promise<void> {
-    if (this.#writer === undefined) return;
-    this.#finished.push(await this.#writer.finish());
-    this.#writer = undefined;
+    await this.#packs.discard();
   }
 }

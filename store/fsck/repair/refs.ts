@@ -1,15 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../../../errors/index.ts';
 import { LockFile } from '../../../files/index.ts';
 import { NULL_ID, type ObjectId, parseTag } from '../../../objects/index.ts';
 import { currentPerson } from '../../person.ts';
 import { BRANCHES, refNameFault, shortRefName, TAGS } from '../../refs/name.ts';
+import { parseReflogLine } from '../../refs/reflog.ts';
 import type { Store } from '../../store.ts';
 import type { Examination } from '../examine.ts';
 import type { DamagedRef } from '../report.ts';
-import { idsOfLogLine } from '../roots.ts';
 import type { Aside } from './aside.ts';
 import { foundRef, meantRefs } from './lost-refs.ts';
 import { attempt } from './salvage-reader.ts';
@@ -123,7 +121,8 @@ class RefRepair {
     } finally {
       await lock.release();
     }
-    for (const name of await namesBelow(join(this.#store.folder, 'logs'), 'refs/heads')) {
+    for (const name of await this.#store.refs.logs.list('refs/heads')) {
+      if (refNameFault(name) !== undefined) continue;
       const end = await this.#store.refs.follow(name);
       const id = end.id === undefined && end.fault === undefined ? await this.#lastReadable(name) : undefined;
       if (id !== undefined && (await this.#store.refs.findConflict(name)) === undefined)
@@ -158,8 +157,9 @@ class RefRepair {
 
   #leadsSomewhere(line: string): boolean {
     const { finder } = this.#examination.walk;
-    const ids = idsOfLogLine(line);
-    return ids?.every((id) => id === NULL_ID || finder.find(id)?.object !== undefined) === true;
+    const entry = parseReflogLine(line);
+    if (entry === undefined) return false;
+    return [entry.before, entry.after].every((id) => id === NULL_ID || finder.find(id)?.object !== undefined);
   }
 
   /** HEAD is the image that was committed last. */
@@ -191,18 +191,4 @@ function validPackedRefs(text: string, onDamaged: (line: string) => void): strin
     else if (line !== '' && !line.startsWith('# ')) onDamaged(line);
   }
   return refs.map(({ lines }) => `${lines.join('\n')}\n`).join('');
-}
-
-async function namesBelow(root: string, folder: string): Promise<string[]> {
-  try {
-    const entries = await readdir(join(root, folder), { withFileTypes: true });
-    const names = entries.map(async (entry) => {
-      const name = `${folder}/${entry.name}`;
-      return entry.isDirectory() ? namesBelow(root, name) : [name];
-    });
-    return (await Promise.all(names)).flat().filter((name) => refNameFault(name) === undefined);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

@@ -43,6 +43,14 @@ test('markReachable leaves commits of submodules alone', async () => {
   expect((await marked(path, tree)).length).toBe(2);
 });
 
+test('markReachable enters trees with names that are not UTF-8', async () => {
+  const { path } = await storeOfThree();
+  const blob = await git(path, 'rev-parse', 'web:image.json');
+  const input = Buffer.concat([Buffer.from('100644 \xff\0', 'latin1'), Buffer.from(blob, 'hex')]);
+  const tree = gitWith(path, { input }, 'hash-object', '-t', 'tree', '-w', '--stdin');
+  expect(await marked(path, tree)).toEqual([blob, tree].sort());
+});
+
 test('markReachable fails with the first object that is lost, or tells of each and goes on', async () => {
   const { path } = await storeOfThree();
   const blob = (await git(path, 'ls-tree', '-r', 'ci', 'disks')).split(/\s/)[2]!;
