@@ -6,20 +6,14 @@ import {
   type ObjectType,
   objectId,
 } from '../../objects/index.ts';
-import { type PackableObject, PackWriter, type PendingPack } from '../../pack/index.ts';
+import type { PackableObject } from '../../pack/index.ts';
 import type { Announcement } from '../work/announcement.ts';
 import type { ObjectDatabase } from './database.ts';
 import { Freshener } from './freshener.ts';
+import { PackSeries } from './pack-series.ts';
 
 /** Deflated bytes that wait for the decision between loose files and a pack; beyond it, a pack. */
 const MOST_WAITING_BYTES = 32 * 1024 * 1024;
-
-/**
- * A pack is closed and the next begun at either bound, so that the table of a pack being written stays small (16 MB) whatever a
- * commit brings. 4 GiB keeps most offsets in the index's short table.
- */
-const MOST_PACK_OBJECTS = 262_144;
-const MOST_PACK_BYTES = 4 * 2 ** 30;
 
 export interface TransactionOptions {
   /** From this many new objects on they go into a pack, below it into loose files. */
@@ -44,8 +38,7 @@ export class ObjectTransaction {
   readonly #claimed = new Set<ObjectId>();
   #waiting: PackableObject[] = [];
   #waitingBytes = 0;
-  #writer: PackWriter | undefined;
-  readonly #finished: PendingPack[] = [];
+  readonly #packs: PackSeries;
   readonly #loose: LooseBatch;
   #newObjects = 0;
   #storedBytes = 0;
@@ -56,6 +49,7 @@ export class ObjectTransaction {
     this.#announcement = announcement;
     this.#freshener = new Freshener(database, () => announcement.now());
     this.#options = options;
+    this.#packs = new PackSeries(database.packs.folder, database.rules);
     this.#loose = new LooseBatch(database.loose);
   }
 
@@ -74,8 +68,7 @@ export class ObjectTransaction {
    * it is about to be used again.
    */
   claim(id: ObjectId): boolean {
-    if (this.#claimed.has(id) || this.#finished.some((pack) => pack.has(id)) || this.#freshener.keep(id))
-      return false;
+    if (this.#claimed.has(id) || this.#packs.has(id) || this.#freshener.keep(id)) return false;
     this.#claimed.add(id);
     return true;
   }
@@ -83,18 +76,14 @@ export class ObjectTransaction {
   /** Adds a claimed object; its bytes are copied, so the caller may use their memory again. */
   async add(object: PackableObject): Promise<void> {
     this.#newObjects++;
-    if (this.#writer === undefined && this.#finished.length === 0) {
+    if (!this.#packs.isBegun) {
       this.#waiting.push({ ...object, deflated: Buffer.from(object.deflated) });
       this.#waitingBytes += object.deflated.length;
       if (this.#waiting.length < this.#options.unpackLimit && this.#waitingBytes < MOST_WAITING_BYTES) return;
-      this.#writer = await PackWriter.create(this.#database.packs.folder, this.#database.rules);
-      for (const each of this.#waiting.splice(0)) await this.#writer.add(each);
+      for (const each of this.#waiting.splice(0)) await this.#pack(each);
     } else {
-      this.#writer ??= await PackWriter.create(this.#database.packs.folder, this.#database.rules);
-      await this.#writer.add(object);
+      await this.#pack(object);
     }
-    if (this.#writer.count >= MOST_PACK_OBJECTS || this.#writer.bytes >= MOST_PACK_BYTES)
-      await this.#finishPack();
   }
 
   /** Stores an object, if it is new, and returns its id. */
@@ -109,9 +98,7 @@ export class ObjectTransaction {
 
   /** Makes all objects durable and visible. @throws ImgstoreError `IO`; call {@link ObjectTransaction.discard} then. */
   async publish(): Promise<void> {
-    if (this.#writer !== undefined) {
-      await this.#finishPack();
-    } else {
+    if (!this.#packs.isBegun) {
       const files = this.#waiting.map(({ id, type, size, deflated }) => ({
         id,
         file: looseFromDeflated(type, size, deflated),
@@ -120,25 +107,22 @@ export class ObjectTransaction {
       this.#storedBytes += files.reduce((sum, { file }) => sum + file.length, 0);
     }
     this.#waiting = [];
-    for (const pack of this.#finished) await pack.publish();
+    this.#storedBytes += await this.#packs.publish();
     await this.#loose.publish();
-    if (this.#finished.length > 0) this.#database.packs.refresh();
+    if (this.#packs.isBegun) this.#database.packs.refresh();
   }
 
   /** Ends the transaction, after refs lead to what was published: removes what was not. Never throws. */
   async discard(): Promise<void> {
-    await this.#writer?.discard();
-    for (const pack of this.#finished) await pack.discard();
+    await this.#packs.discard();
     await this.#loose.discard();
     this.#announcement.withdraw();
   }
 
-  async #finishPack(): Promise<void> {
-    const pack = await this.#writer!.finish();
-    this.#writer = undefined;
-    this.#finished.push(pack);
-    this.#storedBytes += pack.fileBytes;
+  async #pack(object: PackableObject): Promise<void> {
+    const closed = await this.#packs.add(object);
+    if (closed === undefined) return;
     // Claimed ids that are still being deflated stay; those in the pack are found there.
-    for (const id of this.#claimed) if (pack.has(id)) this.#claimed.delete(id);
+    for (const id of this.#claimed) if (closed.has(id)) this.#claimed.delete(id);
   }
 }
