@@ -1,33 +1,28 @@
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { refuseHeldMidx } from '../../pack/index.ts';
-import { removeLeftBehind } from '../objects/left-behind.ts';
 import { ObjectMarks } from '../objects/marks.ts';
-import { storedBytes } from '../objects/stored-bytes.ts';
+import { changePacks, checksumOf, type PackChange } from '../pack/change-packs.ts';
 import { refreshMultiPackIndex } from '../pack/multi-pack-index.ts';
-import { takePackLock } from '../pack/pack-lock.ts';
 import { removeMtimes, removePacks } from '../pack/remove-packed.ts';
-import { SketchIndex } from '../pack/sketch-index.ts';
+import type { SketchIndex } from '../pack/sketch-index.ts';
 import type { Monitor } from '../progress.ts';
 import { markReachable, type ReachOptions } from '../reach/mark-reachable.ts';
+import { CLOCK_TICK_MS } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { type AnnouncedWork, Announcement, listWork } from '../work/announcement.ts';
 import { abandonSweep, beginSweep, endSweep, readSweeps } from '../work/sweeps.ts';
 import { expireForgotten, expireReflogs } from './expire-reflogs.ts';
 import { type Cutoff, type GcPlan, GOES, type PackFate, planPacks } from './plan.ts';
 import { refuseDamagedPacks, refuseLostRefs, refuseUnknownNeeds } from './refuse.ts';
-import { checksumOf, rewritePacks } from './rewrite.ts';
+import { rewritePacks } from './rewrite.ts';
 import { readRoots, refuse } from './roots.ts';
 import { looseUnreachable, mayGo, oldLoose, sweepLoose } from './sweep.ts';
 import { parseWhen } from './when.ts';
 
 /** git's own: `gc.pruneExpire`. */
 const DEFAULT_PRUNE = '2 weeks';
-
-/** Files that were written just now must be older than the moment that `now` means: the clock of file systems has ticks of up to 10 ms. */
-const CLOCK_TICK_MS = 20;
 
 /** Times in cruft packs are whole seconds, rounded up, so that nothing that a process at work has used seems older than it is. */
 const CRUFT_TICK_MS = 1000;
@@ -37,19 +32,13 @@ export interface GcRequest {
   readonly prune?: string | undefined;
 }
 
-export interface GcResult {
+export interface GcResult extends PackChange {
   /** Objects that nothing led to, and that are gone. */
   readonly removed: number;
   /** Objects that nothing leads to, and that stay until they are old enough. */
   readonly unreachable: number;
   /** Packs that were written anew. */
   readonly rewritten: number;
-  /** Packs in the store now. */
-  readonly packs: number;
-  /** Bytes of all loose objects, packs and their indexes. */
-  readonly storedBytesBefore: number;
-  readonly storedBytesAfter: number;
-  readonly seconds: number;
   /** Who has been storing something since before the time that was asked for, so that nothing younger goes. */
   readonly heldBack: HeldBack | undefined;
 }
@@ -75,35 +64,19 @@ export async function collectGarbage(
   request: GcRequest = {},
   monitor: Monitor = {},
 ): Promise<GcResult> {
-  const started = performance.now();
   const prune = request.prune ?? store.config.get('gc.pruneExpire') ?? DEFAULT_PRUNE;
   parseWhen(prune, Date.now());
   refuseUnknownNeeds(store);
-  const lock = await takePackLock(store);
-  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
-  try {
-    await removeLeftBehind(store.objects);
-    store.objects.packs.refresh();
+  const { made, change } = await changePacks(store, async (index) => {
     refuseDamagedPacks(store);
-    const storedBytesBefore = storedBytes(store.objects);
     const cutoff = await findCutoff(store, prune);
     const marks = await markLive(store, cutoff, monitor);
     const plan = planPacks(store, marks, cutoff, request.prune !== undefined);
     const swept = await collect({ store, marks, cutoff, index, monitor }, plan);
-    await refreshMultiPackIndex(store, []);
-    return {
-      ...swept,
-      unreachable: plan.unreachable + looseUnreachable(store.objects, marks),
-      packs: store.objects.packs.packs().length,
-      storedBytesBefore,
-      storedBytesAfter: storedBytes(store.objects),
-      seconds: (performance.now() - started) / 1000,
-      heldBack: cutoff.heldBack,
-    };
-  } finally {
-    await index.close();
-    await lock.release();
-  }
+    const unreachable = plan.unreachable + looseUnreachable(store.objects, marks);
+    return { swept: { ...swept, unreachable }, heldBack: cutoff.heldBack };
+  });
+  return { ...made.swept, ...change, heldBack: made.heldBack };
 }
 
 /**
@@ -111,6 +84,7 @@ export async function collectGarbage(
  * that begin later is younger than now.
  */
 async function findCutoff(store: Store, prune: string): Promise<Cutoff & Pick<GcResult, 'heldBack'>> {
+  // Files that were written just now must be older than the moment that `now` means.
   await sleep(CLOCK_TICK_MS);
   const clock = Announcement.make(store.folder, store.rules, 'reads');
   const nowMs = clock.sinceMs;

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { PackWriter, type PendingPack } from '../../pack/index.ts';
 import { ObjectMarks } from '../objects/marks.ts';
 import type { Monitor } from '../progress.ts';
@@ -83,9 +82,4 @@ async function writePack(
     await writer.discard();
     throw error;
   }
-}
-
-/** The checksum that a pack is named by. */
-export function checksumOf({ stem }: { readonly stem: string }): string {
-  return basename(stem).slice('pack-'.length);
 }

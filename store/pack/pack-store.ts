@@ -1,18 +1,16 @@
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { type Pack, refuseHeldMidx } from '../../pack/index.ts';
-import { removeLeftBehind } from '../objects/left-behind.ts';
-import { storedBytes } from '../objects/stored-bytes.ts';
+import { refuseHeldMidx } from '../../pack/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
+import { changePacks, checksumOf, type PackChange } from './change-packs.ts';
 import { gatherObjects } from './gather.ts';
 import { refreshMultiPackIndex } from './multi-pack-index.ts';
-import { takePackLock } from './pack-lock.ts';
 import { type PackPlan, planPack } from './plan.ts';
 import { removeLoose, removePacks } from './remove-packed.ts';
 import { sequenceObjects } from './sequence.ts';
-import { SketchIndex } from './sketch-index.ts';
+import type { SketchIndex } from './sketch-index.ts';
 import { writePack } from './write-pack.ts';
 
 export interface PackRequest {
@@ -20,17 +18,11 @@ export interface PackRequest {
   readonly aggressive?: boolean | undefined;
 }
 
-export interface PackResult {
-  /** Packs in the store now. */
-  readonly packs: number;
+export interface PackResult extends PackChange {
   /** Objects that were put into the new pack; 0 when there was nothing to do. */
   readonly objects: number;
   /** Those of them that are deltas. */
   readonly deltas: number;
-  /** Bytes of all loose objects, packs and their indexes. */
-  readonly storedBytesBefore: number;
-  readonly storedBytesAfter: number;
-  readonly seconds: number;
 }
 
 /**
@@ -43,26 +35,10 @@ export async function packStore(
   request: PackRequest = {},
   monitor: Monitor = {},
 ): Promise<PackResult> {
-  const started = performance.now();
-  const lock = await takePackLock(store);
-  const index = await SketchIndex.open(join(store.folder, 'imgstore', 'sketches'), store.rules);
-  try {
-    await removeLeftBehind(store.objects);
-    store.objects.packs.refresh();
-    const storedBytesBefore = storedBytes(store.objects);
-    const made = await packRounds(store, index, request.aggressive ?? false, monitor);
-    await refreshMultiPackIndex(store, []);
-    return {
-      packs: store.objects.packs.packs().length,
-      ...made,
-      storedBytesBefore,
-      storedBytesAfter: storedBytes(store.objects),
-      seconds: (performance.now() - started) / 1000,
-    };
-  } finally {
-    await index.close();
-    await lock.release();
-  }
+  const aggressive = request.aggressive ?? false;
+  const { made, change } = await changePacks(store, (index) => packRounds(store, index, aggressive, monitor));
+  const { packs, ...rest } = change;
+  return { packs, ...made, ...rest };
 }
 
 /** Rounds of bounded size, until nothing is left to gather; aggressive packing is one round, of everything. */
@@ -151,8 +127,4 @@ function requireVisible(store: Store, checksum: string): void {
     `${path}: the new pack cannot be opened: the old ones stay; check the disk, and pack again`,
     { path },
   );
-}
-
-function checksumOf({ stem }: Pack): string {
-  return basename(stem).slice('pack-'.length);
 }
