@@ -7,25 +7,14 @@ import {
   commitVersion,
   createBranch,
   createTag,
-  DiskSource,
-  findDisk,
   forgetVersions,
-  readVersion,
   resolveCommit,
-  type Store,
 } from '../../../store/index.ts';
 import { failAtEach } from '../../files/fault.ts';
 import { diskOf } from '../disks.ts';
 import { git, gitFsck, gitWith } from '../git.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
-
-async function readBack(store: Store, revision: string): Promise<Buffer> {
-  const disk = findDisk(readVersion(store.objects, await resolveCommit(store, revision)), undefined);
-  const source = new DiskSource(store.objects, disk);
-  const bytes = Buffer.alloc(source.size);
-  await source.read(0, bytes);
-  return bytes;
-}
+import { readBack } from '../read-back.ts';
 
 function disk(n: number): Buffer {
   return diskOf([1, 2, 100 + n, 3]);

@@ -3,19 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
-import {
-  collectGarbage,
-  commitVersion,
-  createBranch,
-  DiskSource,
-  deleteRef,
-  findDisk,
-  packStore,
-  readVersion,
-  type Store,
-} from '../../../store/index.ts';
+import { collectGarbage, commitVersion, createBranch, deleteRef, packStore } from '../../../store/index.ts';
 import { BRANCHES } from '../../../store/refs/name.ts';
-import { resolveCommit } from '../../../store/revision/resolve.ts';
 import { Announcement } from '../../../store/work/announcement.ts';
 import { readSweeps } from '../../../store/work/sweeps.ts';
 import { failAtEach } from '../../files/fault.ts';
@@ -23,14 +12,7 @@ import { noise } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git, gitFsck, gitObjects, gitWith, tryGit } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
-
-async function readBack(store: Store, revision: string): Promise<Buffer> {
-  const disk = findDisk(readVersion(store.objects, await resolveCommit(store, revision)), undefined);
-  const source = new DiskSource(store.objects, disk);
-  const bytes = Buffer.alloc(source.size);
-  await source.read(0, bytes);
-  return bytes;
-}
+import { readBack } from '../read-back.ts';
 
 /** Clusters of which each version edits some, so that packs have deltas: of version `n`. */
 function edited(n: number): Buffer {

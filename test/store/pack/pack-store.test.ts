@@ -4,13 +4,14 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
-import { commitVersion, DiskSource, packStore, readVersion, type Store } from '../../../store/index.ts';
+import { commitVersion, packStore, readVersion, type Store } from '../../../store/index.ts';
 import { resolveCommit } from '../../../store/revision/resolve.ts';
 import { ClusterWorkers } from '../../../store/workers/pool.ts';
 import { failAtEach } from '../../files/fault.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git, gitFsck, gitObjects } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { readBack } from '../read-back.ts';
 
 /** A cluster of text-like bytes that another of the same seed but another edit is nearly the same as. */
 function cluster(seed: number, edit: number): Buffer {
@@ -34,14 +35,6 @@ async function commitHistory(
   history: readonly (readonly number[])[] = HISTORY,
 ): Promise<void> {
   for (const edits of history) await commitBytes(made, 'web', disk(edits));
-}
-
-async function readBack(store: Store, revision: string): Promise<Buffer> {
-  const { disks } = readVersion(store.objects, await resolveCommit(store, revision));
-  const source = new DiskSource(store.objects, disks[0]!);
-  const bytes = Buffer.alloc(source.size);
-  await source.read(0, bytes);
-  return bytes;
 }
 
 async function expectHistory(store: Store, history: readonly (readonly number[])[] = HISTORY): Promise<void> {
