@@ -32,7 +32,7 @@ export const imgstore = {
 
 /** @param {readonly string[]} args @returns {Run} */
 export function ours(args) {
-  // A commit that starts packing would slow down what is measured next, of all tools.
+  // What whoever measures has set up for git is none of the measurement's.
   const env = { GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' };
   return { command: [process.execPath, PROGRAM, ...args], env };
 }
