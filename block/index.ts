@@ -7,7 +7,9 @@
  *
  * @module
  */
+
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
+export { type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
 export { MemorySource } from './memory.ts';
 export { usedByQemu } from './qemu-locks.ts';
 export { deviceNumber, RawFile } from './raw-file.ts';

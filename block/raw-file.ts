@@ -2,6 +2,7 @@ import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, readFile, realpath, stat } from 'node:fs/promises';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
 import { type FileIdentity, fileIdentity } from './file-identity.ts';
+import { becameShorter, type FilePiece } from './file-piece.ts';
 import { seekHole } from './seek-hole.ts';
 import { type BlockSource, checkRange, type Extent } from './source.ts';
 
@@ -86,17 +87,15 @@ export class RawFile implements BlockSource {
         throw fromSystem(error, this.path);
       }
       if (bytesRead === 0) {
-        throw new ImgstoreError(
-          'IN_USE',
-          `${this.path}: became shorter while it was read: stop what writes to it and try again`,
-          {
-            path: this.path,
-            offset: offset + done,
-          },
-        );
+        throw becameShorter(this.path, offset + done);
       }
       done += bytesRead;
     }
+  }
+
+  locate(offset: number, length: number): Promise<readonly FilePiece[]> {
+    checkRange(this.size, offset, length);
+    return Promise.resolve([{ fd: this.#handle.fd, path: this.path, offset, length }]);
   }
 
   async close(): Promise<void> {

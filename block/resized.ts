@@ -1,3 +1,4 @@
+import { type FilePiece, zeroPiece } from './file-piece.ts';
 import { type BlockSource, checkRange, type Extent } from './source.ts';
 
 /** A disk made shorter, or longer by zeros, to be laid beside another of that size. */
@@ -23,6 +24,13 @@ export class ResizedSource implements BlockSource {
     const inside = this.#inside(offset, into.length);
     if (inside > 0) await this.#source.read(offset, into.subarray(0, inside));
     into.fill(0, inside);
+  }
+
+  async locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
+    checkRange(this.size, offset, length);
+    const inside = this.#inside(offset, length);
+    const pieces = inside === 0 ? [] : await this.#source.locate?.(offset, inside);
+    return inside === length ? pieces : pieces?.concat(zeroPiece(length - inside));
   }
 
   close(): Promise<void> {

@@ -1,4 +1,5 @@
 import { ImgstoreError } from '../errors/index.ts';
+import type { FilePiece } from './file-piece.ts';
 
 /**
  * What a layer holds in a range:
@@ -34,6 +35,12 @@ export interface BlockSource {
    * @throws ImgstoreError `USAGE` when the range leaves the disk, `BAD_IMAGE` or `IO` when bytes cannot be had.
    */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /**
+   * Where the bytes of a range lie as they are in files: neighbouring pieces that cover it, for a thread that reads them by itself; they hold until {@link BlockSource.close}. Undefined
+   * when some do not lie so: they are compressed, encrypted, in memory or on another machine. A kind of source of which no range does has no such method.
+   * @throws ImgstoreError `USAGE` when the range leaves the disk, `BAD_IMAGE` or `IO` when that cannot be told.
+   */
+  locate?(offset: number, length: number): Promise<readonly FilePiece[] | undefined>;
   /** Gives back every file handle. A second call does nothing. */
   close(): Promise<void>;
 }

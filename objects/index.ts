@@ -19,6 +19,7 @@ export { inflateMeasured } from './codec/inflate-measured.ts';
 export { type Codecs, codecs, portableCodecs, selectCodecs, zlibCodecs } from './codec/select.ts';
 export { storedLength, storeInZlib } from './codec/stored.ts';
 export { type Commit, encodeCommit, parseCommit, subject } from './commit.ts';
+export { ObjectFrame } from './frame.ts';
 export type { HeaderLine } from './headers.ts';
 export { ID_BYTES, ID_DIGITS, idFromBytes, idToBytes, isId, NULL_ID, type ObjectId } from './id.ts';
 export { LooseBatch } from './loose/batch.ts';

@@ -30,6 +30,8 @@ export interface PackableObject {
   readonly size: number;
   /** A zlib stream of the object's data. */
   readonly deflated: Uint8Array;
+  /** CRC-32 of the entry, if it is known: of its head and the stream. */
+  readonly crc?: number | undefined;
 }
 
 /** An object as a delta, ready to be packed. */
@@ -82,7 +84,8 @@ export class PackWriter {
 
   /** Adds an object; its bytes are copied. The caller sees to it that no id comes twice. */
   async add(object: PackableObject): Promise<void> {
-    await this.#addEntry(object.id, encodeEntryHead(object.type, object.size), object.deflated);
+    const { id, type, size, deflated, crc } = object;
+    await this.#addEntry(id, encodeEntryHead(type, size), deflated, crc);
   }
 
   /** Adds an object as a delta against an entry that is in the pack already. */
@@ -154,8 +157,13 @@ export class PackWriter {
     await this.#file.discard();
   }
 
-  async #addEntry(id: ObjectId, head: Uint8Array, deflated: Uint8Array): Promise<void> {
-    this.#table.add(idToBytes(id), crc32(deflated, crc32(head)), this.#end);
+  async #addEntry(
+    id: ObjectId,
+    head: Uint8Array,
+    deflated: Uint8Array,
+    crc = crc32(deflated, crc32(head)),
+  ): Promise<void> {
+    this.#table.add(idToBytes(id), crc, this.#end);
     await this.#append(head);
     await this.#append(deflated);
   }

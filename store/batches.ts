@@ -1,6 +1,6 @@
-import type { BlockSource } from '../block/index.ts';
+import type { BlockSource, FilePiece } from '../block/index.ts';
 import { clusterLength } from './version/disk-source.ts';
-import type { ClusterBatch } from './workers/jobs.ts';
+import type { ClusterBatch, FileBatch } from './workers/ingest-job.ts';
 
 /** Bytes of guest data that travel together: long enough to hide the trip to a thread, short enough to keep many in flight. */
 export const BATCH_BYTES = 2 * 1024 * 1024;
@@ -51,32 +51,80 @@ async function* dataRuns(source: BlockSource, clusterSize: number): AsyncGenerat
   }
 }
 
-/** A buffer that any plan of {@link planBatches} fits into; shared, so that threads see it without a copy. */
-export function newBatchBuffer(clusterSize: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(Math.max(BATCH_BYTES, clusterSize));
-}
-
-/** A batch that was read. */
-export interface ReadBatch extends ClusterBatch {
-  /** Numbers of the clusters in the buffer, ascending. */
+/** A batch whose clusters can be read. */
+export type DiskBatch = (ClusterBatch | FileBatch) & {
+  /** Numbers of the clusters in it, ascending. */
   readonly clusters: readonly number[];
+};
+
+/** Buffers for batches, each used again for later ones; shared, so that threads see them without a copy. */
+export class BatchBuffers {
+  readonly #bytes: number;
+  readonly #free: SharedArrayBuffer[] = [];
+
+  /** @param bytes of each */
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  /** Buffers that any plan of {@link planBatches} fits into. */
+  static forReading(clusterSize: number): BatchBuffers {
+    return new BatchBuffers(Math.max(BATCH_BYTES, clusterSize));
+  }
+
+  take(): SharedArrayBuffer {
+    return this.#free.pop() ?? new SharedArrayBuffer(this.#bytes);
+  }
+
+  /** @param buffer that nobody uses any more */
+  giveBack(buffer: SharedArrayBuffer | undefined): void {
+    if (buffer !== undefined) this.#free.push(buffer);
+  }
 }
 
-/** Reads the clusters of a plan, one behind the other. */
-export async function readBatch(
+/** Makes the clusters of a plan readable for a thread: where they lie as they are in files it reads them by itself, while they are in its cache, else they are read into a buffer here. */
+export async function openBatch(
   source: BlockSource,
   plan: BatchPlan,
   clusterSize: number,
-  buffer: SharedArrayBuffer,
-): Promise<ReadBatch> {
-  const clusters: number[] = [];
-  let length = 0;
-  for (const { first, count } of plan) {
+  buffers: BatchBuffers,
+): Promise<DiskBatch> {
+  const ranges = plan.map(({ first, count }) => {
     const last = clusterLength({ virtualSize: source.size, clusterSize }, first + count - 1);
-    const bytes = (count - 1) * clusterSize + last;
-    await source.read(first * clusterSize, new Uint8Array(buffer, length, bytes));
-    length += bytes;
-    for (let i = 0; i < count; i++) clusters.push(first + i);
+    return { offset: first * clusterSize, length: (count - 1) * clusterSize + last };
+  });
+  const clusters = plan.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i));
+  const length = ranges.reduce((sum, range) => sum + range.length, 0);
+  const pieces = await locateRanges(source, ranges);
+  if (pieces !== undefined) return { pieces, length, clusterSize, clusters };
+  const buffer = buffers.take();
+  let at = 0;
+  for (const range of ranges) {
+    await source.read(range.offset, new Uint8Array(buffer, at, range.length));
+    at += range.length;
   }
   return { buffer, length, clusterSize, clusters };
+}
+
+/** Gives back the buffer of a batch that was read into one. */
+export function closeBatch(batch: DiskBatch, buffers: BatchBuffers): void {
+  if ('buffer' in batch) buffers.giveBack(batch.buffer);
+}
+
+interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+async function locateRanges(
+  source: BlockSource,
+  ranges: readonly ByteRange[],
+): Promise<FilePiece[] | undefined> {
+  const all: FilePiece[] = [];
+  for (const { offset, length } of ranges) {
+    const pieces = await source.locate?.(offset, length);
+    if (pieces === undefined) return undefined;
+    all.push(...pieces);
+  }
+  return all;
 }

@@ -5,4 +5,5 @@ import type { HashCodec } from './hash.ts';
 export const nobleHash: HashCodec = {
   name: '@noble/hashes',
   create: () => sha256.create(),
+  digest: (bytes) => sha256(bytes),
 };

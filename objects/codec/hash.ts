@@ -9,4 +9,6 @@ export interface Hash {
 export interface HashCodec {
   readonly name: string;
   create(): Hash;
+  /** The digest of bytes that are all there. */
+  digest(bytes: Uint8Array): Uint8Array;
 }

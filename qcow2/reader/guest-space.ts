@@ -1,10 +1,10 @@
-import type { BlockSource, Extent } from '../../block/index.ts';
+import { type BlockSource, type Extent, type FilePiece, zeroPiece } from '../../block/index.ts';
 import type { ClusterMap } from './cluster-map.ts';
 import type { CompressedPart, CompressedReader } from './compressed-reader.ts';
 import { DataClaims } from './data-claims.ts';
 import { coalesce, layerExtents } from './extents.ts';
 import type { GuestData } from './guest-data.ts';
-import { readPadded } from './padded-read.ts';
+import { locatePadded, readPadded } from './padded-read.ts';
 
 /** Host reads of one call that may be under way at a time: enough to keep a disk busy, few enough to share it. */
 const READS_AT_ONCE = 16;
@@ -35,6 +35,26 @@ export class GuestSpace {
     const { map, data, backing, mostData, image } = this.#parts;
     const claims = new DataClaims(mostData, image);
     return coalesce(layerExtents(map, data.plain, backing, claims, offset, offset + length));
+  }
+
+  /** Where the bytes of a range lie in files; undefined when some are compressed or encrypted. The L1 table describes all of them. */
+  async locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
+    const { map, data, backing } = this.#parts;
+    const pieces: FilePiece[] = [];
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const found = map.runAt(at, end);
+      const run = found instanceof Promise ? await found : found;
+      if (run.kind === 'compressed') return undefined;
+      const [below, start] = run.kind === 'data' ? [data.plain, run.host] : [backing, at];
+      if (run.kind === 'data' && below === undefined) return undefined;
+      const isZeros = run.kind === 'zero' || below === undefined;
+      const part = isZeros ? [zeroPiece(run.length)] : await locatePadded(below, start, run.length);
+      if (part === undefined) return undefined;
+      pieces.push(...part);
+      at += run.length;
+    }
+    return pieces;
   }
 
   /** Fills `into` with the bytes at `offset`; the L1 table describes all of them. */

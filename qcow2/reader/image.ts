@@ -1,4 +1,4 @@
-import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
+import { type BlockSource, checkRange, type Extent, type FilePiece } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
 import type { DiskCipher } from '../crypto/disk-cipher.ts';
 import { KeyWork } from '../crypto/key-work.ts';
@@ -137,6 +137,11 @@ export class Qcow2Image implements BlockSource {
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.size, offset, into.length);
     await this.#disk.read(offset, into);
+  }
+
+  locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
+    checkRange(this.size, offset, length);
+    return this.#disk.locate(offset, length);
   }
 
   /** The image's internal snapshots, oldest first. @throws ImgstoreError `BAD_IMAGE` for a table that is not valid. */

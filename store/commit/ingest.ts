@@ -8,11 +8,20 @@ import {
   storedLength,
 } from '../../objects/index.ts';
 import type { PackableObject } from '../../pack/index.ts';
-import { type BatchPlan, newBatchBuffer, planBatches, type ReadBatch, readBatch } from '../batches.ts';
+import {
+  BATCH_BYTES,
+  BatchBuffers,
+  type BatchPlan,
+  closeBatch,
+  type DiskBatch,
+  openBatch,
+  planBatches,
+} from '../batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
+import { ingestedObjects, type StoreOrder } from '../workers/ingest-job.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 
 /** What reading a disk into the store came to. */
@@ -45,76 +54,105 @@ export interface IngestOptions {
   readonly expectedBytes: number;
 }
 
-/** What a batch is read into, and what it is deflated into; used again for later batches. */
-interface BatchBuffers {
-  readonly input: SharedArrayBuffer;
-  readonly output: SharedArrayBuffer;
-}
-
-function newBuffers(clusterSize: number): BatchBuffers {
-  const input = newBatchBuffer(clusterSize);
-  const clusters = Math.ceil(input.byteLength / clusterSize);
-  return { input, output: new SharedArrayBuffer(clusters * storedLength(clusterSize)) };
-}
-
 /** A batch whose new clusters are deflated. */
-interface StoredBatch extends ReadBatch {
+interface StoredBatch {
+  readonly batch: DiskBatch;
   /** For each cluster; undefined for zeros. */
   readonly ids: readonly (ObjectId | undefined)[];
   readonly fresh: readonly PackableObject[];
   /** What the streams of `fresh` lie in: they must be taken before it is used again. */
-  readonly output: SharedArrayBuffer;
+  readonly output: SharedArrayBuffer | undefined;
 }
 
 /**
- * Reads a disk into a transaction: extents → batches → read → hash (threads) → is it known? → deflate (threads) → pack and map. Several batches are in
+ * Reads a disk into a transaction: extents → batches → read and hash (threads) → is it known? → deflate (threads) → pack and map. Several batches are in
  * flight, so reading, both kinds of work and writing overlap; memory is that of the batches.
  */
 export async function ingestDisk(source: BlockSource, options: IngestOptions): Promise<IngestedDisk> {
   const { clusterSize, database, transaction, workers, monitor, expectedBytes } = options;
   const levels = mapLevels(clusterCount(source.size, clusterSize));
   const editor = new MapEditor(database.readTree, (data) => transaction.put('tree', data), levels);
-  const buffers: BatchBuffers[] = [];
+  const batches = new BatchIngest(source, options);
   const total = { clusters: 0, newClusters: 0, readBytes: 0 };
 
-  const store = (plan: BatchPlan) =>
-    storeBatch(source, plan, buffers.pop() ?? newBuffers(clusterSize), options);
   const width = 2 * workers.threads + SPARE_BATCHES;
-  for await (const batch of orderedMap(planBatches(source, clusterSize), width, store)) {
+  for await (const stored of orderedMap(planBatches(source, clusterSize), width, (plan) =>
+    batches.store(plan),
+  )) {
     throwIfStopped(monitor);
-    for (const object of batch.fresh) await transaction.add(object);
+    const { batch, ids, fresh } = stored;
+    for (const object of fresh) await transaction.add(object);
     for (const [i, cluster] of batch.clusters.entries()) {
-      const id = batch.ids[i];
+      const id = ids[i];
       if (id === undefined) continue;
       total.clusters++;
       await editor.set(cluster, id);
     }
-    total.newClusters += batch.fresh.length;
+    total.newClusters += fresh.length;
     total.readBytes += batch.length;
-    buffers.push({ input: batch.buffer, output: batch.output });
+    batches.close(stored);
     monitor.onProgress?.({ done: total.readBytes, total: Math.max(total.readBytes, expectedBytes) });
   }
   return { map: { id: await editor.finish(), levels }, ...total };
 }
 
-async function storeBatch(
-  source: BlockSource,
-  plan: BatchPlan,
-  { input, output }: BatchBuffers,
-  { clusterSize, compression, transaction, workers }: IngestOptions,
-): Promise<StoredBatch> {
-  const batch = await readBatch(source, plan, clusterSize, input);
-  const ids = await workers.digest(batch);
-  // Claimed at once and in one go, so that two batches with the same cluster do not both store it.
-  const picks = ids.flatMap((id, i) => (id !== undefined && transaction.claim(id) ? [i] : []));
-  if (picks.length === 0) return { ...batch, ids, fresh: [], output };
-  const ends = await workers.deflate({ ...batch, picks, level: compression, output });
-  const streams = new Uint8Array(output);
-  const fresh = picks.map((pick, i) => ({
-    id: ids[pick]!,
-    type: 'blob' as const,
-    size: Math.min(clusterSize, batch.length - pick * clusterSize),
-    deflated: streams.subarray(ends[i - 1] ?? 0, ends[i]),
-  }));
-  return { ...batch, ids, fresh, output };
+/** The batches of one disk on their way through the threads. */
+class BatchIngest {
+  readonly #source: BlockSource;
+  readonly #options: IngestOptions;
+  readonly #inputs: BatchBuffers;
+  readonly #outputs: BatchBuffers;
+  /**
+   * Whether most clusters are new, by the batch before: then they are deflated when they are hashed, while the processor has them at hand; else those that are new are read and hashed
+   * once more, which is cheap when they are few.
+   */
+  #mostAreNew: boolean;
+
+  constructor(source: BlockSource, options: IngestOptions) {
+    const { clusterSize, database } = options;
+    this.#source = source;
+    this.#options = options;
+    this.#inputs = BatchBuffers.forReading(clusterSize);
+    const clusters = Math.ceil(Math.max(BATCH_BYTES, clusterSize) / clusterSize);
+    this.#outputs = new BatchBuffers(clusters * storedLength(clusterSize));
+    this.#mostAreNew = database.packs.packs().length === 0;
+  }
+
+  async store(plan: BatchPlan): Promise<StoredBatch> {
+    const batch = await openBatch(this.#source, plan, this.#options.clusterSize, this.#inputs);
+    if (this.#mostAreNew) return this.#storeAtOnce(batch);
+    const { ids } = await this.#options.workers.ingest({ batch, store: undefined });
+    const picks = this.#claim(ids);
+    if (picks.every((id) => id === undefined)) return { batch, ids, fresh: [], output: undefined };
+    const { made, output } = await this.#deflate(batch, picks);
+    return { batch, ids, fresh: ingestedObjects(batch, made, output), output };
+  }
+
+  /** Gives back the memory of a batch. */
+  close({ batch, output }: StoredBatch): void {
+    closeBatch(batch, this.#inputs);
+    this.#outputs.giveBack(output);
+  }
+
+  async #storeAtOnce(batch: DiskBatch): Promise<StoredBatch> {
+    const { made, output } = await this.#deflate(batch, undefined);
+    const picks = this.#claim(made.ids);
+    const fresh = ingestedObjects(batch, { ...made, ids: picks }, output);
+    return { batch, ids: made.ids, fresh, output };
+  }
+
+  async #deflate(batch: DiskBatch, picks: StoreOrder['picks']) {
+    const output = this.#outputs.take();
+    const { workers, compression } = this.#options;
+    const made = await workers.ingest({ batch, store: { picks, level: compression, output } });
+    return { made, output };
+  }
+
+  /** Those that are new: claimed at once and in one go, so that two batches with the same cluster do not both store it. */
+  #claim(ids: readonly (ObjectId | undefined)[]): (ObjectId | undefined)[] {
+    const picks = ids.map((id) => (id !== undefined && this.#options.transaction.claim(id) ? id : undefined));
+    const count = (some: readonly (ObjectId | undefined)[]) => some.filter((id) => id !== undefined).length;
+    if (count(ids) > 0) this.#mostAreNew = 2 * count(picks) > count(ids);
+    return picks;
+  }
 }

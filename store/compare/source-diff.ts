@@ -1,6 +1,6 @@
 import { type BlockSource, isZero, ResizedSource } from '../../block/index.ts';
 import type { ObjectId, SkipNode } from '../../objects/index.ts';
-import { type BatchPlan, newBatchBuffer, planBatches, readBatch } from '../batches.ts';
+import { BatchBuffers, type BatchPlan, closeBatch, openBatch, planBatches } from '../batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
@@ -36,24 +36,29 @@ export async function* diffAgainstSource(
   const aligned = new ResizedSource(source, disk.virtualSize);
   const stored = allClusters(database, disk, undefined, undefined, skip);
   let next = await stored.next();
-  const buffers: SharedArrayBuffer[] = [];
+  const buffers = BatchBuffers.forReading(clusterSize);
   let done = 0;
   const digest = async (plan: BatchPlan) => {
-    const batch = await readBatch(aligned, plan, clusterSize, buffers.pop() ?? newBatchBuffer(clusterSize));
-    return { ...batch, ids: await workers.digest(batch) };
+    const batch = await openBatch(aligned, plan, clusterSize, buffers);
+    const { ids } = await workers.ingest({ batch, store: undefined });
+    return { batch, ids };
   };
-  for await (const batch of orderedMap(planBatches(aligned, clusterSize), 2 * workers.threads + 1, digest)) {
+  for await (const { batch, ids } of orderedMap(
+    planBatches(aligned, clusterSize),
+    2 * workers.threads + 1,
+    digest,
+  )) {
     throwIfStopped(monitor);
     for (const [i, cluster] of batch.clusters.entries()) {
       for (; !next.done && next.value.cluster < cluster; next = await stored.next()) {
         yield { cluster: next.value.cluster, stored: next.value.id, hasData: false };
       }
-      const found = batch.ids[i];
+      const found = ids[i];
       const expected = !next.done && next.value.cluster === cluster ? next.value.id : undefined;
       if (expected !== undefined) next = await stored.next();
       if (found !== expected) yield { cluster, stored: expected, hasData: found !== undefined };
     }
-    buffers.push(batch.buffer);
+    closeBatch(batch, buffers);
     done += batch.length;
     monitor.onProgress?.({ done, total: Math.max(done, source.size) });
   }

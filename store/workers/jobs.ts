@@ -1,51 +1,8 @@
 import { writevSync } from 'node:fs';
-import { isZero } from '../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
-import { codecs, type ObjectId, objectId, storeInZlib } from '../../objects/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
 import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
 import { readVerified, type StoredStream } from './stored-stream.ts';
-
-/** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
-export interface ClusterBatch {
-  readonly buffer: SharedArrayBuffer;
-  /** Bytes in use. */
-  readonly length: number;
-  readonly clusterSize: number;
-}
-
-/** The id of each cluster of a batch; undefined for one of zeros. */
-export function digest(batch: ClusterBatch): (ObjectId | undefined)[] {
-  return clusters(batch).map((cluster) => (isZero(cluster) ? undefined : objectId('blob', cluster)));
-}
-
-/** Which clusters of a batch to deflate, and where to put the streams. */
-export interface DeflateJob extends ClusterBatch {
-  /** Places in the batch. */
-  readonly picks: readonly number[];
-  /** zlib level. */
-  readonly level: number;
-  /** Room for {@link storedLength} of every pick. */
-  readonly output: SharedArrayBuffer;
-}
-
-/**
- * Deflates clusters into the output, one stream behind the other, and returns where each ends. One that does not become smaller is stored as
- * it is, which inflates faster.
- */
-export function deflate({ picks, level, output, ...batch }: DeflateJob): number[] {
-  const { deflate: codec } = codecs();
-  const all = clusters(batch);
-  const streams = new Uint8Array(output);
-  let end = 0;
-  return picks.map((pick) => {
-    const cluster = all[pick]!;
-    const deflated = codec.deflate(cluster, level);
-    const stream = deflated.length < cluster.length ? deflated : storeInZlib(cluster, deflated);
-    streams.set(stream, end);
-    end += stream.length;
-    return end;
-  });
-}
 
 /** A stored cluster. */
 export interface StoredItem {
@@ -166,11 +123,4 @@ function writeAll(
   } catch (error) {
     throw fromSystem(error, path);
   }
-}
-
-function clusters({ buffer, length, clusterSize }: ClusterBatch): Buffer[] {
-  const all = Buffer.from(buffer, 0, length);
-  return Array.from({ length: Math.ceil(length / clusterSize) }, (_, i) =>
-    all.subarray(i * clusterSize, (i + 1) * clusterSize),
-  );
 }

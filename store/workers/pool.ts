@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { Tinypool } from 'tinypool';
 import { ImgstoreError } from '../../errors/index.ts';
+import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
 import type { Answer } from './thread.ts';
@@ -19,7 +20,7 @@ const MOST_THREADS = 16;
 /** Of V8's heap, a thread: its data lies outside, so what it allocates there is small. By default it would be 48. */
 const YOUNG_MIB = 8;
 
-type JobName = 'digest' | 'deflate' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
+type JobName = 'ingest' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
@@ -41,12 +42,8 @@ export class ClusterWorkers {
     });
   }
 
-  digest(batch: jobs.ClusterBatch): Promise<ReturnType<typeof jobs.digest>> {
-    return this.#run('digest', batch, jobs.digest);
-  }
-
-  deflate(job: jobs.DeflateJob): Promise<number[]> {
-    return this.#run('deflate', job, jobs.deflate);
+  ingest(job: ingestJob.IngestJob): Promise<ingestJob.IngestedClusters> {
+    return this.#run('ingest', job, ingestJob.ingest);
   }
 
   restore(job: jobs.RestoreJob): Promise<void> {

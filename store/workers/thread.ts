@@ -1,4 +1,5 @@
 import { type ErrorCode, type ErrorData, ImgstoreError } from '../../errors/index.ts';
+import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
 import * as verifyJobs from './verify-jobs.ts';
@@ -17,9 +18,7 @@ async function answer<T>(work: () => T | Promise<T>): Promise<Answer<T>> {
   }
 }
 
-export const digest = (batch: jobs.ClusterBatch) => answer(() => jobs.digest(batch));
-
-export const deflate = (job: jobs.DeflateJob) => answer(() => jobs.deflate(job));
+export const ingest = (job: ingestJob.IngestJob) => answer(() => ingestJob.ingest(job));
 
 export const compress = (job: jobs.CompressJob) => answer(() => jobs.compress(job));
 

@@ -11,13 +11,21 @@ import {
   objectId,
   storedLength,
 } from '../../../objects/index.ts';
-import { newBatchBuffer, planBatches, type ReadBatch, readBatch } from '../../batches.ts';
+import {
+  BatchBuffers,
+  type BatchPlan,
+  closeBatch,
+  type DiskBatch,
+  openBatch,
+  planBatches,
+} from '../../batches.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from '../../commit/open-disk.ts';
 import { orderedMap } from '../../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
 import { encodeImageRecord, IMAGE_VERSION } from '../../version/image-json.ts';
 import { DISKS_FOLDER, IMAGE_FILE } from '../../version/version.ts';
+import { ingestedObjects } from '../../workers/ingest-job.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
 import type { NewPacks } from './new-packs.ts';
 
@@ -52,7 +60,8 @@ export async function healFromImage(
 }
 
 /** A batch with the ids of its clusters. */
-interface HashedBatch extends ReadBatch {
+interface HashedBatch {
+  readonly batch: DiskBatch;
   /** For each cluster; undefined for zeros. */
   readonly ids: readonly (ObjectId | undefined)[];
 }
@@ -86,21 +95,23 @@ class Healing {
     const { clusterSize } = this.#store;
     const levels = mapLevels(clusterCount(source.size, clusterSize));
     const editor = new MapEditor(readsNothing, (data) => this.#offer('tree', data), levels);
-    const buffers: SharedArrayBuffer[] = [];
-    const hash = async (plan: Parameters<typeof readBatch>[1]): Promise<HashedBatch> => {
-      const batch = await readBatch(source, plan, clusterSize, buffers.pop() ?? newBatchBuffer(clusterSize));
-      return { ...batch, ids: await this.#workers.digest(batch) };
+    const buffers = BatchBuffers.forReading(clusterSize);
+    const hash = async (plan: BatchPlan): Promise<HashedBatch> => {
+      const batch = await openBatch(source, plan, clusterSize, buffers);
+      const { ids } = await this.#workers.ingest({ batch, store: undefined });
+      return { batch, ids };
     };
     let done = 0;
     const width = 2 * this.#workers.threads + 1;
-    for await (const batch of orderedMap(planBatches(source, clusterSize), width, hash)) {
+    for await (const hashed of orderedMap(planBatches(source, clusterSize), width, hash)) {
       throwIfStopped(this.#monitor);
-      await this.#takeClusters(batch);
+      const { batch, ids } = hashed;
+      await this.#takeClusters(hashed);
       for (const [i, cluster] of batch.clusters.entries()) {
-        const id = batch.ids[i];
+        const id = ids[i];
         if (id !== undefined) await editor.set(cluster, id);
       }
-      buffers.push(batch.buffer);
+      closeBatch(batch, buffers);
       done += batch.length;
       this.#monitor.onProgress?.({ done, total: Math.max(done, expectedBytes) });
       if (this.#wanted.size === 0) return;
@@ -108,20 +119,15 @@ class Healing {
     await this.#offerVersion(await editor.finish(), levels);
   }
 
-  async #takeClusters({ buffer, length, ids }: HashedBatch): Promise<void> {
+  async #takeClusters({ batch, ids }: HashedBatch): Promise<void> {
     const { clusterSize, compression } = this.#store;
-    const picks = ids.flatMap((id, i) => (id !== undefined && this.#wanted.has(id) ? [i] : []));
-    if (picks.length === 0) return;
-    const output = new SharedArrayBuffer(picks.length * storedLength(clusterSize));
-    const job = { buffer, length, clusterSize, picks, level: compression, output };
-    const ends = await this.#workers.deflate(job);
-    const streams = new Uint8Array(output);
-    for (const [i, pick] of picks.entries()) {
-      const id = ids[pick]!;
-      const size = Math.min(clusterSize, length - pick * clusterSize);
-      await this.#into.add({ id, type: 'blob', size, deflated: streams.subarray(ends[i - 1] ?? 0, ends[i]) });
-      this.#wanted.delete(id);
-    }
+    const picks = ids.map((id) => (id !== undefined && this.#wanted.delete(id) ? id : undefined));
+    const count = picks.filter((id) => id !== undefined).length;
+    if (count === 0) return;
+    const output = new SharedArrayBuffer(count * storedLength(clusterSize));
+    const store = { picks, level: compression, output };
+    for (const object of ingestedObjects(batch, await this.#workers.ingest({ batch, store }), output))
+      await this.#into.add(object);
   }
 
   /** What a commit of the image would have made around its map. */
