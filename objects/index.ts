@@ -7,7 +7,7 @@
  *
  * @module
  */
-export { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from './codec/deflate.ts';
+export { type DeflateCodec, deflateRoom, mostInflated, PREFIX_STREAM_BYTES } from './codec/deflate.ts';
 export { loadIsal } from './codec/deflate-isal.ts';
 export { loadLibdeflate } from './codec/deflate-libdeflate.ts';
 export { nodeDeflate } from './codec/deflate-node.ts';
@@ -17,7 +17,7 @@ export { nobleHash } from './codec/hash-noble.ts';
 export { nodeHash } from './codec/hash-node.ts';
 export { inflateMeasured } from './codec/inflate-measured.ts';
 export { type Codecs, codecs, portableCodecs, selectCodecs, zlibCodecs } from './codec/select.ts';
-export { storedLength, storeInZlib } from './codec/stored.ts';
+export { storedLength, storeInstead } from './codec/stored.ts';
 export { type Commit, encodeCommit, parseCommit, subject } from './commit.ts';
 export { ObjectFrame } from './frame.ts';
 export type { HeaderLine } from './headers.ts';

@@ -54,10 +54,25 @@ export function readStreams({ pack, fd, type, base, deltas }: PackedStreams): Gi
   return { type, data };
 }
 
-function inflate(fd: number, { offset, length, size }: PackedStream): Uint8Array {
+/**
+ * As {@link readStreams}, into memory of just the object's size, so that nothing is allocated. False for an object that is a delta or of another size, which is left to that.
+ * @throws ImgstoreError `DAMAGED`, and the system's error when reading fails
+ */
+export function readWholeInto({ fd, base, deltas }: PackedStreams, into: Uint8Array): boolean {
+  if (deltas.length > 0 || base.size !== into.length) return false;
+  codecs().deflate.inflateInto(streamBytes(fd, base), into);
+  return true;
+}
+
+function inflate(fd: number, stream: PackedStream): Uint8Array {
+  return codecs().deflate.inflate(streamBytes(fd, stream), stream.size);
+}
+
+/** Until the next is read. */
+function streamBytes(fd: number, { offset, length }: PackedStream): Uint8Array {
   const stream = scratch(length);
   const count = readSync(fd, stream, 0, length, offset);
-  return codecs().deflate.inflate(stream.subarray(0, count), size);
+  return stream.subarray(0, count);
 }
 
 let buffer = Buffer.alloc(0);

@@ -82,27 +82,38 @@ function makeCodec(library: Library, rest: DeflateCodec): DeflateCodec {
   const inAt = STATE_BYTES + WORK_BYTES;
   const outAt = inAt + MOST_BYTES;
   const littleEndian = true;
+  /** The stream, which lies in the library's memory; undefined when it is left to the other codec. */
+  const compress = (data: Uint8Array, level: number): Uint8Array | undefined => {
+    if (level !== LEVEL || data.length > MOST_BYTES || data.length === 0) return undefined;
+    bytes.set(data, inAt);
+    library.init(memory);
+    head.setBigUint64(NEXT_IN, address + BigInt(inAt), littleEndian);
+    head.setUint32(AVAIL_IN, data.length, littleEndian);
+    head.setBigUint64(NEXT_OUT, address + BigInt(outAt), littleEndian);
+    head.setUint32(AVAIL_OUT, bytes.length - outAt, littleEndian);
+    head.setUint32(LEVEL_AT, ISAL_LEVEL, littleEndian);
+    head.setUint32(LEVEL_BUF_SIZE, WORK_BYTES, littleEndian);
+    head.setBigUint64(LEVEL_BUF, address + BigInt(STATE_BYTES), littleEndian);
+    head.setUint16(END_OF_STREAM, 1, littleEndian);
+    head.setUint16(FLUSH, 0, littleEndian);
+    head.setUint16(GZIP_FLAG, ZLIB_FORMAT, littleEndian);
+    if (library.deflate(memory) !== DONE) return undefined;
+    return bytes.subarray(outAt, outAt + head.getUint32(TOTAL_OUT, littleEndian));
+  };
   return {
     ...rest,
     name: `isal+${rest.name}`,
 
     deflate(data, level) {
-      if (level !== LEVEL || data.length > MOST_BYTES || data.length === 0) return rest.deflate(data, level);
-      bytes.set(data, inAt);
-      library.init(memory);
-      head.setBigUint64(NEXT_IN, address + BigInt(inAt), littleEndian);
-      head.setUint32(AVAIL_IN, data.length, littleEndian);
-      head.setBigUint64(NEXT_OUT, address + BigInt(outAt), littleEndian);
-      head.setUint32(AVAIL_OUT, bytes.length - outAt, littleEndian);
-      head.setUint32(LEVEL_AT, ISAL_LEVEL, littleEndian);
-      head.setUint32(LEVEL_BUF_SIZE, WORK_BYTES, littleEndian);
-      head.setBigUint64(LEVEL_BUF, address + BigInt(STATE_BYTES), littleEndian);
-      head.setUint16(END_OF_STREAM, 1, littleEndian);
-      head.setUint16(FLUSH, 0, littleEndian);
-      head.setUint16(GZIP_FLAG, ZLIB_FORMAT, littleEndian);
-      if (library.deflate(memory) !== DONE) return rest.deflate(data, level);
-      const length = head.getUint32(TOTAL_OUT, littleEndian);
-      return Buffer.from(bytes.subarray(outAt, outAt + length));
+      const stream = compress(data, level);
+      return stream === undefined ? rest.deflate(data, level) : Buffer.from(stream);
+    },
+
+    deflateInto(data, level, into) {
+      const stream = compress(data, level);
+      if (stream === undefined) return rest.deflateInto(data, level, into);
+      into.set(stream);
+      return stream.length;
     },
   };
 }

@@ -60,26 +60,38 @@ function makeCodec(library: Library): DeflateCodec {
     if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
     return scratch;
   };
+  /** The stream lies in the one room. */
+  const compress = (data: Uint8Array, level: number): Uint8Array => {
+    // Room for the data stored and a little more; libdeflate answers 0 when that is not enough, which zlib's worst case is not.
+    const into = room(storedLength(data.length) + 64);
+    const length = library.compress(compressorFor(level), data, data.length, into, into.length);
+    return length > 0 ? into.subarray(0, length) : storeInZlib(data, nodeDeflate.deflate(data, 0));
+  };
+  const decompress = (stream: Uint8Array, into: Uint8Array): void => {
+    const size = into.length;
+    const result = library.decompress(decompressor, stream, stream.length, into, size, null, made);
+    if (result !== 0) throw damagedStream(REASONS[result] ?? `libdeflate says ${result}`, size);
+    if (Number(made[0]) !== size) throw damagedStream(`holds ${made[0]} bytes`, size);
+  };
   return {
     name: 'libdeflate',
     packLevel: 9,
 
-    deflate(data, level) {
-      // Room for the data stored and a little more; libdeflate answers 0 when that is not enough, which zlib's worst case is not.
-      const into = room(storedLength(data.length) + 64);
-      const length = library.compress(compressorFor(level), data, data.length, into, into.length);
-      return length > 0
-        ? Buffer.from(into.subarray(0, length))
-        : storeInZlib(data, nodeDeflate.deflate(data, 0));
+    deflate: (data, level) => Buffer.from(compress(data, level)),
+
+    deflateInto(data, level, into) {
+      const stream = compress(data, level);
+      into.set(stream);
+      return stream.length;
     },
 
     inflate(stream, size) {
       const data = Buffer.allocUnsafe(size);
-      const result = library.decompress(decompressor, stream, stream.length, data, size, null, made);
-      if (result !== 0) throw damagedStream(REASONS[result] ?? `libdeflate says ${result}`, size);
-      if (Number(made[0]) !== size) throw damagedStream(`holds ${made[0]} bytes`, size);
+      decompress(stream, data);
       return data;
     },
+
+    inflateInto: decompress,
 
     // libdeflate takes whole streams only.
     inflatePrefix: (stream) => nodeDeflate.inflatePrefix(stream),

@@ -1,7 +1,7 @@
 import { constants, deflateSync, inflateSync } from 'node:zlib';
-import { type DeflateCodec, damagedStream, PREFIX_STREAM_BYTES } from './deflate.ts';
+import { type DeflateCodec, damagedStream, deflateRoom, PREFIX_STREAM_BYTES } from './deflate.ts';
 
-/** Also Node's smallest `chunkSize`. */
+/** Node's smallest `chunkSize`. */
 const SPARE_BYTES = 64;
 
 /** zlib's largest: clusters deflate 15% faster than at its default of 8, to 0.2% more. */
@@ -16,9 +16,15 @@ export const nodeDeflate: DeflateCodec = {
 
   deflate(data, level) {
     // One output buffer that any result fits into, instead of many of Node's default of 16 KiB joined at the end: less to copy and to
-    // collect. The bound is zlib's for stored blocks (deflateBound), rounded up.
-    const chunkSize = data.length + Math.ceil(data.length / 1000) + SPARE_BYTES;
+    // collect.
+    const chunkSize = deflateRoom(data.length);
     return deflateSync(data, { level: Math.min(level, STRONGEST_LEVEL), chunkSize, memLevel: MEMORY_LEVEL });
+  },
+
+  deflateInto(data, level, into) {
+    const stream = this.deflate(data, level);
+    into.set(stream);
+    return stream.length;
   },
 
   inflate(stream, size) {
@@ -35,6 +41,10 @@ export const nodeDeflate: DeflateCodec = {
     }
     if (data.length !== size) throw damagedStream(`holds ${data.length} bytes`, size);
     return data;
+  },
+
+  inflateInto(stream, into) {
+    into.set(this.inflate(stream, into.length));
   },
 
   inflatePrefix(stream) {

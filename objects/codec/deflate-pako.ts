@@ -14,6 +14,12 @@ export const pakoDeflate: DeflateCodec = {
     return deflate(data, { level: Math.min(level, STRONGEST_LEVEL) as Level });
   },
 
+  deflateInto(data, level, into) {
+    const stream = this.deflate(data, level);
+    into.set(stream);
+    return stream.length;
+  },
+
   inflate(stream, size) {
     // One byte more than the size, so that a stream that holds more shows it.
     const { status, data, message } = inflateInto(stream, size + 1);
@@ -21,6 +27,10 @@ export const pakoDeflate: DeflateCodec = {
     if (status !== Z_STREAM_END) throw damagedStream(message || 'unexpected end of file', size);
     if (data.length < size) throw damagedStream(`holds ${data.length} bytes`, size);
     return data;
+  },
+
+  inflateInto(stream, into) {
+    into.set(this.inflate(stream, into.length));
   },
 
   inflatePrefix(stream) {

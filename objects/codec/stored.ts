@@ -22,6 +22,19 @@ export function storedLength(size: number): number {
  */
 export function storeInZlib(data: Uint8Array, deflated: Uint8Array): Buffer {
   const stream = Buffer.allocUnsafe(storedLength(data.length));
+  writeStored(data, deflated.slice(deflated.length - ADLER_BYTES), stream);
+  return stream;
+}
+
+/** Such a stream, in the place of one that deflate has made. @param into begins with that; has room for {@link storedLength}. @returns the stream's length */
+export function storeInstead(data: Uint8Array, into: Uint8Array, deflatedLength: number): number {
+  const length = storedLength(data.length);
+  const checksum = into.slice(deflatedLength - ADLER_BYTES, deflatedLength);
+  writeStored(data, checksum, Buffer.from(into.buffer, into.byteOffset, length));
+  return length;
+}
+
+function writeStored(data: Uint8Array, checksum: Uint8Array, stream: Buffer): void {
   let at = stream.writeUInt16BE(ZLIB_HEADER, 0);
   for (let from = 0; from === 0 || from < data.length; from += MOST_STORED_BYTES) {
     const block = data.subarray(from, from + MOST_STORED_BYTES);
@@ -31,6 +44,5 @@ export function storeInZlib(data: Uint8Array, deflated: Uint8Array): Buffer {
     stream.set(block, at);
     at += block.length;
   }
-  stream.set(deflated.subarray(deflated.length - ADLER_BYTES), at);
-  return stream;
+  stream.set(checksum, at);
 }

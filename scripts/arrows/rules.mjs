@@ -33,7 +33,6 @@ const OWNERS = {
   'cli-progress': ['cmd'],
   'cli-table3': ['cmd'],
   level: ['store'],
-  tinypool: ['store'],
   koffi: ['block', 'objects'],
 };
 

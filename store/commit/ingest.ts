@@ -1,11 +1,11 @@
 import type { BlockSource } from '../../block/index.ts';
 import {
   clusterCount,
+  deflateRoom,
   MapEditor,
   type MapRoot,
   mapLevels,
   type ObjectId,
-  storedLength,
 } from '../../objects/index.ts';
 import type { PackableObject } from '../../pack/index.ts';
 import {
@@ -114,7 +114,7 @@ class BatchIngest {
     this.#options = options;
     this.#inputs = BatchBuffers.forReading(clusterSize);
     const clusters = Math.ceil(Math.max(BATCH_BYTES, clusterSize) / clusterSize);
-    this.#outputs = new BatchBuffers(clusters * storedLength(clusterSize));
+    this.#outputs = new BatchBuffers(clusters * deflateRoom(clusterSize));
     this.#mostAreNew = database.packs.packs().length === 0;
   }
 

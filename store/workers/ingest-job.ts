@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { type FilePiece, isZero, PieceReader } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { codecs, ObjectFrame, type ObjectId, storeInZlib } from '../../objects/index.ts';
+import { codecs, deflateRoom, ObjectFrame, type ObjectId, storeInstead } from '../../objects/index.ts';
 import { encodeEntryHead, type PackableObject } from '../../pack/index.ts';
 
 /** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
@@ -33,7 +33,7 @@ export interface StoreOrder {
   readonly picks: readonly (ObjectId | undefined)[] | undefined;
   /** zlib level. */
   readonly level: number;
-  /** Room for `storedLength` of every cluster. */
+  /** Room for `deflateRoom` of every cluster. */
   readonly output: SharedArrayBuffer;
 }
 
@@ -69,10 +69,10 @@ export function ingest({ batch, store }: IngestJob): IngestedClusters {
       const id = isZero(data) ? undefined : frame.id();
       if (wanted !== undefined && id !== wanted) throw source.changed();
       if (store !== undefined && id !== undefined) {
-        const stream = deflateCluster(data, store.level);
-        new Uint8Array(store.output, end, stream.length).set(stream);
-        end += stream.length;
-        crc = crc32(stream, crc32(encodeEntryHead('blob', length)));
+        const stream = new Uint8Array(store.output, end, deflateRoom(length));
+        const used = deflateCluster(data, store.level, stream);
+        end += used;
+        crc = crc32(stream.subarray(0, used), crc32(encodeEntryHead('blob', length)));
       }
       ids.push(id);
     }
@@ -96,9 +96,10 @@ export function ingestedObjects(
   });
 }
 
-function deflateCluster(cluster: Uint8Array, level: number): Uint8Array {
-  const deflated = codecs().deflate.deflate(cluster, level);
-  return deflated.length < cluster.length ? deflated : storeInZlib(cluster, deflated);
+/** Returns the length of the stream. */
+function deflateCluster(cluster: Uint8Array, level: number, into: Uint8Array): number {
+  const length = codecs().deflate.deflateInto(cluster, level, into);
+  return length < cluster.length ? length : storeInstead(cluster, into, length);
 }
 
 /** The cluster at work, with its header: of this thread. */

@@ -1,6 +1,7 @@
-import { writevSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
-import type { ObjectId } from '../../objects/index.ts';
+import { ObjectFrame, type ObjectId } from '../../objects/index.ts';
+import { readWholeInto } from '../../pack/index.ts';
 import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
 import { readVerified, type StoredStream } from './stored-stream.ts';
 
@@ -26,26 +27,9 @@ export interface RestoreJob {
   readonly items: readonly RestoreItem[];
 }
 
-/** Inflates clusters, checks each against its id, and writes them; neighbours in the file go out in one write. */
+/** Inflates clusters, checks each against its id, and writes it while the processor has it at hand. */
 export function restore({ fd, path, items }: RestoreJob): void {
-  let run: Uint8Array[] = [];
-  let runStart = 0;
-  let runEnd = 0;
-  const flush = () => {
-    writeAll({ fd, path }, run, runStart);
-    run = [];
-  };
-  for (const item of items) {
-    const { to, length } = item;
-    const data = readCluster(item);
-    if (to !== runEnd || run.length === MOST_PIECES) {
-      flush();
-      runStart = to;
-    }
-    run.push(data);
-    runEnd = to + length;
-  }
-  flush();
+  for (const item of items) writeAll({ fd, path }, readCluster(item), item.to);
 }
 
 /** Clusters to compress for a qcow2 image. */
@@ -92,7 +76,13 @@ function padded(data: Uint8Array, length: number): Uint8Array {
   return data.length === length ? data : Buffer.concat([data], length);
 }
 
+/** The cluster at work, with its header: of this thread. */
+const frame = new ObjectFrame('blob');
+
+/** A cluster's bytes, until the next is read. */
 function readCluster({ id, stored, length }: StoredItem): Uint8Array {
+  const whole = readWhole(stored, id, length);
+  if (whole !== undefined) return whole;
   const { data } = readVerified(stored, id);
   if (data.length === length) return data;
   throw new ImgstoreError(
@@ -102,24 +92,21 @@ function readCluster({ id, stored, length }: StoredItem): Uint8Array {
   );
 }
 
-/** Linux takes at most this many pieces in one writev(2) (IOV_MAX). */
-const MOST_PIECES = 1024;
-
-function writeAll(
-  { fd, path }: Pick<RestoreJob, 'fd' | 'path'>,
-  pieces: readonly Uint8Array[],
-  at: number,
-): void {
-  let left = [...pieces];
-  let offset = at;
+/** Most clusters lie whole in packs: without memory for each, restoring takes a third less. Undefined for all else, and what is damaged, about which {@link readVerified} says more. */
+function readWhole(stored: StoredStream, id: ObjectId, length: number): Uint8Array | undefined {
+  if (stored.kind !== 'packed' || stored.type !== 'blob') return undefined;
+  const data = frame.resize(length);
   try {
-    while (left.length > 0) {
-      let written = writevSync(fd, left, offset);
-      offset += written;
-      // A short write ends within a piece: what is left of it goes first.
-      while (left.length > 0 && written >= left[0]!.length) written -= left.shift()!.length;
-      if (written > 0) left = [left[0]!.subarray(written), ...left.slice(1)];
-    }
+    return readWholeInto(stored, data) && frame.id() === id ? data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function writeAll({ fd, path }: Pick<RestoreJob, 'fd' | 'path'>, bytes: Uint8Array, at: number): void {
+  try {
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(fd, bytes, done, bytes.length - done, at + done);
   } catch (error) {
     throw fromSystem(error, path);
   }

@@ -1,12 +1,13 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { Tinypool } from 'tinypool';
 import { ImgstoreError } from '../../errors/index.ts';
 import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
-import type { Answer } from './thread.ts';
+import type { Answer } from './question.ts';
+import { Threads } from './threads.ts';
 import * as verifyJobs from './verify-jobs.ts';
 
 /**
@@ -17,29 +18,22 @@ const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
 /** More threads than this are limited by the reading thread that feeds them. */
 const MOST_THREADS = 16;
 
-/** Of V8's heap, a thread: its data lies outside, so what it allocates there is small. By default it would be 48. */
-const YOUNG_MIB = 8;
-
 type JobName = 'ingest' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
   /** Number of jobs that can run at once. */
   readonly threads: number;
-  readonly #pool: Tinypool | undefined;
+  readonly #pool: Threads | undefined;
+  /** When the last of the jobs that this thread has taken over may begin: one in each turn of the event loop. */
+  #turn: Promise<void> = Promise.resolve();
 
   /** @param expectedBytes about how much data will come */
   constructor(expectedBytes: number) {
     const inPlace = expectedBytes < LEAST_BYTES_FOR_THREADS;
     this.threads = inPlace ? 1 : Math.min(availableParallelism(), MOST_THREADS);
     if (inPlace) return;
-    this.#pool = new Tinypool({
-      filename: workerFile(),
-      runtime: 'worker_threads',
-      minThreads: this.threads,
-      maxThreads: this.threads,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
+    this.#pool = new Threads(threadFile(), this.threads);
   }
 
   ingest(job: ingestJob.IngestJob): Promise<ingestJob.IngestedClusters> {
@@ -72,7 +66,7 @@ export class ClusterWorkers {
 
   /** Ends the threads. Jobs must have been waited for. */
   async close(): Promise<void> {
-    await this.#pool?.destroy();
+    await this.#pool?.close();
   }
 
   async #run<Job, Result>(
@@ -81,7 +75,13 @@ export class ClusterWorkers {
     inPlace: (job: Job) => Result | Promise<Result>,
   ): Promise<Result> {
     if (this.#pool === undefined) return inPlace(job);
-    const answer = (await this.#pool.run(job, { name })) as Answer<Result>;
+    // Until threads have come up, which takes 50 to 90 ms, this one does what it can; it looks for them between two jobs.
+    if (!this.#pool.isReady) {
+      this.#turn = this.#turn.then(() => setImmediate());
+      await this.#turn;
+      if (!this.#pool.isReady) return inPlace(job);
+    }
+    const answer = (await this.#pool.run(name, job)) as Answer<Result>;
     if ('failure' in answer)
       throw new ImgstoreError(answer.failure.code, answer.failure.message, answer.failure.data);
     return answer.value;
@@ -89,6 +89,6 @@ export class ClusterWorkers {
 }
 
 /** The compiled thread, through the package's own imports: also when this file runs as TypeScript, which threads cannot load. */
-function workerFile(): string {
-  return pathToFileURL(createRequire(import.meta.url).resolve('#store-worker')).href;
+function threadFile(): URL {
+  return pathToFileURL(createRequire(import.meta.url).resolve('#store-worker'));
 }

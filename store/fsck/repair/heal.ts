@@ -1,6 +1,7 @@
 import {
   clusterCount,
   compareEntries,
+  deflateRoom,
   encodeTree,
   MapEditor,
   MODE_FILE,
@@ -9,7 +10,6 @@ import {
   type ObjectId,
   type ObjectType,
   objectId,
-  storedLength,
 } from '../../../objects/index.ts';
 import {
   BatchBuffers,
@@ -124,7 +124,7 @@ class Healing {
     const picks = ids.map((id) => (id !== undefined && this.#wanted.delete(id) ? id : undefined));
     const count = picks.filter((id) => id !== undefined).length;
     if (count === 0) return;
-    const output = new SharedArrayBuffer(count * storedLength(clusterSize));
+    const output = new SharedArrayBuffer(count * deflateRoom(clusterSize));
     const store = { picks, level: compression, output };
     for (const object of ingestedObjects(batch, await this.#workers.ingest({ batch, store }), output))
       await this.#into.add(object);
