@@ -93,7 +93,8 @@ export class RawFile implements BlockSource {
     }
   }
 
-  locate(offset: number, length: number): Promise<readonly FilePiece[]> {
+  // A range that leaves the disk rejects, as everywhere.
+  async locate(offset: number, length: number): Promise<readonly FilePiece[]> {
     checkRange(this.size, offset, length);
     return Promise.resolve([{ fd: this.#handle.fd, path: this.path, offset, length }]);
   }

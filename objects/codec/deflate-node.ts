@@ -1,5 +1,5 @@
 import { constants, deflateSync, inflateSync } from 'node:zlib';
-import { type DeflateCodec, damagedStream, deflateRoom, PREFIX_STREAM_BYTES } from './deflate.ts';
+import { type DeflateCodec, damagedStream, PREFIX_STREAM_BYTES } from './deflate.ts';
 
 /** Node's smallest `chunkSize`. */
 const SPARE_BYTES = 64;
@@ -16,8 +16,8 @@ export const nodeDeflate: DeflateCodec = {
 
   deflate(data, level) {
     // One output buffer that any result fits into, instead of many of Node's default of 16 KiB joined at the end: less to copy and to
-    // collect.
-    const chunkSize = deflateRoom(data.length);
+    // collect. Nearly any: zlib may take more for noise, which then comes in two.
+    const chunkSize = data.length + Math.ceil(data.length / 1000) + SPARE_BYTES;
     return deflateSync(data, { level: Math.min(level, STRONGEST_LEVEL), chunkSize, memLevel: MEMORY_LEVEL });
   },
 

@@ -37,12 +37,15 @@ export interface DeflateCodec {
  */
 export const PREFIX_STREAM_BYTES = 512;
 
-/** Room for any stream of `length` bytes that a codec makes, whatever the data: zlib's own bound is the largest (deflateBound), rounded up. */
+/**
+ * Room for any stream of `length` bytes that a codec makes, whatever the data. zlib's own bound is the largest: with its largest memory it may take 9 bits for each byte
+ * (deflateBound's `fixedlen`, an eighth, a 256th and a 512th more).
+ */
 export function deflateRoom(length: number): number {
-  return length + Math.ceil(length / 1000) + SPARE_BYTES;
+  return length + Math.ceil(length / 7) + SPARE_BYTES;
 }
 
-/** What stands around the data even of an empty stream, and Node's smallest `chunkSize`. */
+/** What stands around the data even of an empty stream, rounded up. */
 const SPARE_BYTES = 64;
 
 /** The most that `length` bytes of a zlib stream can hold: no size beyond it is worth allocating. */

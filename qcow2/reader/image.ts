@@ -139,9 +139,9 @@ export class Qcow2Image implements BlockSource {
     await this.#disk.read(offset, into);
   }
 
-  locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
+  async locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
     checkRange(this.size, offset, length);
-    return this.#disk.locate(offset, length);
+    return await this.#disk.locate(offset, length);
   }
 
   /** The image's internal snapshots, oldest first. @throws ImgstoreError `BAD_IMAGE` for a table that is not valid. */

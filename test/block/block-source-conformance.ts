@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { BlockSource, Extent } from '../../block/index.ts';
-import { isZero } from '../../block/index.ts';
+import { isZero, PieceReader } from '../../block/index.ts';
 import { mixedDisk } from './model-disk.ts';
 
 /** What the suite must know of a kind of source. */
@@ -103,6 +103,21 @@ export function describeBlockSource(name: string, make: MakeSource, options: Con
       for (const [i, [offset, length]] of ranges.entries()) {
         expect(same(parts[i]!, disk.subarray(offset, offset + length))).toBe(true);
       }
+    });
+
+    test(`${name}.locate names pieces that hold the bytes of any range, where it has any`, async () => {
+      const source = await open();
+      await everyRange(async (offset, length) => {
+        const pieces = await source.locate?.(offset, length);
+        if (pieces === undefined) return;
+        expect(pieces.reduce((sum, piece) => sum + piece.length, 0)).toBe(length);
+        const into = new Uint8Array(length).fill(0xee);
+        new PieceReader(pieces).read(into);
+        expect(same(into, disk.subarray(offset, offset + length))).toBe(true);
+      });
+      if (source.locate === undefined) return;
+      for (const [offset, length] of readsOutside(disk.length))
+        await expect(source.locate(offset, length)).rejects.toMatchObject({ code: 'USAGE' });
     });
 
     test(`${name}.read throws USAGE when the range leaves the disk`, async () => {

@@ -1,7 +1,7 @@
 import { constants, deflateRawSync, deflateSync, gzipSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type DeflateCodec, mostInflated, PREFIX_STREAM_BYTES } from '../../../objects/index.ts';
+import { type DeflateCodec, deflateRoom, mostInflated, PREFIX_STREAM_BYTES } from '../../../objects/index.ts';
 import { damage } from '../damage.ts';
 import { mixed, noise } from '../noise.ts';
 
@@ -42,10 +42,30 @@ export function describeDeflate(codec: DeflateCodec, peers: readonly DeflateCode
         },
       );
 
+      test.each([0, 1, 6, STRONGEST_LEVEL])(
+        `${codec.name}.deflateInto and inflateInto do the same as deflate and inflate at level %i, also in shared memory`,
+        (at) => {
+          const expected = codec.deflate(data, at);
+          const room = new Uint8Array(new SharedArrayBuffer(deflateRoom(data.length) + 20), 10);
+          room.fill(0xee);
+          const length = codec.deflateInto(data, at, room.subarray(0, deflateRoom(data.length)));
+          expect(same(room.subarray(0, length), expected)).toBe(true);
+          expect(room.subarray(deflateRoom(data.length)).every((byte) => byte === 0xee)).toBe(true);
+          const whole = Buffer.alloc(data.length + 20, 0xee);
+          codec.inflateInto(expected, whole.subarray(10, 10 + data.length));
+          expect(same(whole.subarray(10, 10 + data.length), data)).toBe(true);
+          expect(
+            [...whole.subarray(0, 10), ...whole.subarray(10 + data.length)].every((byte) => byte === 0xee),
+          ).toBe(true);
+        },
+      );
+
       test(`${codec.name}.inflate throws DAMAGED when the size is wrong`, () => {
         const stream = codec.deflate(data, 6);
         for (const size of [data.length + 1, data.length - 1, 2 * data.length + 100, 0]) {
-          if (size >= 0 && size !== data.length) damage(() => codec.inflate(stream, size));
+          if (size < 0 || size === data.length) continue;
+          damage(() => codec.inflate(stream, size));
+          damage(() => codec.inflateInto(stream, new Uint8Array(size)));
         }
       });
 

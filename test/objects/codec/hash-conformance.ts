@@ -47,6 +47,14 @@ export function describeHash(codec: HashCodec): void {
       expect(digest(bytes.subarray(2, 5))).toBe(digest(Buffer.from('abc')));
     });
 
+    test(`${codec.name}.digest gives what create, update and digest give`, () => {
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+          expect(Buffer.from(codec.digest(bytes)).toString('hex')).toBe(digest(bytes));
+        }),
+      );
+    });
+
     test(`${codec.name}.update returns the hash`, () => {
       const hash = codec.create();
       expect(hash.update(Buffer.from('a'))).toBe(hash);
