@@ -14,24 +14,29 @@ const THREAD = 'store/workers/thread.js';
 const FACE = 'face:';
 
 /**
- * What goes together into one file, first match first, by path in the build: what the command line needs before a verb is known; what most verbs need; what reads images; what reads and
- * makes objects and packs. Without them each set of verbs that has something in common would have a file of its own, three dozen for `imgstore commit`. `minShareCount` is how many
- * ways in need the module.
+ * What goes together into one file, first match first, by path in the build: what all need; what the command line needs before a verb is known; what most ways in need; what verbs print
+ * with; what reads versions; the jobs of the worker threads; what reads images; what changes a store. Without them each set of ways in that has something in common would have a file of
+ * its own, three dozen for `imgstore commit`. What is for the command line stays apart, as libraries and worker threads would load its packages with it; so does what starts the
+ * threads. `minShareCount` is how many ways in need the module.
  */
 const TOGETHER = [
-  { name: 'start', path: /^(errors|cmd\/(arguments|exit-code|report-error|signals)\b|block\/size\b)/ },
-  { name: 'common', path: /^/, minShareCount: 14 },
+  { name: 'base', path: /^(errors|block\/size)\b/ },
+  { name: 'start', path: /^cmd\/(arguments|exit-code|report-error|signals)\b/ },
+  { name: 'common', path: /^(?!cmd\/)/, minShareCount: 14 },
+  { name: 'verbs', path: /^cmd\//, minShareCount: 8 },
+  { name: 'versions', path: /^store\/(history|version)\//, minShareCount: 5 },
+  { name: 'jobs', path: /^(block\/zero|objects|pack|store\/workers\/(?!pool))/, minShareCount: 3 },
   { name: 'image-files', path: /^(qcow2\/(?!writer)|nbd|block|store\/(foreign|commit))/, minShareCount: 4 },
   {
     name: 'changes',
-    path: /^(objects|pack|store\/(workers|batches|ordered-map|version\/(map-errors|disk-source)))/,
+    path: /^store\/(objects|pack|workers|batches|ordered-map|person|refs|version)/,
     minShareCount: 3,
   },
 ];
 
 /**
  * Puts one file for each way into a build in the place of its modules: the commands and what they load when it is needed, the `index.js` of every folder and the start of the worker
- * threads. What several of them use is in files below `chunks/`, so that it is loaded once, and no file loads what its way in does not use. Packages are left as they are.
+ * threads. What several of them use is in files below `chunks/`, so that it is loaded once, and a way in loads little that it does not use. Packages are left as they are.
  * @param {string} dist folder of the build
  * @param {readonly string[]} commands paths of the commands from the folder above it
  */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { utimes } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,11 +11,24 @@ const OF_OTHERS = ['function checkStore(', 'function collectGarbage(', 'function
 /** What log has no need of, but commit has. */
 const OF_COMMIT = ['function commitVersion(', 'class Qcow2Image', 'class NbdSource'];
 
-/** Files that imgstore loads for a command line: Node writes coverage of every script that has run. */
-async function loadedFiles(place: Workplace, ...args: readonly string[]): Promise<string[]> {
-  const folder = place.path(`coverage-${args[0]}`);
-  const { finished } = place.start(args, { env: { NODE_V8_COVERAGE: folder } });
-  const { status, stderr } = await finished;
+/** Packages that are loaded when there is something for them to do. */
+const OF_DATA = ['@cloudpss/zstd', '@noble/hashes', 'cli-progress', 'cli-table3', 'koffi', 'pako'];
+
+/** Path of a file of the build. */
+function built(path: string): string {
+  return fileURLToPath(new URL(`../../dist/${path}`, import.meta.url));
+}
+
+/** Files that imgstore loads for a command line. */
+function loadedFiles(place: Workplace, ...args: readonly string[]): string[] {
+  return loadedBy(place, [PROGRAM, ...args]);
+}
+
+/** Files that Node loads: it writes coverage of every script that has run. */
+function loadedBy(place: Workplace, args: readonly string[]): string[] {
+  const folder = place.path('coverage');
+  const env = { ...place.environment, NODE_V8_COVERAGE: folder };
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: place.folder, env, encoding: 'utf8' });
   expect([status, stderr]).toEqual([0, '']);
   return readdirSync(folder).flatMap((name) => {
     const { result } = JSON.parse(readFileSync(`${folder}/${name}`, 'utf8'));
@@ -36,13 +50,13 @@ function partsOf(files: readonly string[], parts: readonly string[]): string[] {
 }
 
 test('the build has the parts whose loading is looked for here', () => {
-  const chunks = fileURLToPath(new URL('../../dist/chunks/', import.meta.url));
+  const chunks = built('chunks/');
   const files = readdirSync(chunks).map((name) => chunks + name);
   expect(partsOf(files, [...OF_OTHERS, ...OF_COMMIT])).toEqual([...OF_OTHERS, ...OF_COMMIT]);
 });
 
 test('--version loads the parser of the command line, and nothing of the store', async () => {
-  const files = await loadedFiles(await Workplace.create(), '--version');
+  const files = loadedFiles(await Workplace.create(), '--version');
   expect(files).toContain(PROGRAM);
   expect(packagesOf(files)).toEqual(['commander']);
   expect(partsOf(files, [...OF_OTHERS, ...OF_COMMIT, 'class Store '])).toEqual([]);
@@ -52,7 +66,7 @@ test('log loads no package but the parser, and of the store nothing that others 
   const place = await Workplace.withStore();
   await writeDisk(place, 'web.raw', 1);
   await place.ok('commit', 'web.raw');
-  const files = await loadedFiles(place, 'log');
+  const files = loadedFiles(place, 'log');
   expect(packagesOf(files)).toEqual(['commander']);
   expect(partsOf(files, [...OF_OTHERS, ...OF_COMMIT, 'class Store '])).toEqual(['class Store ']);
 });
@@ -62,10 +76,20 @@ test('commit of a file that the stat cache knows loads no codecs, no table and n
   await writeDisk(place, 'web.raw', 1);
   await utimes(place.path('web.raw'), 1000, 1000.5);
   await place.ok('commit', 'web.raw');
-  const files = await loadedFiles(place, 'commit', 'web.raw');
+  const files = loadedFiles(place, 'commit', 'web.raw');
   const packages = packagesOf(files);
   expect(packages).toEqual(expect.arrayContaining(['commander', 'classic-level']));
-  for (const name of ['@cloudpss/zstd', '@noble/hashes', 'cli-progress', 'cli-table3', 'koffi', 'pako'])
-    expect(packages).not.toContain(name);
+  for (const name of OF_DATA) expect(packages).not.toContain(name);
   expect(partsOf(files, OF_OTHERS)).toEqual([]);
+});
+
+test('imgstore/store loads nothing of the command line, and no codecs before there is data', async () => {
+  const packages = packagesOf(loadedBy(await Workplace.create(), [built('store/index.js')]));
+  for (const name of ['commander', ...OF_DATA]) expect(packages).not.toContain(name);
+});
+
+test('a worker thread loads no package before there is data', async () => {
+  const files = loadedBy(await Workplace.create(), [built('store/workers/thread.js')]);
+  expect(files).toContain(built('store/workers/thread.js'));
+  expect(packagesOf(files)).toEqual([]);
 });
