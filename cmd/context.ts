@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import type { Monitor, Store } from '../store/index.ts';
+import { type Monitor, nameTask, parseLockTimeout, Store } from '../store/index.ts';
 import { ExitCode } from './exit-code.ts';
-import { startProgress } from './progress.ts';
 import { interruption } from './signals.ts';
 
 /** Options that every verb has. */
@@ -31,8 +30,6 @@ export class Context {
 
   /** Opens the store for the time of `work`. @throws ImgstoreError `NO_STORE`. */
   async withStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
-    // Loaded here, so that help and usage errors do not wait for it.
-    const { nameTask, parseLockTimeout, Store } = await import('../store/index.ts');
     nameTask(`imgstore ${this.#verb}`);
     const asked = this.#options.lockTimeout;
     const lockTimeout = asked === undefined ? undefined : parseLockTimeout(asked);
@@ -52,7 +49,8 @@ export class Context {
   /** Runs `work` with a progress bar, where one belongs, and a signal that Ctrl-C sets. */
   async monitored<T>(label: string, work: (monitor: Monitor) => Promise<T>): Promise<T> {
     const shown = this.#options.progress && !this.quiet && !this.json && process.stderr.isTTY;
-    const bar = shown ? startProgress(label) : undefined;
+    // Loaded here, so that what draws no bar does not wait for it.
+    const bar = shown ? (await import('./progress.ts')).startProgress(label) : undefined;
     try {
       return await work({
         signal: interruption,

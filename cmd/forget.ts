@@ -3,7 +3,8 @@ import { ImgstoreError } from '../errors/index.ts';
 import { type ForgetResult, forgetVersions, type KeepPolicy, type MovedRef } from '../store/index.ts';
 import { collect, countArgument } from './arguments.ts';
 import { Context } from './context.ts';
-import { formatTable, shortId } from './format.ts';
+import { shortId } from './format.ts';
+import { formatTable } from './table.ts';
 
 interface ForgetOptions {
   readonly keepLast?: number;

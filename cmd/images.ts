@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { isoDate, listImages } from '../store/index.ts';
 import { Context, damagedJson } from './context.ts';
-import { formatBytes, formatTable, shortId } from './format.ts';
+import { formatBytes, shortId } from './format.ts';
+import { formatTable } from './table.ts';
 
 /** What git users commit to a branch need not be a version. */
 const NO_DISKS = '(not made by imgstore)';

@@ -1,5 +1,6 @@
 import { type Context, damagedJson } from './context.ts';
-import { formatTable, shortId } from './format.ts';
+import { shortId } from './format.ts';
+import { formatTable } from './table.ts';
 
 /** A branch or tag in a list. */
 export interface RefLine {

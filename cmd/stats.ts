@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { measureStore, type StoreStats } from '../store/index.ts';
 import { Context } from './context.ts';
-import { formatBytes, formatRatio, formatTable } from './format.ts';
+import { formatBytes, formatRatio } from './format.ts';
+import { formatTable } from './table.ts';
 
 const COLUMNS = ['IMAGE', 'VERSIONS', 'DATA', 'UNIQUE', 'RATIO', 'BY DEDUP', 'BY DELTAS', 'BY DEFLATE'];
 

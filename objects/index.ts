@@ -11,6 +11,7 @@ export { type DeflateCodec, deflateRoom, mostInflated, PREFIX_STREAM_BYTES } fro
 export { loadIsal } from './codec/deflate-isal.ts';
 export { loadLibdeflate } from './codec/deflate-libdeflate.ts';
 export { nodeDeflate } from './codec/deflate-node.ts';
+export { onDemand } from './codec/deflate-on-demand.ts';
 export { pakoDeflate } from './codec/deflate-pako.ts';
 export type { Hash, HashCodec } from './codec/hash.ts';
 export { nobleHash } from './codec/hash-noble.ts';

@@ -60,6 +60,8 @@ export class StatCache {
   readonly #sweeps: SweepWatch;
 
   readonly #rules: FileRules;
+  /** What was last found for a key. */
+  readonly #found = new Map<string, string>();
 
   /**
    * @param folder of the LevelDB database; made on first use
@@ -73,7 +75,9 @@ export class StatCache {
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
   async get({ format, identities }: KnownFiles): Promise<KnownFile | undefined> {
-    const text = await this.#use((database) => database.get(key(format, identities)));
+    const name = key(format, identities);
+    const text = await this.#use((database) => database.get(name));
+    if (text !== undefined) this.#found.set(name, text);
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
     if (!entry.files.every((file, i) => sameIdentity(file, identities[i]!))) return undefined;
@@ -88,7 +92,12 @@ export class StatCache {
   async put({ format, identities }: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
     if (!identities.every((file) => isSettled(file, lookedNs))) return;
     const entry: Entry = { ...known, files: identities, stamp: this.#sweeps.stamp() };
-    await this.#use((database) => database.put(key(format, identities), JSON.stringify(entry)));
+    const name = key(format, identities);
+    const text = JSON.stringify(entry);
+    // Most often nothing has changed; opening the database again would take longer than all else.
+    if (this.#found.get(name) === text) return;
+    this.#found.delete(name);
+    await this.#use((database) => database.put(name, text));
   }
 
   async #use<T>(work: (database: Level<string, string>) => Promise<T>): Promise<T | undefined> {

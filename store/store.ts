@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../errors/index.ts';
 import type { FileRules } from '../files/index.ts';
-import { codecs, type ObjectId } from '../objects/index.ts';
+import { type Codecs, codecs, type ObjectId } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { refuseOtherFormats } from './config/format.ts';
@@ -58,8 +58,6 @@ export class Store {
   readonly clusterSize: number;
   /** zlib level of what is stored from now on. */
   readonly compression: number;
-  /** Level of the deflate codec for what `pack` writes. */
-  readonly packCompression: number;
   /** The same for `pack --aggressive`. */
   readonly aggressiveCompression: number;
   /** Deltas that may lead to an object. */
@@ -67,6 +65,8 @@ export class Store {
   /** Loose objects from which on a commit starts `pack`; 0 for never. */
   readonly autoPack: number;
   readonly #unpackLimit: number;
+  readonly #codecs: Codecs;
+  readonly #packCompression: number | undefined;
 
   private constructor(folder: string, config: Config, { onNotice, lockTimeout, signal }: StoreOptions) {
     this.folder = folder;
@@ -84,7 +84,8 @@ export class Store {
     this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules, guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);
-    this.packCompression = config.number('imgstore.packCompression', codecs().deflate.packLevel);
+    this.#codecs = codecs();
+    this.#packCompression = config.number('imgstore.packCompression', undefined);
     this.aggressiveCompression = config.number('imgstore.aggressiveCompression', STRONGEST_COMPRESSION);
     this.packDepth = config.number('imgstore.packDepth', DEFAULT_PACK_DEPTH);
     this.autoPack = config.number('imgstore.autoPack', DEFAULT_AUTO_PACK);
@@ -131,6 +132,12 @@ export class Store {
     return Announcement.ofReader(this.folder, this.rules, versions);
   }
 
+  /** Level of the deflate codec for what `pack` writes. */
+  get packCompression(): number {
+    // Asked for when it is needed, as the codec is loaded for an answer.
+    return this.#packCompression ?? this.#codecs.deflate.packLevel;
+  }
+
   /** Gives back every file handle. */
   close(): void {
     this.objects.close();
@@ -141,9 +148,12 @@ export class Store {
     const bad = (reason: string) => new ImgstoreError('BAD_STORE', `${where}: ${reason}`, { path: where });
     if (!isClusterSize(this.clusterSize))
       throw bad(`imgstore.clusterSize is ${this.clusterSize}: must be a power of two from 4K to 2M`);
-    const levels = { compression: 9, packCompression: 12, aggressiveCompression: 12 } as const;
-    for (const [name, most] of Object.entries(levels)) {
-      const level = this[name as keyof typeof levels];
+    const levels = [
+      ['compression', this.compression, 9],
+      ['packCompression', this.#packCompression ?? 0, 12],
+      ['aggressiveCompression', this.aggressiveCompression, 12],
+    ] as const;
+    for (const [name, level, most] of levels) {
       if (level > most) throw bad(`imgstore.${name} is ${level}: must be 0 to ${most}`);
     }
     if (this.packDepth > MOST_PACK_DEPTH)

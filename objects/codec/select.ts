@@ -3,6 +3,7 @@ import type { DeflateCodec } from './deflate.ts';
 import { loadIsal } from './deflate-isal.ts';
 import { loadLibdeflate } from './deflate-libdeflate.ts';
 import { nodeDeflate } from './deflate-node.ts';
+import { onDemand } from './deflate-on-demand.ts';
 import { pakoDeflate } from './deflate-pako.ts';
 import type { HashCodec } from './hash.ts';
 import { nobleHash } from './hash-noble.ts';
@@ -25,7 +26,7 @@ export const portableCodecs: Codecs = { hash: nobleHash, deflate: pakoDeflate };
  */
 export function selectCodecs(environment: NodeJS.ProcessEnv = process.env): Codecs {
   const choice = environment.IMGSTORE_CODECS ?? 'native';
-  if (choice === 'native') return { hash: nodeHash, deflate: nativeDeflate() };
+  if (choice === 'native') return { hash: nodeHash, deflate: onDemand(nativeDeflate) };
   if (choice === 'zlib') return zlibCodecs;
   if (choice === 'portable') return portableCodecs;
   throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native', 'zlib' nor 'portable'`, {

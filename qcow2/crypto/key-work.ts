@@ -1,6 +1,5 @@
 import { pbkdf2 } from 'node:crypto';
 import { promisify } from 'node:util';
-import { argon2iAsync, argon2idAsync } from '@noble/hashes/argon2.js';
 import { unsupported } from '../meta/fault.ts';
 import type { LuksHash } from './hash.ts';
 
@@ -100,6 +99,7 @@ export class KeyWork {
     const { type, memoryKib, passes, salt } = costs;
     const mostKib = Math.min(MAX_ARGON2_KIB, Math.floor(process.availableMemory() / 1024));
     if (memoryKib > mostKib) throw tooMuch(memoryKib, mostKib, { image, what });
+    const { argon2iAsync, argon2idAsync } = await import('@noble/hashes/argon2.js');
     const argon2 = type === 'argon2i' ? argon2iAsync : argon2idAsync;
     const options = { p: costs.lanes, version: ARGON2_VERSION, maxmem: 2 ** 32 - 1, asyncTick: ARGON2_TURN };
     const sample = () => argon2(salt, salt, { ...options, p: 1, t: 1, m: SAMPLE_KIB, dkLen: length });

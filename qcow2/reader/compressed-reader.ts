@@ -1,7 +1,7 @@
 import type { BlockSource } from '../../block/index.ts';
 import { badImage } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
-import { decompressCluster } from './decompress.ts';
+import { type ClusterDecompressor, loadDecompressor } from './decompress.ts';
 import { readPadded } from './padded-read.ts';
 
 /** Compressed clusters that lie close together are read at once, up to this many host bytes. */
@@ -24,6 +24,7 @@ export class CompressedReader {
   readonly #header: Qcow2Header;
   readonly #clusterSize: number;
   readonly #image: string;
+  #decompress: ClusterDecompressor | undefined;
   #last: { readonly host: number; readonly stored: number; readonly bytes: Buffer } | undefined;
 
   constructor(host: BlockSource, header: Qcow2Header, image: string) {
@@ -58,6 +59,7 @@ export class CompressedReader {
       this.#copy(only, this.#last!.bytes);
       return;
     }
+    this.#decompress ??= await loadDecompressor(this.#header.compressionType);
     const stored = Buffer.allocUnsafe(length);
     // The stream's last sector may reach beyond the end of the file.
     await readPadded(this.#host, host, stored);
@@ -65,7 +67,7 @@ export class CompressedReader {
       const start = part.host - host;
       const bytes = this.#isLast(part)
         ? this.#last!.bytes
-        : this.#decode(part, stored.subarray(start, start + part.stored));
+        : this.#decode(this.#decompress, part, stored.subarray(start, start + part.stored));
       this.#copy(part, bytes);
     }
   }
@@ -74,10 +76,10 @@ export class CompressedReader {
     return this.#last !== undefined && this.#last.host === part.host && this.#last.stored === part.stored;
   }
 
-  #decode(part: CompressedPart, stored: Buffer): Buffer {
+  #decode(decompress: ClusterDecompressor, part: CompressedPart, stored: Buffer): Buffer {
     let bytes: Buffer;
     try {
-      bytes = decompressCluster(this.#header.compressionType, stored, this.#clusterSize);
+      bytes = decompress(stored, this.#clusterSize);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw badImage(

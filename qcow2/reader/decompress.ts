@@ -1,5 +1,4 @@
 import { constants, inflateRawSync } from 'node:zlib';
-import { decompress as zstdDecompress } from '@cloudpss/zstd';
 import type { CompressionType } from '../meta/header.ts';
 import { measureFrame } from './zstd-frames.ts';
 
@@ -17,8 +16,19 @@ const FRAME_SLACK_BYTES = 32 * 1024 * 1024;
  * @returns exactly `clusterSize` bytes.
  * @throws Error, with the reason only, when the stream is not one of `clusterSize` bytes.
  */
-export function decompressCluster(type: CompressionType, stored: Buffer, clusterSize: number): Buffer {
-  const bytes = type === 'zstd' ? unzstd(stored, clusterSize) : inflate(stored, clusterSize);
+export type ClusterDecompressor = (stored: Buffer, clusterSize: number) => Buffer;
+
+/** Decodes one frame of zstd. */
+type FrameDecompressor = (frame: Uint8Array) => Uint8Array;
+
+/** Loads what decodes clusters: zstd's library only for images that have such clusters. */
+export async function loadDecompressor(type: CompressionType): Promise<ClusterDecompressor> {
+  if (type === 'zlib') return (stored, clusterSize) => whole(inflate(stored, clusterSize), clusterSize);
+  const { decompress } = await import('@cloudpss/zstd');
+  return (stored, clusterSize) => whole(unzstd(stored, clusterSize, decompress), clusterSize);
+}
+
+function whole(bytes: Buffer, clusterSize: number): Buffer {
   if (bytes.length !== clusterSize) throw new Error(`it decodes to ${bytes.length} of ${clusterSize} bytes`);
   return bytes;
 }
@@ -34,7 +44,7 @@ function inflate(stored: Buffer, clusterSize: number): Buffer {
 }
 
 /** Frame after frame until a cluster is full; the last must fill it exactly. */
-function unzstd(stored: Buffer, clusterSize: number): Buffer {
+function unzstd(stored: Buffer, clusterSize: number, decompress: FrameDecompressor): Buffer {
   const parts: Uint8Array[] = [];
   let length = 0;
   for (let at = 0; length < clusterSize; ) {
@@ -42,14 +52,14 @@ function unzstd(stored: Buffer, clusterSize: number): Buffer {
     if (frame === undefined) throw new Error(`no whole zstd frame at byte ${at}`);
     if (frame.maxContent > clusterSize + FRAME_SLACK_BYTES) throw new Error('a zstd frame is too large');
     if (frame.maxContent > 0) {
-      const part = zstdDecompress(stored.subarray(at, at + frame.length));
+      const part = decompress(stored.subarray(at, at + frame.length));
       parts.push(part);
       length += part.length;
     }
     at += frame.length;
   }
-  const whole = parts[0]!;
+  const first = parts[0]!;
   return parts.length === 1
-    ? Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength)
+    ? Buffer.from(first.buffer, first.byteOffset, first.byteLength)
     : Buffer.concat(parts);
 }

@@ -10,9 +10,33 @@ import { rolldown } from 'rolldown';
 /** The start file of the worker threads. */
 const THREAD = 'store/workers/thread.js';
 
+/** What marks the way in through a folder's `index.js`. */
+const FACE = 'face:';
+
 /**
- * Puts one file for each way into a build in the place of its modules: the commands, the `index.js` of every folder and the start of the worker threads. What several of them
- * use is in files below `chunks/`, so that it is loaded once. Packages are left as they are.
+ * What goes together into one file, first match first, by path in the build: what all need; what the command line needs before a verb is known; what most ways in need; what verbs print
+ * with; what reads versions; the jobs of the worker threads; what reads images; what changes a store. Without them each set of ways in that has something in common would have a file of
+ * its own, three dozen for `imgstore commit`. What is for the command line stays apart, as libraries and worker threads would load its packages with it; so does what starts the
+ * threads. `minShareCount` is how many ways in need the module.
+ */
+const TOGETHER = [
+  { name: 'base', path: /^(errors|block\/size)\b/ },
+  { name: 'start', path: /^cmd\/(arguments|exit-code|report-error|signals)\b/ },
+  { name: 'common', path: /^(?!cmd\/)/, minShareCount: 14 },
+  { name: 'verbs', path: /^cmd\//, minShareCount: 8 },
+  { name: 'versions', path: /^store\/(history|version)\//, minShareCount: 5 },
+  { name: 'jobs', path: /^(block\/zero|objects|pack|store\/workers\/(?!pool|threads))/, minShareCount: 3 },
+  { name: 'image-files', path: /^(qcow2\/(?!writer)|nbd|block|store\/(foreign|commit))/, minShareCount: 4 },
+  {
+    name: 'changes',
+    path: /^store\/(objects|pack|workers|batches|ordered-map|person|refs|version)/,
+    minShareCount: 3,
+  },
+];
+
+/**
+ * Puts one file for each way into a build in the place of its modules: the commands and what they load when it is needed, the `index.js` of every folder and the start of the worker
+ * threads. What several of them use is in files below `chunks/`, so that it is loaded once, and a way in loads little that it does not use. Packages are left as they are.
  * @param {string} dist folder of the build
  * @param {readonly string[]} commands paths of the commands from the folder above it
  */
@@ -21,15 +45,26 @@ export async function joinModules(dist, commands) {
     .map((name) => `${name}/index.js`)
     .filter((path) => existsSync(join(dist, path)));
   const own = commands.map((command) => relative(dist, resolve(dist, '..', command)));
-  const entries = [...own, ...faces, THREAD];
+  const entry = (path, mark = '') => [path.slice(0, -'.js'.length), `${mark}${join(dist, path)}`];
   const output = mkdtempSync(`${dist}-`);
   try {
     const build = await rolldown({
-      input: Object.fromEntries(entries.map((path) => [path.slice(0, -'.js'.length), join(dist, path)])),
+      input: Object.fromEntries([
+        ...[...own, THREAD].map((path) => entry(path)),
+        ...faces.map((path) => entry(path, FACE)),
+      ]),
       platform: 'node',
-      external: (id) => !id.startsWith('.') && !id.startsWith('/'),
+      external: (id) => !id.startsWith('.') && !id.startsWith('/') && !id.startsWith(FACE),
+      plugins: [besideFaces()],
+      // No module does anything by being loaded, but for the commands: what of a folder is not used can be left out.
+      treeshake: { moduleSideEffects: false },
     });
-    await build.write({ dir: output, format: 'esm', chunkFileNames: 'chunks/[name]-[hash].js' });
+    await build.write({
+      dir: output,
+      format: 'esm',
+      chunkFileNames: 'chunks/[name]-[hash].js',
+      codeSplitting: { groups: TOGETHER.map((group, i) => splitting(dist, group, TOGETHER.length - i)) },
+    });
     await build.close();
     for (const path of readdirSync(dist, { recursive: true, encoding: 'utf8' }))
       if (path.endsWith('.js')) rmSync(join(dist, path));
@@ -37,4 +72,18 @@ export async function joinModules(dist, commands) {
   } finally {
     rmSync(output, { recursive: true, force: true });
   }
+}
+
+/** An `index.js` that were a way in itself would bring all of its folder to whoever imports one thing from it; so the way in is a module beside it. */
+function besideFaces() {
+  return {
+    name: 'beside-faces',
+    resolveId: (id) => (id.startsWith(FACE) ? id : undefined),
+    load: (id) =>
+      id.startsWith(FACE) ? `export * from ${JSON.stringify(id.slice(FACE.length))};` : undefined,
+  };
+}
+
+function splitting(dist, { path, ...group }, priority) {
+  return { ...group, priority, test: (id) => !id.startsWith(FACE) && path.test(relative(dist, id)) };
 }

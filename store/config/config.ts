@@ -24,8 +24,8 @@ export class Config {
     return this.#entries.findLast((entry) => entry.key.toLowerCase() === wanted)?.value;
   }
 
-  /** A size or count: digits, with `k`, `m` or `g`. @throws ImgstoreError `BAD_STORE` naming the key. */
-  number(key: string, fallback: number): number {
+  /** A size or count: digits, with `k`, `m` or `g`; `fallback` when it is not set. @throws ImgstoreError `BAD_STORE` naming the key. */
+  number<T extends number | undefined>(key: string, fallback: T): number | T {
     const value = this.get(key);
     if (value === undefined) return fallback;
     const size = parseSize(value);

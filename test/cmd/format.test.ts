@@ -1,12 +1,5 @@
 import { expect, test } from 'vitest';
-import {
-  formatBytes,
-  formatRatio,
-  formatSeconds,
-  formatTable,
-  personJson,
-  shortId,
-} from '../../cmd/format.ts';
+import { formatBytes, formatRatio, formatSeconds, personJson, shortId } from '../../cmd/format.ts';
 
 test.each([
   [0, '0 bytes'],
@@ -50,15 +43,4 @@ test('personJson has the date in ISO 8601 with the zone', () => {
     email: 'a@example.org',
     date: '2023-11-14T23:43:20+01:30',
   });
-});
-
-test('formatTable aligns columns, numbers to the right, without spaces at the end of lines', () => {
-  const rows = [
-    ['web', '12', 'x'],
-    ['a-long-name', '3', ''],
-  ];
-  expect(formatTable(['IMAGE', 'N', 'REST'], rows, [1])).toBe(
-    'IMAGE         N  REST\nweb          12  x\na-long-name   3\n',
-  );
-  expect(formatTable([], [['a', 'b']])).toBe('a  b\n');
 });

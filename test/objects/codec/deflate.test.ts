@@ -1,7 +1,7 @@
 import { deflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { type DeflateCodec, nodeDeflate, pakoDeflate } from '../../../objects/index.ts';
-import { damage } from '../damage.ts';
+import { type DeflateCodec, nodeDeflate, onDemand, pakoDeflate } from '../../../objects/index.ts';
+import { damage, failure } from '../damage.ts';
 import { mixed, noise } from '../noise.ts';
 import { describeDeflate } from './deflate-conformance.ts';
 import { isal, libdeflate } from './native-codecs.ts';
@@ -100,4 +100,46 @@ test('a stream of every codec at every level is inflated alike by every other', 
             `${reader.name} reads level ${level} of ${writer.name}`,
           ).toBe(0);
       }
+});
+
+test('onDemand inflates a MiB before it loads the codec, and has the codec do the rest', () => {
+  let loads = 0;
+  const asked: number[] = [];
+  const codec = onDemand(() => {
+    loads++;
+    return {
+      ...libdeflate,
+      inflate: (stream, size) => {
+        asked.push(size);
+        return libdeflate.inflate(stream, size);
+      },
+    };
+  });
+  const data = mixed(65_536, 3);
+  const stream = nodeDeflate.deflate(data, 6);
+  for (let i = 0; i < 16; i++) expect(Buffer.compare(codec.inflate(stream, data.length), data)).toBe(0);
+  expect([codec.inflatePrefix(stream).length > 0, loads]).toEqual([true, 0]);
+  for (let i = 0; i < 2; i++) expect(Buffer.compare(codec.inflate(stream, data.length), data)).toBe(0);
+  expect([loads, asked]).toEqual([1, [65_536, 65_536]]);
+});
+
+test('onDemand deflates with the codec from the first byte on', () => {
+  const data = mixed(65_536, 3);
+  const codec = onDemand(() => isal);
+  expect(Buffer.compare(codec.deflate(data, 1), isal.deflate(data, 1))).toBe(0);
+  expect([codec.name, codec.packLevel]).toEqual([isal.name, isal.packLevel]);
+});
+
+test('onDemand tells of a damaged stream in the words of the codec', () => {
+  const stream = nodeDeflate.deflate(mixed(5000, 1), 6);
+  const cases = [
+    [stream.subarray(0, 100), 5000],
+    [Buffer.from('no zlib stream'), 5000],
+    [stream, 4999],
+    [stream, 5001],
+  ] as const;
+  for (const [damaged, size] of cases) {
+    const words = failure(() => libdeflate.inflate(damaged, size));
+    expect(failure(() => onDemand(() => libdeflate).inflate(damaged, size))).toEqual(words);
+  }
 });
