@@ -119,13 +119,12 @@ export class IdTable {
       const first = Math.max(from, guess - WINDOW_ROWS);
       const end = Math.min(to, guess + WINDOW_ROWS);
       const rows = this.bytes(first, end);
-      const firstKey = rows.readUIntBE(0, KEY_BYTES);
-      const lastKey = rows.readUIntBE(rows.length - ID_BYTES, KEY_BYTES);
-      if (key < firstKey) [to, toKey] = [first, firstKey];
-      else if (key > lastKey) [from, fromKey] = [end, lastKey];
-      else return first + lowerBound(0, end - first, (row) => isBelow(rows, row * ID_BYTES, key, id));
+      const last = rows.length - ID_BYTES;
+      if (compareAt(rows, 0, key, id) > 0) [to, toKey] = [first, rows.readUIntBE(0, KEY_BYTES)];
+      else if (compareAt(rows, last, key, id) < 0) [from, fromKey] = [end, rows.readUIntBE(last, KEY_BYTES)];
+      else return first + lowerBound(0, end - first, (row) => compareAt(rows, row * ID_BYTES, key, id) < 0);
     }
-    return lowerBound(from, to, (position) => isBelow(this.#idBytes(position), 0, key, id));
+    return lowerBound(from, to, (position) => compareAt(this.#idBytes(position), 0, key, id) < 0);
   }
 
   #idBytes(position: number): Buffer {
@@ -133,8 +132,7 @@ export class IdTable {
   }
 }
 
-/** Whether the id at an offset is below another, whose first bytes are `key`. */
-function isBelow(rows: Buffer, at: number, key: number, id: Buffer): boolean {
-  const found = rows.readUIntBE(at, KEY_BYTES);
-  return found === key ? rows.compare(id, 0, ID_BYTES, at, at + ID_BYTES) < 0 : found < key;
+/** Below 0 when the id at an offset comes before another, whose first bytes are `key`. */
+function compareAt(rows: Buffer, at: number, key: number, id: Buffer): number {
+  return rows.readUIntBE(at, KEY_BYTES) - key || rows.compare(id, 0, ID_BYTES, at, at + ID_BYTES);
 }

@@ -2,11 +2,12 @@ import { type ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import { clustersPerSlot, type ObjectId, type ObjectType, readNode } from '../objects/index.ts';
 import { findTips } from './history/tips.ts';
 import { lostText, walkCommits } from './history/walk.ts';
+import { ObjectMarks } from './objects/marks.ts';
 import { type DamagedRef, MISSING_REMEDY, refWithKind } from './refs/damage.ts';
 import { BRANCHES, shortRefName } from './refs/name.ts';
 import { resolveCommit } from './revision/resolve.ts';
 import type { Store } from './store.ts';
-import { StoredForms } from './stored-forms.ts';
+import { type StoredForm, StoredForms } from './stored-forms.ts';
 import { ClusterCounter } from './version/count.ts';
 import { dataBytes } from './version/data-bytes.ts';
 import { clusterLength } from './version/disk-source.ts';
@@ -55,7 +56,7 @@ export interface StoreStats extends Omit<ImageStats, 'name' | 'versions' | 'dama
 }
 
 /**
- * Measures a store. Memory grows with the number of different clusters (some 100 bytes each).
+ * Measures a store. Memory grows with the number of objects: some 30 bytes for each that is packed, 100 for each that is loose.
  * @param revisions whose versions count; all branches when empty. What is stored is always that of the whole store.
  * @throws ImgstoreError `NOT_FOUND` for an unknown revision
  */
@@ -65,12 +66,14 @@ export async function measureStore(store: Store, revisions: readonly string[] = 
   const forms = new StoredForms(store.objects);
   const images: ImageStats[] = [];
   const all = new Map<ObjectId, Version>();
+  const whole = new UniqueClusters(store, forms);
   for (const { name, id, label } of starts) {
     const faults: string[] = [];
     const onFault = ({ message }: { readonly message: string }) => faults.push(message);
     const walk = walkCommits(store.objects, [id], (lost) => faults.push(lostText(lost)));
     const versions = [...walk].flatMap((walked) => tryReadVersion(store.objects, walked.id, onFault) ?? []);
-    const bytes = await measureVersions(store, versions, counter, forms, onFault);
+    const unique = starts.length === 1 ? whole : new UniqueClusters(store, forms, whole);
+    const bytes = withSavings(await measureVersions(store, versions, counter, onFault, unique), unique);
     for (const version of versions) all.set(version.id, version);
     images.push({ name, versions: versions.length, ...bytes, ...damage(label, faults) });
   }
@@ -81,7 +84,7 @@ export async function measureStore(store: Store, revisions: readonly string[] = 
   const total =
     images.length === 1
       ? images[0]!
-      : await measureVersions(store, [...all.values()], counter, forms, () => {});
+      : withSavings(await measureVersions(store, [...all.values()], counter, () => {}), whole);
   const { virtualBytes, logicalBytes, uniqueBytes, saved } = total;
   return { virtualBytes, logicalBytes, uniqueBytes, saved, ...measureObjects(store, forms), images };
 }
@@ -123,26 +126,33 @@ function damage(label: string, [fault]: readonly string[]): { readonly damaged?:
 
 type VersionBytes = Pick<ImageStats, 'virtualBytes' | 'logicalBytes' | 'uniqueBytes' | 'saved'>;
 
+/** @param unique where their different clusters are added up too */
 async function measureVersions(
   store: Store,
   versions: readonly Version[],
   counter: ClusterCounter,
-  forms: StoredForms,
   onFault: (fault: ImgstoreError) => void,
-): Promise<VersionBytes> {
-  const unique = new UniqueClusters(store, forms);
+  unique?: UniqueClusters,
+): Promise<Pick<VersionBytes, 'virtualBytes' | 'logicalBytes'>> {
   let virtualBytes = 0;
   let logicalBytes = 0;
   for (const disk of versions.flatMap((version) => version.disks)) {
     virtualBytes += disk.virtualSize;
     try {
       logicalBytes += await dataBytes(store.objects, disk, counter);
-      await unique.add(disk);
+      await unique?.add(disk);
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
       onFault(error);
     }
   }
+  return { virtualBytes, logicalBytes };
+}
+
+function withSavings(
+  { virtualBytes, logicalBytes }: Pick<VersionBytes, 'virtualBytes' | 'logicalBytes'>,
+  unique: UniqueClusters,
+): VersionBytes {
   const saved = {
     dedup: logicalBytes - unique.bytes,
     delta: unique.bytes - unique.inflatedBytes,
@@ -160,11 +170,15 @@ class UniqueClusters {
   readonly #store: Store;
   readonly #forms: StoredForms;
   readonly #nodes = new Set<ObjectId>();
-  readonly #blobs = new Set<ObjectId>();
+  readonly #blobs: ObjectMarks;
+  readonly #whole: UniqueClusters | undefined;
 
-  constructor(store: Store, forms: StoredForms) {
+  /** @param whole of which these are a part: what is new here may be new there */
+  constructor(store: Store, forms: StoredForms, whole?: UniqueClusters) {
     this.#store = store;
     this.#forms = forms;
+    this.#blobs = new ObjectMarks(store.objects);
+    this.#whole = whole;
   }
 
   async add(disk: VersionDisk): Promise<void> {
@@ -180,15 +194,23 @@ class UniqueClusters {
       const start = first + slot * clustersPerSlot(level);
       if (level > 1) {
         await this.#enter(disk, below, level - 1, start);
-      } else if (!this.#blobs.has(below)) {
-        this.#blobs.add(below);
+      } else {
         this.#count(below, clusterLength(disk, start));
       }
     }
   }
 
   #count(id: ObjectId, length: number): void {
-    const form = this.#forms.of(id, length);
+    const place = this.#blobs.place(id);
+    if (!this.#blobs.mark(id, place)) return;
+    // Looked for once: that is most of the work.
+    const form =
+      place === undefined ? this.#forms.of(id, length) : this.#forms.at(place.pack, place.position);
+    this.#add(length, form);
+    if (this.#whole !== undefined && this.#whole.#blobs.mark(id, place)) this.#whole.#add(length, form);
+  }
+
+  #add(length: number, form: StoredForm | undefined): void {
     this.bytes += length;
     // A cluster that is lost takes nothing, and nothing was saved.
     this.inflatedBytes += form?.inflated ?? length;

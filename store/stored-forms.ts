@@ -33,8 +33,12 @@ export class StoredForms {
   #packed(id: ObjectId): StoredForm | undefined {
     const place = this.#database.packs.find(id);
     const position = place?.pack.idx.find(id);
-    if (place === undefined || position === undefined) return undefined;
-    const { depth, inflated, stored } = this.survey(place.pack);
+    return place === undefined || position === undefined ? undefined : this.at(place.pack, position);
+  }
+
+  /** Of the object at a position of a pack's index. @throws ImgstoreError `DAMAGED`. */
+  at(pack: Pack, position: number): StoredForm {
+    const { depth, inflated, stored } = this.survey(pack);
     return { depth: depth[position]!, inflated: inflated[position]!, stored: stored[position]! };
   }
 

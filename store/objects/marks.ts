@@ -2,6 +2,15 @@ import type { ObjectId } from '../../objects/index.ts';
 import type { Pack } from '../../pack/index.ts';
 import type { ObjectDatabase } from './database.ts';
 
+/** Where an object is in the packs of some marks. */
+export interface MarkPlace {
+  /** Which of them. */
+  readonly number: number;
+  readonly pack: Pack;
+  /** In the pack's index. */
+  readonly position: number;
+}
+
 /** Objects that are marked, for walks that meet the same ones again: a bit for each object in a pack, and an id for each other one. */
 export class ObjectMarks {
   /** In one order for good: an object that is in several packs has its mark in the first. */
@@ -23,32 +32,34 @@ export class ObjectMarks {
     return this.#count;
   }
 
-  /** Marks an object, whether it is in the store or not. Returns true when it was not marked before. */
-  mark(id: ObjectId): boolean {
-    const isNew = this.#mark(id);
-    if (isNew) this.#count++;
-    return isNew;
+  /** Where an object's mark is kept: always the same place, in all marks of the same packs; undefined for one that is in none of them. */
+  place(id: ObjectId): MarkPlace | undefined {
+    for (const [number, { pack }] of this.#packs.entries()) {
+      const position = pack.idx.find(id);
+      if (position !== undefined) return { number, pack, position };
+    }
+    return undefined;
+  }
+
+  /**
+   * Marks an object, whether it is in the store or not. Returns true when it was not marked before.
+   * @param place of the object, if it was looked for already
+   */
+  mark(id: ObjectId, place = this.place(id)): boolean {
+    const isNew = place === undefined ? !this.#others.has(id) : !this.#isSet(place);
+    if (!isNew) return false;
+    this.#count++;
+    if (place === undefined) this.#others.add(id);
+    else this.#packs[place.number]!.bits[place.position >> 3]! |= 1 << (place.position & 7);
+    return true;
   }
 
   has(id: ObjectId): boolean {
-    for (const { pack, bits } of this.#packs) {
-      const position = pack.idx.find(id);
-      if (position !== undefined) return (bits[position >> 3]! & (1 << (position & 7))) !== 0;
-    }
-    return this.#others.has(id);
+    const place = this.place(id);
+    return place === undefined ? this.#others.has(id) : this.#isSet(place);
   }
 
-  #mark(id: ObjectId): boolean {
-    for (const { pack, bits } of this.#packs) {
-      const position = pack.idx.find(id);
-      if (position === undefined) continue;
-      const bit = 1 << (position & 7);
-      const isNew = (bits[position >> 3]! & bit) === 0;
-      bits[position >> 3]! |= bit;
-      return isNew;
-    }
-    if (this.#others.has(id)) return false;
-    this.#others.add(id);
-    return true;
+  #isSet({ number, position }: MarkPlace): boolean {
+    return (this.#packs[number]!.bits[position >> 3]! & (1 << (position & 7))) !== 0;
   }
 }

@@ -89,7 +89,9 @@ test('imgstore/store loads nothing of the command line, and no codecs before the
 });
 
 test('a worker thread loads no package before there is data', async () => {
-  const files = loadedBy(await Workplace.create(), [built('store/workers/thread.js')]);
-  expect(files).toContain(built('store/workers/thread.js'));
+  const thread = built('store/workers/thread.js');
+  const start = `const thread = new (require('worker_threads').Worker)(${JSON.stringify(thread)}); thread.once('message', () => thread.terminate());`;
+  const files = loadedBy(await Workplace.create(), ['-e', start]);
+  expect(files).toContain(thread);
   expect(packagesOf(files)).toEqual([]);
 });
