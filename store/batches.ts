@@ -3,7 +3,7 @@ import { clusterLength } from './version/disk-source.ts';
 import type { ClusterBatch, FileBatch } from './workers/ingest-job.ts';
 
 /** Bytes of guest data that travel together: long enough to hide the trip to a thread, short enough to keep many in flight. */
-export const BATCH_BYTES = 2 * 1024 * 1024;
+export const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** Neighbouring clusters. */
 export interface ClusterRun {
