@@ -19,6 +19,8 @@ export class RawFile implements BlockSource {
   readonly isDevice: boolean;
   readonly #handle: FileHandle;
   #open = true;
+  /** What was found to be data last. A hole that is made in it later is read as the zeros that it is. */
+  #data = { from: 0, to: 0 };
 
   private constructor(path: string, handle: FileHandle, size: number, isDevice: boolean) {
     this.path = path;
@@ -57,6 +59,11 @@ export class RawFile implements BlockSource {
   async *extents(offset: number, length: number): AsyncIterable<Extent> {
     checkRange(this.size, offset, length);
     const end = offset + length;
+    // An image format asks for one run after the other: looking each up took a third of a second for 650 MiB in 9 000 runs, as lseek goes through all extents up to the next hole.
+    if (length > 0 && offset >= this.#data.from && end <= this.#data.to) {
+      yield { offset, length, kind: 'data' };
+      return;
+    }
     const seek = this.isDevice ? undefined : seekHole();
     // Behind the end of a file that became shorter lseek finds nothing, and that is no hole: the read must say so.
     const holesEnd = seek === undefined ? 0 : Number((await this.#handle.stat({ bigint: true })).size);
@@ -68,10 +75,12 @@ export class RawFile implements BlockSource {
           : Math.min(seek.nextData(this.#handle.fd, at), end, holesEnd);
       if (data > at) yield { offset: at, length: data - at, kind: 'hole' };
       if (data === end) return;
-      at =
-        seek === undefined || data >= holesEnd
-          ? end
-          : Math.min(Math.max(seek.nextHole(this.#handle.fd, data), data + 1), end);
+      if (seek === undefined || data >= holesEnd) {
+        at = end;
+      } else {
+        this.#data = { from: data, to: Math.max(seek.nextHole(this.#handle.fd, data), data + 1) };
+        at = Math.min(this.#data.to, end);
+      }
       yield { offset: data, length: at - data, kind: 'data' };
     }
   }
