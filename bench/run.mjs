@@ -16,7 +16,6 @@ import { drawChart } from './compare/chart.mjs';
 import { installPackages } from './compare/install.mjs';
 import { allJobs } from './compare/jobs.mjs';
 import { describeMachine } from './compare/machine.mjs';
-import { MissingMeans } from './compare/missing-means.mjs';
 import { resultOf, rowOf, tableLines } from './compare/table.mjs';
 
 const { values } = parseArgs({
@@ -30,9 +29,8 @@ const { values } = parseArgs({
     from: { type: 'string' },
   },
 });
-const report = values.from === undefined ? await measureAll() : JSON.parse(readFileSync(values.from, 'utf8'));
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
-if (values.chart !== undefined) writeFileSync(values.chart, drawChart(report.jobs));
+if (values.from === undefined) await measureAll();
+else keep(JSON.parse(readFileSync(values.from, 'utf8')));
 
 async function measureAll() {
   const rounds = count('rounds', 1);
@@ -48,14 +46,22 @@ async function measureAll() {
   // What an interrupted run has left was made by another build.
   rmSync(scratch, { recursive: true, force: true });
   mkdirSync(scratch, { recursive: true });
+  const machine = describeMachine();
   const jobs = [];
   for (const job of wanted) {
     const result = await measureJob(job, rounds, scratch);
     console.log(tableLines(result).join('\n'));
     jobs.push(result);
+    // After each job, so that what was measured is not lost when a later one fails.
+    keep({ machine, rounds, jobs });
   }
   rmSync(scratch, { recursive: true, force: true });
-  return { machine: describeMachine(), rounds, jobs };
+}
+
+/** Writes what was asked for. @param {{ jobs: readonly import('./compare/table.mjs').Result[] }} report */
+function keep(report) {
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (values.chart !== undefined) writeFileSync(values.chart, drawChart(report.jobs));
 }
 
 /** @param {import('./compare/jobs.mjs').Job} job @param {number} rounds @param {string} scratch */
@@ -65,17 +71,18 @@ async function measureJob(job, rounds, scratch) {
   /** @type {Map<string, string>} */
   const skipped = new Map();
   for (let round = 1; round <= rounds; round++)
-    for (const { name, round: run } of job.contenders) {
+    for (const { name, isPeer, round: run } of job.contenders) {
       if (skipped.has(name)) continue;
-      process.stderr.write(`\r\x1b[K${job.name}: round ${round} of ${rounds}, ${name}`);
+      showProgress(`${job.name}: round ${round} of ${rounds}, ${name}`);
       try {
         samples.set(name, [...(samples.get(name) ?? []), await run(scratch)]);
       } catch (error) {
-        if (!(error instanceof MissingMeans)) throw error;
-        skipped.set(name, error.message);
+        // A peer that does not work here is no reason to lose the rest of a long run.
+        if (!isPeer) throw error;
+        skipped.set(name, error.message.trim().split('\n').at(-1));
       }
     }
-  process.stderr.write('\r\x1b[K');
+  showProgress('');
   const rows = job.contenders.map((contender) => {
     const { name, isPeer = false } = contender;
     const why = skipped.get(name);
@@ -83,6 +90,11 @@ async function measureJob(job, rounds, scratch) {
     return rowOf(job, contender, samples.get(name) ?? []);
   });
   return resultOf(job.name, rows, job.conclusion);
+}
+
+/** @param {string} text */
+function showProgress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
 /** @param {readonly import('./compare/jobs.mjs').Job[]} jobs @param {'packages' | 'wished'} which */

@@ -22,7 +22,7 @@ import { startUpJob } from './start-up-job.mjs';
  *   name: string,
  *   isPeer?: boolean,
  *   round: (work: string) => Sample | Promise<Sample>,
- * }} Contender a tool in one job. What it throws as a `MissingMeans` leaves it out
+ * }} Contender a tool in one job. A peer that throws is left out of the table, which says why
  * @typedef {{
  *   name: string,
  *   packages: readonly string[],

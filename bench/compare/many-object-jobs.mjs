@@ -66,7 +66,8 @@ export function manyObjectJobs(objects) {
           isPeer: true,
           round: (work) => {
             const store = storeWith(work, objects);
-            const command = ['git', '-C', store, 'rev-list', '--objects', '--all', '--disk-usage'];
+            const repository = join(store, '.imgstore');
+            const command = ['git', '-C', repository, 'rev-list', '--objects', '--all', '--disk-usage'];
             return measureRun({ command }, [store]);
           },
         },
@@ -101,7 +102,7 @@ function storeWith(work, objects) {
   const disk = join(work, 'clusters.raw');
   run(ours(['init', '--quiet', '--cluster-size', String(CLUSTER_BYTES), part]));
   // What is measured is the verb, not the packing that a commit may start beside it.
-  appendFileSync(join(part, 'config'), '[imgstore]\n\tautoPack = 0\n');
+  appendFileSync(join(part, '.imgstore', 'config'), '[imgstore]\n\tautoPack = 0\n');
   const middle = Math.floor((objects - DISK_CLUSTERS) / 2);
   for (const [branch, first, count] of [
     ['all', 0, objects],

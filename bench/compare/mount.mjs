@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MissingMeans } from './missing-means.mjs';
 
 const POLL_MILLISECONDS = 50;
 
@@ -20,10 +19,10 @@ const POLL_MILLISECONDS = 50;
  * @param {string} image the path under which it was stored
  * @param {(file: string) => T} use
  * @returns {Promise<T & { peakBytes: number | undefined }>} what `use` gave, and the most memory that the mounting program had
- * @throws MissingMeans when it cannot be mounted on this machine
+ * @throws Error saying why, when it cannot be mounted on this machine
  */
 export async function readMounted({ command, env, tree }, at, image, use) {
-  if (!existsSync('/dev/fuse')) throw new MissingMeans('no /dev/fuse');
+  if (!existsSync('/dev/fuse')) throw new Error('no /dev/fuse');
   mkdirSync(at, { recursive: true });
   const [program, ...args] = command;
   const child = spawn(program, args, {
@@ -42,7 +41,7 @@ export async function readMounted({ command, env, tree }, at, image, use) {
   try {
     const file = join(tree, image);
     while (isRunning && !existsSync(file)) await sleep(POLL_MILLISECONDS);
-    if (!isRunning) throw new MissingMeans(messages.trim().split('\n').at(-1) || 'it does not mount');
+    if (!isRunning) throw new Error(messages.trim().split('\n').at(-1) || 'it does not mount');
     return { ...use(file), peakBytes: peakOf(child.pid) };
   } finally {
     if (isRunning && spawnSync('fusermount3', ['-u', at]).status !== 0) child.kill('SIGINT');
