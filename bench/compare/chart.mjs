@@ -4,12 +4,14 @@
  * @module
  */
 
-const WIDTH = 860;
+const WIDTH = 940;
 const NAME_WIDTH = 230;
 /** Beside the longest bar, for its numbers. */
-const NUMBERS_WIDTH = 260;
+const NUMBERS_WIDTH = 340;
 const MARGIN = 20;
-const TITLE_HEIGHT = 34;
+/** Of the line with a job's name, and of each line of its conclusion. */
+const LINE_HEIGHT = 18;
+const TITLE_GAP = 8;
 const BAR_STEP = 22;
 const BAR_HEIGHT = 15;
 const GROUP_GAP = 12;
@@ -28,11 +30,11 @@ export function drawChart(results) {
   const parts = [];
   let y = MARGIN;
   for (const { job, tools, conclusion } of results) {
-    const note =
-      conclusion === undefined ? '' : ` <tspan class="note">${escaped(shorten(conclusion))}</tspan>`;
-    parts.push(`<text class="job" x="${MARGIN}" y="${y + 16}">${escaped(job)}</text>`);
-    if (note !== '') parts.push(`<text x="${MARGIN + NAME_WIDTH}" y="${y + 16}">${note.trim()}</text>`);
-    y += TITLE_HEIGHT - 8;
+    parts.push(`<text class="job" x="${MARGIN}" y="${y + 14}">${escaped(job)}</text>`);
+    const notes = conclusion?.split('; ') ?? [];
+    for (const [line, note] of notes.entries())
+      parts.push(noteAt(MARGIN + NAME_WIDTH, y + 14 + line * LINE_HEIGHT, note));
+    y += Math.max(1, notes.length) * LINE_HEIGHT + TITLE_GAP;
     const longest = Math.max(...tools.map(({ seconds }) => seconds ?? 0));
     for (const row of tools) {
       parts.push(bar(row, y, longest));
@@ -56,8 +58,7 @@ function bar(row, y, longest) {
   const base = y + BAR_HEIGHT - 3;
   const left = MARGIN + NAME_WIDTH;
   const name = `<text x="${left - 8}" y="${base}" text-anchor="end">${escaped(row.tool)}</text>`;
-  if (row.skipped !== undefined)
-    return `${name}\n<text class="note" x="${left}" y="${base}">${escaped(shorten(`left out: ${row.skipped}`))}</text>`;
+  if (row.skipped !== undefined) return `${name}\n${noteAt(left, base, `left out: ${row.skipped}`)}`;
   const room = WIDTH - MARGIN - left - NUMBERS_WIDTH;
   const width = Math.max(1, longest > 0 ? (row.seconds / longest) * room : 0).toFixed(1);
   const kind = row.tool.startsWith('imgstore') ? 'own' : 'other';
@@ -83,7 +84,13 @@ function numbers({ seconds, bytesPerSecond, peakBytes, storedBytes, microseconds
     .join(' · ');
 }
 
-const NOTE_LENGTH = 80;
+/** Characters that have room beside the names. */
+const NOTE_LENGTH = 95;
+
+/** @param {number} x @param {number} y @param {string} text */
+function noteAt(x, y, text) {
+  return `<text class="note" x="${x}" y="${y}">${escaped(shorten(text))}</text>`;
+}
 
 /** @param {string} text */
 function shorten(text) {

@@ -5,7 +5,7 @@
  */
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { diskBytes, measureRun } from './measure.mjs';
+import { diskBytes, measureRun, run } from './measure.mjs';
 import { filledPlace, freshPlace } from './places.mjs';
 import { imgstore, ours, PEERS, packagesOf } from './tools.mjs';
 
@@ -26,7 +26,7 @@ export function diskJobs(disks) {
   };
   const unchanged = job('unchanged file, same path', first, (tool, work) => {
     const place = filledPlace(work, tool, first());
-    measureRun(tool.store(place, first(), 'again'), []);
+    run(tool.store(place, first(), 'again'));
     return measureRun(tool.store(place, first(), 'once-more'), [first(), place]);
   });
   const version = { name: 'imgstore --version', round: () => measureRun(ours(['--version']), []) };

@@ -4,7 +4,6 @@
  * @module
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,9 +32,15 @@ export async function readMounted({ command, env, tree }, at, image, use) {
   child.stderr.on('data', (text) => {
     messages += text;
   });
-  const ended = Promise.race([once(child, 'close'), once(child, 'error')]);
   let isRunning = true;
-  void ended.finally(() => {
+  const ended = new Promise((resolve) => {
+    child.once('close', resolve);
+    // There is no such program: nothing else comes.
+    child.once('error', ({ message }) => {
+      messages = message;
+      resolve(undefined);
+    });
+  }).then(() => {
     isRunning = false;
   });
   try {
