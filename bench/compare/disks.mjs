@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installPackages } from './install.mjs';
 
 const MAKE_DEBIAN = fileURLToPath(new URL('../history/make-disks.sh', import.meta.url));
 const MAKE_PLAIN = fileURLToPath(new URL('plain-disks.sh', import.meta.url));
@@ -26,6 +27,7 @@ export function makeDisks(folder) {
   if (!existsSync(disks.next)) {
     process.stderr.write('making disks\n');
     const isRoot = process.getuid?.() === 0;
+    installPackages(['qemu-utils', 'e2fsprogs', ...(isRoot ? ['debootstrap'] : [])], []);
     run(...(isRoot ? [MAKE_DEBIAN, folder, '4G', 'web-1', 'next-1'] : [MAKE_PLAIN, folder]));
   }
   mkdirSync(join(folder, 'copy'), { recursive: true });

@@ -7,6 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { prepare } from './prepare.mjs';
+
+/** @typedef {import('./tools.mjs').Run} Run */
 
 /**
  * Runs a program to its end, under time(1).
@@ -33,6 +36,21 @@ export function measure(command, options = {}) {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Runs a program that is not measured. @param {Run} program */
+export function run({ command, ...options }) {
+  measure(command, options);
+}
+
+/**
+ * Runs a program with the machine in the state in which all are measured.
+ * @param {Run} program
+ * @param {readonly string[]} inputs what it reads
+ */
+export function measureRun({ command, ...options }, inputs) {
+  prepare(inputs);
+  return measure(command, options);
 }
 
 /** Bytes that files and folders take on the disk. @param {string} path */

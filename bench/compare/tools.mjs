@@ -17,7 +17,8 @@ const PROGRAM = fileURLToPath(new URL('../../dist/cmd/main.js', import.meta.url)
  *   init: (place: string) => Run,
  *   store: (place: string, image: string, label: string) => Run,
  *   restore: (place: string, image: string, label: string, output: string) => Run,
- * }} Tool
+ *   mount?: (place: string, label: string, at: string) => Run & { tree: string },
+ * }} Tool `mount` shows what was stored at `at` until it is interrupted; images stand below `tree` with their whole paths
  */
 
 /** @type {Tool} */
@@ -62,6 +63,11 @@ const restic = {
     command: ['restic', 'restore', 'latest', '--tag', label, '--target', output],
     env: resticEnv(place),
   }),
+  mount: (place, label, at) => ({
+    command: ['restic', 'mount', '--tag', label, at],
+    env: resticEnv(place),
+    tree: join(at, 'snapshots', 'latest'),
+  }),
 };
 
 /** @param {string} place */
@@ -88,6 +94,11 @@ function borg(name, options) {
       mkdirSync(output, { recursive: true });
       return { command: ['borg', 'extract', `::${label}`], env: borgEnv(place), cwd: output };
     },
+    mount: (place, label, at) => ({
+      command: ['borg', 'mount', '--foreground', `::${label}`, at],
+      env: borgEnv(place),
+      tree: at,
+    }),
   };
 }
 
@@ -119,3 +130,8 @@ export const PEERS = [
   restic,
   casync,
 ];
+
+/** Debian packages of tools, and of what measures them. @param {readonly Tool[]} tools */
+export function packagesOf(tools) {
+  return [...new Set(['time', ...tools.flatMap(({ packages }) => packages)])];
+}
