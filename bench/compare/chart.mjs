@@ -4,8 +4,8 @@
  * @module
  */
 
-const WIDTH = 940;
-const NAME_WIDTH = 230;
+const WIDTH = 980;
+const NAME_WIDTH = 270;
 /** Beside the longest bar, for its numbers. */
 const NUMBERS_WIDTH = 340;
 const MARGIN = 20;
