@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { packStore, repairStore, Store } from '../../../store/index.ts';
 import { noise } from '../../qcow2/qemu.ts';
@@ -75,6 +76,15 @@ function filesOf(path: string): string[] {
 /** `objects/info/packs` is a list for transfers over plain HTTP: nothing else reads it. */
 const JUDGED = /^(?:objects(?!\/info\/packs)|refs|logs|packed-refs|HEAD)/;
 
+/** Whether two files are loose objects that hold the same: deflate ends on a bit, and what is left of its byte is skipped (RFC 1951 section 3.2.3). */
+function inflatesAlike(one: string, other: string): boolean {
+  try {
+    return inflateSync(readFileSync(one)).equals(inflateSync(readFileSync(other)));
+  } catch {
+    return false;
+  }
+}
+
 test.each(Object.keys(STORES))(
   'checkStore finds what git finds when a bit flips in a store %s',
   async (kind) => {
@@ -91,8 +101,9 @@ test.each(Object.keys(STORES))(
         const { clean, ...report } = await fsck(path);
         const what = `${name} bit ${bit}: ${JSON.stringify(report)}`;
         if (gitFinds(path)) expect(clean, what).toBe(false);
-        // Refs and logs have bytes that say nothing: spaces, messages, times. All of objects and indexes is under a checksum.
-        else if (name.startsWith('objects/')) expect(clean, what).toBe(false);
+        // Refs and logs have bytes that say nothing: spaces, messages, times. All of objects and indexes is under a checksum, but for the bits that fill up a loose object's last byte.
+        else if (name.startsWith('objects/') && !inflatesAlike(join(made.path, name), join(path, name)))
+          expect(clean, what).toBe(false);
         if (!clean) found++;
       }
     }
