@@ -5,6 +5,7 @@ import { isImgstoreError } from '../../errors/index.ts';
 import { checkoutVersion, Store } from '../../store/index.ts';
 import { Random } from '../qcow2/differential/random.ts';
 import { diskBytes } from '../store/commit/disk-bytes.ts';
+import { inflatesAlike } from '../store/fsck/inflates-alike.ts';
 import { git, gitFsck } from '../store/git.ts';
 import { quickFolder } from './quick-folder.ts';
 import { runHere } from './run-here.ts';
@@ -119,8 +120,12 @@ async function repairFaults(
   versions: ReadonlyMap<string, string>,
 ): Promise<string[]> {
   const before = await runHere(damaged, 'fsck', '--json');
-  if (before.status === 0)
-    return HARMLESS.some(([place]) => place.test(file)) ? [] : [`${file}: fsck has not found it`];
+  if (before.status === 0) {
+    // No checksum covers the bits that fill up a loose object's last byte.
+    const saysTheSame = inflatesAlike(join(home, '.imgstore', file), join(damaged, '.imgstore', file));
+    const isHarmless = saysTheSame || HARMLESS.some(([place]) => place.test(file));
+    return isHarmless ? [] : [`${file}: fsck has not found it`];
+  }
   // Of refs and settings there is no second copy.
   if (before.status !== 3 || !file.startsWith('objects/')) return [];
   const report = JSON.parse(before.stdout) as { damaged: { id: string }[] };

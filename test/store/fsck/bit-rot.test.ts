@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { packStore, repairStore, Store } from '../../../store/index.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, SMALL, type TestStore } from '../new-store.ts';
+import { inflatesAlike } from './inflates-alike.ts';
 import { copyOf, flipBit, fsck } from './store-copies.ts';
 
 /** Random, but the same in every run. */
@@ -75,15 +75,6 @@ function filesOf(path: string): string[] {
 
 /** `objects/info/packs` is a list for transfers over plain HTTP: nothing else reads it. */
 const JUDGED = /^(?:objects(?!\/info\/packs)|refs|logs|packed-refs|HEAD)/;
-
-/** Whether two files are loose objects that hold the same: deflate ends on a bit, and what is left of its byte is skipped (RFC 1951 section 3.2.3). */
-function inflatesAlike(one: string, other: string): boolean {
-  try {
-    return inflateSync(readFileSync(one)).equals(inflateSync(readFileSync(other)));
-  } catch {
-    return false;
-  }
-}
 
 test.each(Object.keys(STORES))(
   'checkStore finds what git finds when a bit flips in a store %s',
