@@ -76,6 +76,7 @@ export class ClusterWorkers {
   ): Promise<Result> {
     if (this.#pool === undefined) return inPlace(job);
     // Until threads have come up, which takes 50 to 90 ms, this one does what it can; it looks for them between two jobs.
+    this.#pool.start();
     if (!this.#pool.isReady) {
       this.#turn = this.#turn.then(() => setImmediate());
       await this.#turn;

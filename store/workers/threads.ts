@@ -37,6 +37,8 @@ export class Threads {
   #number = 0;
   #isReady = false;
   #closing = false;
+  /** Why a thread has ended. */
+  #failure: Error | undefined;
 
   /** @param file the start of a thread; it says {@link READY}, and then answers each {@link Question} with its number and an {@link Answer} */
   constructor(file: URL, count: number) {
@@ -44,16 +46,16 @@ export class Threads {
     this.#count = count;
   }
 
-  /** Whether one of them has come up. The first look starts them. */
+  /** Whether one of them has come up. */
   get isReady(): boolean {
-    if (this.#threads.length === 0) this.#start();
     return this.#isReady;
   }
 
-  /** The answer of a thread to a job; what it holds is copied, but for shared memory. Fails when a thread ends early. */
+  /** The answer of a thread to a job; what it holds is copied, but for shared memory. Fails when a thread ends early, or has. */
   run(name: string, job: unknown): Promise<Answer<unknown>> {
-    if (this.#threads.length === 0) this.#start();
+    this.start();
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) throw this.#failure;
       this.#waiting.push({ name, job, resolve, reject });
       this.#handOut();
     });
@@ -65,7 +67,9 @@ export class Threads {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #start(): void {
+  /** Makes them come up, so that they are there when the first job comes; does nothing when they do already. */
+  start(): void {
+    if (this.#threads.length > 0) return;
     this.#threads = Array.from({ length: this.#count }, () => {
       const worker = new Worker(this.#file, {
         env: SHARE_ENV,
@@ -102,7 +106,8 @@ export class Threads {
   }
 
   /** No job of any thread can be relied on after that. */
-  #fail(error: unknown): void {
+  #fail(error: Error): void {
+    this.#failure ??= error;
     const open = [
       ...this.#threads.flatMap((thread) => [...thread.open.values()]),
       ...this.#waiting.splice(0),

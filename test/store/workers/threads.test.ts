@@ -60,4 +60,6 @@ test.each([
     expect(result.status).toBe('rejected');
     expect(String((result as PromiseRejectedResult).reason)).toContain(message);
   }
+  // None is there to answer later ones.
+  await expect(threads.run('job', 9)).rejects.toThrow(message);
 });
