@@ -1,8 +1,7 @@
 import { type BlockSource, isZero, ResizedSource } from '../../block/index.ts';
 import type { ObjectId, SkipNode } from '../../objects/index.ts';
-import { BatchBuffers, type BatchPlan, closeBatch, openBatch, planBatches } from '../batches.ts';
+import { hashBatches } from '../hashed-batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
-import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import { allClusters } from '../version/disk-source.ts';
 import { ignore, refuseBeyondEnd } from '../version/map-errors.ts';
@@ -36,18 +35,8 @@ export async function* diffAgainstSource(
   const aligned = new ResizedSource(source, disk.virtualSize);
   const stored = allClusters(database, disk, undefined, undefined, skip);
   let next = await stored.next();
-  const buffers = BatchBuffers.forReading(clusterSize);
   let done = 0;
-  const digest = async (plan: BatchPlan) => {
-    const batch = await openBatch(aligned, plan, clusterSize, buffers);
-    const { ids } = await workers.ingest({ batch, store: undefined });
-    return { batch, ids };
-  };
-  for await (const { batch, ids } of orderedMap(
-    planBatches(aligned, clusterSize),
-    2 * workers.threads + 1,
-    digest,
-  )) {
+  for await (const { batch, ids } of hashBatches(aligned, clusterSize, workers)) {
     throwIfStopped(monitor);
     for (const [i, cluster] of batch.clusters.entries()) {
       for (; !next.done && next.value.cluster < cluster; next = await stored.next()) {
@@ -58,7 +47,6 @@ export async function* diffAgainstSource(
       if (expected !== undefined) next = await stored.next();
       if (found !== expected) yield { cluster, stored: expected, hasData: found !== undefined };
     }
-    closeBatch(batch, buffers);
     done += batch.length;
     monitor.onProgress?.({ done, total: Math.max(done, source.size) });
   }

@@ -11,16 +11,8 @@ import {
   type ObjectType,
   objectId,
 } from '../../../objects/index.ts';
-import {
-  BatchBuffers,
-  type BatchPlan,
-  closeBatch,
-  type DiskBatch,
-  openBatch,
-  planBatches,
-} from '../../batches.ts';
 import { type OpenDisk, type OpenDiskOptions, openDisk } from '../../commit/open-disk.ts';
-import { orderedMap } from '../../ordered-map.ts';
+import { type HashedBatch, hashBatches } from '../../hashed-batches.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
 import { encodeImageRecord, IMAGE_VERSION } from '../../version/image-json.ts';
@@ -60,12 +52,6 @@ export async function healFromImage(
 }
 
 /** A batch with the ids of its clusters. */
-interface HashedBatch {
-  readonly batch: DiskBatch;
-  /** For each cluster; undefined for zeros. */
-  readonly ids: readonly (ObjectId | undefined)[];
-}
-
 class Healing {
   readonly #store: Store;
   readonly #disk: OpenDisk;
@@ -95,15 +81,8 @@ class Healing {
     const { clusterSize } = this.#store;
     const levels = mapLevels(clusterCount(source.size, clusterSize));
     const editor = new MapEditor(readsNothing, (data) => this.#offer('tree', data), levels);
-    const buffers = BatchBuffers.forReading(clusterSize);
-    const hash = async (plan: BatchPlan): Promise<HashedBatch> => {
-      const batch = await openBatch(source, plan, clusterSize, buffers);
-      const { ids } = await this.#workers.ingest({ batch, store: undefined });
-      return { batch, ids };
-    };
     let done = 0;
-    const width = 2 * this.#workers.threads + 1;
-    for await (const hashed of orderedMap(planBatches(source, clusterSize), width, hash)) {
+    for await (const hashed of hashBatches(source, clusterSize, this.#workers)) {
       throwIfStopped(this.#monitor);
       const { batch, ids } = hashed;
       await this.#takeClusters(hashed);
@@ -111,7 +90,6 @@ class Healing {
         const id = ids[i];
         if (id !== undefined) await editor.set(cluster, id);
       }
-      closeBatch(batch, buffers);
       done += batch.length;
       this.#monitor.onProgress?.({ done, total: Math.max(done, expectedBytes) });
       if (this.#wanted.size === 0) return;
