@@ -7,10 +7,10 @@
  *
  * @module
  */
-
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
 export { type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
 export { MemorySource } from './memory.ts';
+export { locatePadded, readPadded } from './padded.ts';
 export { usedByQemu } from './qemu-locks.ts';
 export { deviceNumber, RawFile } from './raw-file.ts';
 export { ResizedSource } from './resized.ts';

@@ -1,4 +1,5 @@
-import { type FilePiece, zeroPiece } from './file-piece.ts';
+import type { FilePiece } from './file-piece.ts';
+import { locatePadded, readPadded } from './padded.ts';
 import { type BlockSource, checkRange, type Extent } from './source.ts';
 
 /** A disk made shorter, or longer by zeros, to be laid beside another of that size. */
@@ -14,31 +15,22 @@ export class ResizedSource implements BlockSource {
 
   async *extents(offset: number, length: number): AsyncIterable<Extent> {
     checkRange(this.size, offset, length);
-    const inside = this.#inside(offset, length);
+    const inside = Math.min(length, Math.max(0, this.#source.size - offset));
     if (inside > 0) yield* this.#source.extents(offset, inside);
     if (length > inside) yield { offset: offset + inside, length: length - inside, kind: 'hole' };
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.size, offset, into.length);
-    const inside = this.#inside(offset, into.length);
-    if (inside > 0) await this.#source.read(offset, into.subarray(0, inside));
-    into.fill(0, inside);
+    await readPadded(this.#source, offset, into);
   }
 
   async locate(offset: number, length: number): Promise<readonly FilePiece[] | undefined> {
     checkRange(this.size, offset, length);
-    const inside = this.#inside(offset, length);
-    const pieces = inside === 0 ? [] : await this.#source.locate?.(offset, inside);
-    return inside === length ? pieces : pieces?.concat(zeroPiece(length - inside));
+    return await locatePadded(this.#source, offset, length);
   }
 
   close(): Promise<void> {
     return this.#source.close();
-  }
-
-  /** How many bytes of a range the disk below has. */
-  #inside(offset: number, length: number): number {
-    return Math.min(length, Math.max(0, this.#source.size - offset));
   }
 }

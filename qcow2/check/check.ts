@@ -1,10 +1,9 @@
-import { type BlockSource, RawFile } from '../../block/index.ts';
+import { type BlockSource, RawFile, readPadded } from '../../block/index.ts';
 import { type ImageFormat, topFormat } from '../chain/format.ts';
 import { unsupported } from '../meta/fault.ts';
 import { geometryOf } from '../meta/geometry.ts';
 import { SECTOR } from '../meta/layout.ts';
 import { readHeader } from '../reader/image.ts';
-import { readPadded } from '../reader/padded-read.ts';
 import { walkBitmaps } from './bitmap-walk.ts';
 import { ClusterCounts } from './cluster-counts.ts';
 import { checkCopied } from './copied-check.ts';

@@ -1,5 +1,4 @@
-import type { BlockSource, Extent } from '../../block/index.ts';
-import { readPadded } from '../reader/padded-read.ts';
+import { type BlockSource, type Extent, readPadded } from '../../block/index.ts';
 
 /** Small tables lie close together, so more than one is read at once. */
 const WINDOW_BYTES = 1024 * 1024;

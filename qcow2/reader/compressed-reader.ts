@@ -1,8 +1,7 @@
-import type { BlockSource } from '../../block/index.ts';
+import { type BlockSource, readPadded } from '../../block/index.ts';
 import { badImage } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
 import { type ClusterDecompressor, loadDecompressor } from './decompress.ts';
-import { readPadded } from './padded-read.ts';
 
 /** Compressed clusters that lie close together are read at once, up to this many host bytes. */
 const BATCH_BYTES = 1024 * 1024;

@@ -1,7 +1,6 @@
-import type { BlockSource } from '../../block/index.ts';
+import { type BlockSource, readPadded } from '../../block/index.ts';
 import type { DiskCipher } from '../crypto/disk-cipher.ts';
 import { SECTOR } from '../meta/layout.ts';
-import { readPadded } from './padded-read.ts';
 
 /** The bytes of data clusters, as the guest sees them. */
 export interface GuestData {

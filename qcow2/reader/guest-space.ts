@@ -1,10 +1,16 @@
-import { type BlockSource, type Extent, type FilePiece, zeroPiece } from '../../block/index.ts';
+import {
+  type BlockSource,
+  type Extent,
+  type FilePiece,
+  locatePadded,
+  readPadded,
+  zeroPiece,
+} from '../../block/index.ts';
 import type { ClusterMap } from './cluster-map.ts';
 import type { CompressedPart, CompressedReader } from './compressed-reader.ts';
 import { DataClaims } from './data-claims.ts';
 import { coalesce, layerExtents } from './extents.ts';
 import type { GuestData } from './guest-data.ts';
-import { locatePadded, readPadded } from './padded-read.ts';
 
 /** Host reads of one call that may be under way at a time: enough to keep a disk busy, few enough to share it. */
 const READS_AT_ONCE = 16;

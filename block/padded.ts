@@ -1,4 +1,5 @@
-import { type BlockSource, type FilePiece, zeroPiece } from '../../block/index.ts';
+import { type FilePiece, zeroPiece } from './file-piece.ts';
+import type { BlockSource } from './source.ts';
 
 /** Fills `into` from `offset` on; what lies beyond the end of the source reads as zeros, as it does in QEMU. */
 export async function readPadded(source: BlockSource, offset: number, into: Uint8Array): Promise<void> {
