@@ -75,6 +75,12 @@ function readPiece({ fd, path, offset }: FilePiece, from: number, into: Uint8Arr
   }
 }
 
+/** What a reader says that has found other data than at first. */
+export function changedWhileRead(path: string): ImgstoreError {
+  const message = `${path}: changed while it was read: stop what writes to it and try again`;
+  return new ImgstoreError('IN_USE', message, { path });
+}
+
 /** What a reader says that has found the end of a file before the one that it had at first. */
 export function becameShorter(path: string, offset: number): ImgstoreError {
   return new ImgstoreError(

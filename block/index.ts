@@ -8,7 +8,7 @@
  * @module
  */
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
-export { type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
+export { changedWhileRead, type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
 export { MemorySource } from './memory.ts';
 export { locatePadded, readPadded } from './padded.ts';
 export { usedByQemu } from './qemu-locks.ts';

@@ -1,5 +1,5 @@
 import { constants, deflateSync, inflateSync } from 'node:zlib';
-import { type DeflateCodec, damagedStream, PREFIX_STREAM_BYTES } from './deflate.ts';
+import { allocating, type DeflateCodec, damagedStream, PREFIX_STREAM_BYTES } from './deflate.ts';
 
 /** Node's smallest `chunkSize`. */
 const SPARE_BYTES = 64;
@@ -10,7 +10,7 @@ const MEMORY_LEVEL = 9;
 const STRONGEST_LEVEL = 9;
 
 /** zlib in C: deflates 127 MB/s a core at level 1, inflates 577 MB/s. */
-export const nodeDeflate: DeflateCodec = {
+export const nodeDeflate: DeflateCodec = allocating({
   name: 'node:zlib',
   packLevel: 7,
 
@@ -19,12 +19,6 @@ export const nodeDeflate: DeflateCodec = {
     // collect. Nearly any: zlib may take more for noise, which then comes in two.
     const chunkSize = data.length + Math.ceil(data.length / 1000) + SPARE_BYTES;
     return deflateSync(data, { level: Math.min(level, STRONGEST_LEVEL), chunkSize, memLevel: MEMORY_LEVEL });
-  },
-
-  deflateInto(data, level, into) {
-    const stream = this.deflate(data, level);
-    into.set(stream);
-    return stream.length;
   },
 
   inflate(stream, size) {
@@ -43,10 +37,6 @@ export const nodeDeflate: DeflateCodec = {
     return data;
   },
 
-  inflateInto(stream, into) {
-    into.set(this.inflate(stream, into.length));
-  },
-
   inflatePrefix(stream) {
     // Node takes no input for the start of a stream.
     if (stream.length === 0) throw damagedStream('unexpected end of file');
@@ -56,4 +46,4 @@ export const nodeDeflate: DeflateCodec = {
       throw damagedStream((error as Error).message, undefined, error);
     }
   },
-};
+});

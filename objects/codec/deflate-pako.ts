@@ -1,5 +1,11 @@
 import { createRequire } from 'node:module';
-import { type DeflateCodec, damagedStream, mostInflated, PREFIX_STREAM_BYTES } from './deflate.ts';
+import {
+  allocating,
+  type DeflateCodec,
+  damagedStream,
+  mostInflated,
+  PREFIX_STREAM_BYTES,
+} from './deflate.ts';
 
 type Level = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
@@ -16,18 +22,12 @@ function pako(): Pako {
 }
 
 /** zlib in JavaScript: deflates 49 MB/s a core at level 1, runs anywhere, and is the oracle for the native one. */
-export const pakoDeflate: DeflateCodec = {
+export const pakoDeflate: DeflateCodec = allocating({
   name: 'pako',
   packLevel: 6,
 
   deflate(data, level) {
     return pako().deflate(data, { level: Math.min(level, STRONGEST_LEVEL) as Level });
-  },
-
-  deflateInto(data, level, into) {
-    const stream = this.deflate(data, level);
-    into.set(stream);
-    return stream.length;
   },
 
   inflate(stream, size) {
@@ -39,10 +39,6 @@ export const pakoDeflate: DeflateCodec = {
     return data;
   },
 
-  inflateInto(stream, into) {
-    into.set(this.inflate(stream, into.length));
-  },
-
   inflatePrefix(stream) {
     const start = stream.subarray(0, PREFIX_STREAM_BYTES);
     const { status, data, message } = inflateInto(start, mostInflated(start.length));
@@ -50,7 +46,7 @@ export const pakoDeflate: DeflateCodec = {
       throw damagedStream(message || 'not a zlib stream');
     return data;
   },
-};
+});
 
 /** Inflates what `stream` gives, at most `room` bytes of it. */
 function inflateInto(stream: Uint8Array, room: number) {

@@ -30,6 +30,19 @@ export interface DeflateCodec {
   inflatePrefix(stream: Uint8Array): Uint8Array;
 }
 
+/** A codec whose library can only return memory of its own: it is copied into what was given. */
+export function allocating(codec: Omit<DeflateCodec, 'deflateInto' | 'inflateInto'>): DeflateCodec {
+  return {
+    ...codec,
+    deflateInto(data, level, into) {
+      const stream = codec.deflate(data, level);
+      into.set(stream);
+      return stream.length;
+    },
+    inflateInto: (stream, into) => into.set(codec.inflate(stream, into.length)),
+  };
+}
+
 /**
  * How much of a stream {@link DeflateCodec.inflatePrefix} looks at. A dynamic block says nothing before its tables are complete: up to
  * 316 code lengths of 7 bits and what encodes them, 290 bytes (RFC 1951 section 3.2.7); the headers wanted take 45 more. Deflate expands at most 1032

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { type FileIdentity, type RawFile, sameIdentity } from '../../block/index.ts';
-import { ImgstoreError } from '../../errors/index.ts';
+import { changedWhileRead, type FileIdentity, type RawFile, sameIdentity } from '../../block/index.ts';
 
 /** The files that a disk is read from, and how they looked before the first byte was read. */
 export class WatchedFiles {
@@ -40,12 +39,7 @@ export class WatchedFiles {
       (file, i) => !file.isDevice && !sameIdentity(this.identities[i]!, now[i]!),
     );
     if (changed < 0) return;
-    const { path } = this.#files[changed]!;
-    throw new ImgstoreError(
-      'IN_USE',
-      `${path}: changed while it was read: stop what writes to it and try again`,
-      { path },
-    );
+    throw changedWhileRead(this.#files[changed]!.path);
   }
 }
 

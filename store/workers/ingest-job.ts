@@ -1,6 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { type FilePiece, isZero, PieceReader } from '../../block/index.ts';
-import { ImgstoreError } from '../../errors/index.ts';
+import { changedWhileRead, type FilePiece, isZero, PieceReader } from '../../block/index.ts';
 import { codecs, deflateRoom, ObjectFrame, type ObjectId, storeInstead } from '../../objects/index.ts';
 import { encodeEntryHead, type PackableObject } from '../../pack/index.ts';
 
@@ -67,7 +66,7 @@ export function ingest({ batch, store }: IngestJob): IngestedClusters {
     } else {
       const data = source.read(length);
       const id = isZero(data) ? undefined : frame.id();
-      if (wanted !== undefined && id !== wanted) throw source.changed();
+      if (wanted !== undefined && id !== wanted) throw changedWhileRead(source.name);
       if (store !== undefined && id !== undefined) {
         const stream = new Uint8Array(store.output, end, deflateRoom(length));
         const used = deflateCluster(data, store.level, stream);
@@ -107,9 +106,10 @@ const frame = new ObjectFrame('blob');
 
 /** Hands out the clusters of a batch in {@link frame}. */
 interface ClusterReader {
+  /** What is read, for messages. */
+  readonly name: string;
   read(length: number): Uint8Array;
   skip(length: number): void;
-  changed(): ImgstoreError;
 }
 
 function clusterReader(batch: ClusterBatch | FileBatch): ClusterReader {
@@ -119,23 +119,20 @@ function clusterReader(batch: ClusterBatch | FileBatch): ClusterReader {
 function fileReader({ pieces }: FileBatch): ClusterReader {
   const reader = new PieceReader(pieces);
   return {
+    name: pieces.find(({ fd }) => fd !== undefined)?.path ?? 'zeros',
     read: (length) => {
       const data = frame.resize(length);
       reader.read(data);
       return data;
     },
     skip: (length) => reader.skip(length),
-    changed: () => {
-      const path = pieces.find(({ fd }) => fd !== undefined)?.path ?? '';
-      const message = `${path}: changed while it was read: stop what writes to it and try again`;
-      return new ImgstoreError('IN_USE', message, { path });
-    },
   };
 }
 
 function bufferReader({ buffer }: ClusterBatch): ClusterReader {
   let at = 0;
   return {
+    name: 'a buffer',
     read: (length) => {
       const data = frame.resize(length);
       data.set(new Uint8Array(buffer, at, length));
@@ -145,6 +142,5 @@ function bufferReader({ buffer }: ClusterBatch): ClusterReader {
     skip: (length) => {
       at += length;
     },
-    changed: () => new ImgstoreError('IN_USE', 'a buffer changed while it was read', {}),
   };
 }
