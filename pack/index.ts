@@ -33,6 +33,12 @@ export { type RawEntry, readRawEntry } from './raw-entry.ts';
 export { encodeRev, Rev } from './rev.ts';
 export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
 export { SKETCH_FEATURES, sketch } from './sketch/sketch.ts';
-export { type PackedStream, type PackedStreams, readStreams, readWholeInto } from './streams.ts';
+export {
+  type PackedEntry,
+  type PackedStream,
+  type PackedStreams,
+  readStreams,
+  readWholeBlob,
+} from './streams.ts';
 export { PackSurvey } from './survey.ts';
 export { type PackableDelta, type PackableObject, PackWriter, PendingPack } from './writer.ts';

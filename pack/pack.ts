@@ -18,7 +18,13 @@ import { deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
 import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 import { Idx } from './idx/idx.ts';
-import { type PackedStream, type PackedStreams, readStreams } from './streams.ts';
+import {
+  mostDeflated,
+  type PackedEntry,
+  type PackedStream,
+  type PackedStreams,
+  readStreams,
+} from './streams.ts';
 
 /** git's own limit (`MAX_DEPTH` of pack-objects). */
 export const MOST_DEPTH = 4095;
@@ -146,6 +152,11 @@ export class Pack {
     return this.#locate(offset, () => this.#streams(offset));
   }
 
+  /** Where the entry at an offset begins, for a reader in another thread that looks by itself what it is. */
+  entryAt(offset: number): PackedEntry {
+    return { fd: this.#file.fd, offset, end: this.entriesEnd };
+  }
+
   /** Number of deltas that lead to the object: 0 for one that is whole. */
   depth(position: number): number {
     return this.streams(position).deltas.length;
@@ -263,14 +274,13 @@ export class Pack {
   }
 
   /**
-   * Bytes from `start` that surely hold a zlib stream of `size` bytes: the worst that an encoder does is to spend 9 bits on each byte
-   * (the fixed codes of RFC 1951), and a stream never reaches past the pack.
+   * Bytes from `start` that surely hold a zlib stream of `size` bytes, which never reaches past the pack.
    */
   #streamBound(start: number, size: number): number {
     const room = this.#file.size - PACK_TRAILER_BYTES - start;
     if (room <= 0 || size > Math.min(mostInflated(room), MOST_OBJECT_BYTES))
       throw damaged(`it says that it holds ${size} bytes`);
-    return Math.min(room, size + Math.ceil(size / 8) + 64);
+    return Math.min(room, mostDeflated(size));
   }
 
   #objectSize(entry: Entry): number {

@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
-import type { DeflateCodec } from './deflate.ts';
+import { type DeflateCodec, deflateRoom } from './deflate.ts';
 import { nodeDeflate } from './deflate-node.ts';
-import { storedLength } from './stored.ts';
 
 /** File names of the shared library (Debian: libisal2). */
 const LIBRARIES = ['libisal.so.2', 'libisal.so', 'libisal.dylib', '/opt/homebrew/lib/libisal.dylib'];
@@ -15,6 +14,9 @@ const ISAL_LEVEL = 2;
 
 /** Data longer than this is left to the other codec: the largest cluster fits. */
 const MOST_BYTES = 2 * 1024 * 1024;
+
+/** Data shorter than this may lie in V8's heap, where it moves. */
+const LEAST_BYTES = 1024;
 
 /**
  * Head of `struct isal_zstream` (igzip_lib.h), which is the same in all versions of the library's interface 2; offsets in bytes on 64-bit machines.
@@ -46,13 +48,11 @@ const DONE = 0;
 const STATE_BYTES = 512 * 1024;
 const WORK_BYTES = 512 * 1024;
 
-/** The functions of igzip_lib.h that are used, and memory that the library and this can both see. */
+/** The functions of igzip_lib.h that are used, and where memory lies that it and this see both. */
 interface Library {
-  init(stream: unknown): void;
-  deflate(stream: unknown): number;
-  readonly memory: unknown;
-  readonly address: bigint;
-  readonly bytes: Uint8Array;
+  init(stream: Uint8Array): void;
+  deflate(stream: Uint8Array): number;
+  address(bytes: Uint8Array): bigint;
 }
 
 /**
@@ -77,43 +77,41 @@ function works(codec: DeflateCodec): boolean {
 }
 
 function makeCodec(library: Library, rest: DeflateCodec): DeflateCodec {
-  const { memory, address, bytes } = library;
-  const head = new DataView(bytes.buffer, bytes.byteOffset, STATE_BYTES);
-  const inAt = STATE_BYTES + WORK_BYTES;
-  const outAt = inAt + MOST_BYTES;
+  const memory = Buffer.allocUnsafeSlow(STATE_BYTES + WORK_BYTES);
+  const head = new DataView(memory.buffer, memory.byteOffset, STATE_BYTES);
+  const work = library.address(memory) + BigInt(STATE_BYTES);
+  // One room for all streams, of which only what is used is copied.
+  let scratch = Buffer.alloc(0);
   const littleEndian = true;
-  /** The stream, which lies in the library's memory; undefined when it is left to the other codec. */
-  const compress = (data: Uint8Array, level: number): Uint8Array | undefined => {
-    if (level !== LEVEL || data.length > MOST_BYTES || data.length === 0) return undefined;
-    bytes.set(data, inAt);
+  /** Returns the length of the stream; undefined when it is left to the other codec. */
+  const compress = (data: Uint8Array, level: number, into: Uint8Array): number | undefined => {
+    if (level !== LEVEL || data.length > MOST_BYTES || data.length < LEAST_BYTES) return undefined;
     library.init(memory);
-    head.setBigUint64(NEXT_IN, address + BigInt(inAt), littleEndian);
+    head.setBigUint64(NEXT_IN, library.address(data), littleEndian);
     head.setUint32(AVAIL_IN, data.length, littleEndian);
-    head.setBigUint64(NEXT_OUT, address + BigInt(outAt), littleEndian);
-    head.setUint32(AVAIL_OUT, bytes.length - outAt, littleEndian);
+    head.setBigUint64(NEXT_OUT, library.address(into), littleEndian);
+    head.setUint32(AVAIL_OUT, into.length, littleEndian);
     head.setUint32(LEVEL_AT, ISAL_LEVEL, littleEndian);
     head.setUint32(LEVEL_BUF_SIZE, WORK_BYTES, littleEndian);
-    head.setBigUint64(LEVEL_BUF, address + BigInt(STATE_BYTES), littleEndian);
+    head.setBigUint64(LEVEL_BUF, work, littleEndian);
     head.setUint16(END_OF_STREAM, 1, littleEndian);
     head.setUint16(FLUSH, 0, littleEndian);
     head.setUint16(GZIP_FLAG, ZLIB_FORMAT, littleEndian);
-    if (library.deflate(memory) !== DONE) return undefined;
-    return bytes.subarray(outAt, outAt + head.getUint32(TOTAL_OUT, littleEndian));
+    return library.deflate(memory) === DONE ? head.getUint32(TOTAL_OUT, littleEndian) : undefined;
   };
   return {
     ...rest,
     name: `isal+${rest.name}`,
 
     deflate(data, level) {
-      const stream = compress(data, level);
-      return stream === undefined ? rest.deflate(data, level) : Buffer.from(stream);
+      const room = deflateRoom(data.length);
+      if (scratch.length < room) scratch = Buffer.allocUnsafeSlow(room);
+      const length = compress(data, level, scratch);
+      return length === undefined ? rest.deflate(data, level) : Buffer.from(scratch.subarray(0, length));
     },
 
     deflateInto(data, level, into) {
-      const stream = compress(data, level);
-      if (stream === undefined) return rest.deflateInto(data, level, into);
-      into.set(stream);
-      return stream.length;
+      return compress(data, level, into) ?? rest.deflateInto(data, level, into);
     },
   };
 }
@@ -125,10 +123,7 @@ function openLibrary(): Library | undefined {
       const library = koffi.load(name);
       const init = library.func('void isal_deflate_stateless_init(void *stream)');
       const deflate = library.func('int isal_deflate_stateless(void *stream)');
-      const length = STATE_BYTES + WORK_BYTES + MOST_BYTES + storedLength(MOST_BYTES) + 4096;
-      const memory = koffi.alloc('uint8_t', length);
-      const bytes = new Uint8Array(koffi.view(memory, length));
-      return { init, deflate, memory, address: koffi.address(memory), bytes } as Library;
+      return { init, deflate, address: koffi.address } as Library;
     } catch {
       // not under this name, or no koffi: the next, in the end none
     }

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { HashCodec } from './hash.ts';
+import { type HashCodec, oneByOne } from './hash.ts';
 
 type Noble = typeof import('@noble/hashes/sha2.js');
 
@@ -12,8 +12,8 @@ function noble(): Noble {
 }
 
 /** SHA-256 in audited JavaScript: 151 MB/s a core, runs anywhere, and is the oracle for the native one. */
-export const nobleHash: HashCodec = {
+export const nobleHash: HashCodec = oneByOne({
   name: '@noble/hashes',
   create: () => noble().sha256.create(),
   digest: (bytes) => noble().sha256(bytes),
-};
+});

@@ -11,4 +11,13 @@ export interface HashCodec {
   create(): Hash;
   /** The digest of bytes that are all there. */
   digest(bytes: Uint8Array): Uint8Array;
+  /** How many messages it is best given at once; 1 when that makes no difference. */
+  readonly lanes: number;
+  /** The digest of each of several messages. */
+  digests(messages: readonly Uint8Array[]): Uint8Array[];
+}
+
+/** A codec whose library knows one message at a time. */
+export function oneByOne(codec: Omit<HashCodec, 'lanes' | 'digests'>): HashCodec {
+  return { ...codec, lanes: 1, digests: (messages) => messages.map((message) => codec.digest(message)) };
 }

@@ -6,8 +6,10 @@ import { nodeDeflate } from './deflate-node.ts';
 import { onDemand } from './deflate-on-demand.ts';
 import { pakoDeflate } from './deflate-pako.ts';
 import type { HashCodec } from './hash.ts';
+import { IPSEC_MB_LANES, loadIpsecMb } from './hash-ipsec-mb.ts';
 import { nobleHash } from './hash-noble.ts';
 import { nodeHash } from './hash-node.ts';
+import { hashOnDemand } from './hash-on-demand.ts';
 
 /** A hash and a deflate implementation that are used together. */
 export interface Codecs {
@@ -21,17 +23,24 @@ export const zlibCodecs: Codecs = { hash: nodeHash, deflate: nodeDeflate };
 export const portableCodecs: Codecs = { hash: nobleHash, deflate: pakoDeflate };
 
 /**
- * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default: ISA-L and libdeflate where the system has them), `zlib` or `portable`. Worker threads
+ * The codecs of this process: `IMGSTORE_CODECS` says `native` (the default: Intel's Multi-Buffer Crypto, ISA-L and libdeflate where the system has them), `zlib` or `portable`. Worker threads
  * see the same environment, so they choose alike.
  */
 export function selectCodecs(environment: NodeJS.ProcessEnv = process.env): Codecs {
   const choice = environment.IMGSTORE_CODECS ?? 'native';
-  if (choice === 'native') return { hash: nodeHash, deflate: onDemand(nativeDeflate) };
+  if (choice === 'native') return nativeCodecs();
   if (choice === 'zlib') return zlibCodecs;
   if (choice === 'portable') return portableCodecs;
   throw new ImgstoreError('USAGE', `IMGSTORE_CODECS=${choice}: is neither 'native', 'zlib' nor 'portable'`, {
     value: choice,
   });
+}
+
+function nativeCodecs(): Codecs {
+  return {
+    hash: hashOnDemand(nodeHash, IPSEC_MB_LANES, () => loadIpsecMb(nodeHash)),
+    deflate: onDemand(nativeDeflate),
+  };
 }
 
 /** ISA-L for the fastest level, libdeflate for the others. */

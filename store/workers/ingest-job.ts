@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { changedWhileRead, type FilePiece, isZero, PieceReader } from '../../block/index.ts';
-import { codecs, deflateRoom, ObjectFrame, type ObjectId, storeInstead } from '../../objects/index.ts';
+import { codecs, deflateRoom, ObjectFrames, type ObjectId, storeInstead } from '../../objects/index.ts';
 import { encodeEntryHead, type PackableObject } from '../../pack/index.ts';
 
 /** Clusters in a shared buffer, one behind the other, each `clusterSize` long but the last, which ends at `length`. */
@@ -46,39 +46,83 @@ export interface IngestedClusters {
 }
 
 /**
- * Reads clusters, hashes them, and deflates what is to be stored, cluster by cluster: each stays in the processor's cache meanwhile. One that does not become smaller is stored as it is,
+ * Reads clusters, hashes them, and deflates what is to be stored, some clusters at a time: they stay in the processor's cache meanwhile. One that does not become smaller is stored as it is,
  * which inflates faster.
  * @throws ImgstoreError `IN_USE` when a cluster is not any more what it was, `IO`
  */
 export function ingest({ batch, store }: IngestJob): IngestedClusters {
+  const { length, clusterSize } = batch;
   const source = clusterReader(batch);
-  const ids: (ObjectId | undefined)[] = [];
-  const ends: number[] = [];
-  const crcs: number[] = [];
-  let end = 0;
-  for (let at = 0; at < batch.length; at += batch.clusterSize) {
-    const length = Math.min(batch.clusterSize, batch.length - at);
-    const wanted = store?.picks?.[ids.length];
-    let crc = 0;
-    if (store?.picks !== undefined && wanted === undefined) {
-      source.skip(length);
-      ids.push(undefined);
-    } else {
-      const data = source.read(length);
-      const id = isZero(data) ? undefined : frame.id();
+  const ids: (ObjectId | undefined)[] = Array.from({ length: Math.ceil(length / clusterSize) });
+  const streams = store === undefined ? undefined : new StreamsOut(ids.length, store);
+  let group: Cluster[] = [];
+  const finishGroup = () => {
+    for (const [i, id] of frames.ids(group.length).entries()) {
+      const { number, data } = group[i]!;
+      const wanted = store?.picks?.[number];
       if (wanted !== undefined && id !== wanted) throw changedWhileRead(source.name);
-      if (store !== undefined && id !== undefined) {
-        const stream = new Uint8Array(store.output, end, deflateRoom(length));
-        const used = deflateCluster(data, store.level, stream);
-        end += used;
-        crc = crc32(stream.subarray(0, used), crc32(encodeEntryHead('blob', length)));
-      }
-      ids.push(id);
+      ids[number] = id;
+      streams?.add(number, data);
     }
-    ends.push(end);
-    crcs.push(crc);
+    group = [];
+  };
+
+  const groupLength = ObjectFrames.countFor(clusterSize);
+  for (const number of ids.keys()) {
+    const size = Math.min(clusterSize, length - number * clusterSize);
+    if (store?.picks !== undefined && store.picks[number] === undefined) {
+      source.skip(size);
+      continue;
+    }
+    const data = frames.resize(group.length, size);
+    source.read(data);
+    if (isZero(data)) continue;
+    group.push({ number, data });
+    if (group.length === groupLength) finishGroup();
   }
-  return store === undefined ? { ids, ends: [], crcs: [] } : { ids, ends, crcs };
+  finishGroup();
+  return { ids, ends: streams?.ends() ?? [], crcs: streams?.crcs ?? [] };
+}
+
+/** A cluster in one of the {@link frames}. */
+interface Cluster {
+  /** Its place in the batch. */
+  readonly number: number;
+  readonly data: Uint8Array;
+}
+
+/** Deflates clusters one behind the other into the output of an order. */
+class StreamsOut {
+  /** For each cluster the CRC-32 of its entry in a pack; 0 for one that is not stored. */
+  readonly crcs: number[];
+  readonly #lengths: number[];
+  readonly #order: StoreOrder;
+  #end = 0;
+
+  constructor(clusters: number, order: StoreOrder) {
+    this.crcs = Array.from({ length: clusters }, () => 0);
+    this.#lengths = Array.from({ length: clusters }, () => 0);
+    this.#order = order;
+  }
+
+  /** @param number greater than those before */
+  add(number: number, data: Uint8Array): void {
+    const { output, level } = this.#order;
+    const stream = new Uint8Array(output, this.#end, deflateRoom(data.length));
+    const used = deflateCluster(data, level, stream);
+    this.#end += used;
+    this.#lengths[number] = used;
+    this.crcs[number] = crc32(stream.subarray(0, used), crc32(encodeEntryHead('blob', data.length)));
+  }
+
+  /** For each cluster where its stream ends. */
+  ends(): number[] {
+    let end = 0;
+    return this.#lengths.map((length) => {
+      end += length;
+      return end;
+    });
+  }
 }
 
 /** The clusters that were stored, as objects; their streams lie in the output. */
@@ -101,14 +145,16 @@ function deflateCluster(cluster: Uint8Array, level: number, into: Uint8Array): n
   return length < cluster.length ? length : storeInstead(cluster, into, length);
 }
 
-/** The cluster at work, with its header: of this thread. */
-const frame = new ObjectFrame('blob');
+/** The clusters at work, with their headers: of this thread. */
+const frames = new ObjectFrames('blob');
 
-/** Hands out the clusters of a batch in {@link frame}. */
+/** Hands out the clusters of a batch. */
 interface ClusterReader {
   /** What is read, for messages. */
   readonly name: string;
-  read(length: number): Uint8Array;
+  /** Fills `into` with what comes next. */
+  read(into: Uint8Array): void;
+  /** Leaves bytes out. */
   skip(length: number): void;
 }
 
@@ -120,11 +166,7 @@ function fileReader({ pieces }: FileBatch): ClusterReader {
   const reader = new PieceReader(pieces);
   return {
     name: pieces.find(({ fd }) => fd !== undefined)?.path ?? 'zeros',
-    read: (length) => {
-      const data = frame.resize(length);
-      reader.read(data);
-      return data;
-    },
+    read: (into) => reader.read(into),
     skip: (length) => reader.skip(length),
   };
 }
@@ -133,11 +175,9 @@ function bufferReader({ buffer }: ClusterBatch): ClusterReader {
   let at = 0;
   return {
     name: 'a buffer',
-    read: (length) => {
-      const data = frame.resize(length);
-      data.set(new Uint8Array(buffer, at, length));
-      at += length;
-      return data;
+    read: (into) => {
+      into.set(new Uint8Array(buffer, at, into.length));
+      at += into.length;
     },
     skip: (length) => {
       at += length;

@@ -1,8 +1,8 @@
-import { writeSync } from 'node:fs';
-import { fromSystem, ImgstoreError } from '../../errors/index.ts';
-import { ObjectFrame, type ObjectId } from '../../objects/index.ts';
-import { readWholeInto } from '../../pack/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import { ObjectFrames, type ObjectId } from '../../objects/index.ts';
+import { type PackedEntry, readWholeBlob } from '../../pack/index.ts';
 import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
+import { ClusterWriter } from './cluster-writer.ts';
 import { readVerified, type StoredStream } from './stored-stream.ts';
 
 /** A stored cluster. */
@@ -19,17 +19,52 @@ export interface RestoreItem extends StoredItem {
   readonly to: number;
 }
 
+/** A cluster that may lie whole in a pack, and where it goes in a file. */
+export interface WholeItem extends Omit<RestoreItem, 'stored'> {
+  readonly entry: PackedEntry;
+}
+
 /** Clusters to write to an open file, ascending by `to`. */
-export interface RestoreJob {
+export interface RestoreJob<Item> {
   readonly fd: number;
   /** The file's name, for messages. */
   readonly path: string;
-  readonly items: readonly RestoreItem[];
+  readonly items: readonly Item[];
+  /** A {@link WriteTurn} of all jobs that write to the file. */
+  readonly turn: SharedArrayBuffer;
 }
 
-/** Inflates clusters, checks each against its id, and writes it while the processor has it at hand. */
-export function restore({ fd, path, items }: RestoreJob): void {
-  for (const item of items) writeAll({ fd, path }, readCluster(item), item.to);
+/** Inflates clusters, checks each against its id, and writes it. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO` */
+export function restore({ items, turn, ...file }: RestoreJob<RestoreItem>): void {
+  const writer = new ClusterWriter(file, turn);
+  for (const item of items) {
+    writer.add(readCluster(item), item.to);
+    writer.flush();
+  }
+}
+
+/**
+ * Inflates clusters that lie whole in packs, checks them against their ids, and writes them while the processor has them at hand. Returns the places in `items` of those that are left:
+ * deltas, and whatever is wrong, about which {@link restore} says more.
+ * @throws ImgstoreError `IO`
+ */
+export function restoreWhole({ items, turn, ...file }: RestoreJob<WholeItem>): number[] {
+  const writer = new ClusterWriter(file, turn);
+  const left: number[] = [];
+  const perGroup = ObjectFrames.countFor(Math.max(...items.map(({ length }) => length)));
+  for (let first = 0; first < items.length; first += perGroup) {
+    const group = items.slice(first, first + perGroup);
+    const data = group.map((item, i) => readWhole(item, first + i));
+    const ids = frames.ids(group.length, first);
+    for (const [i, { id, to }] of group.entries()) {
+      const cluster = data[i];
+      if (cluster === undefined || ids[i] !== id) left.push(first + i);
+      else writer.add(cluster, to);
+    }
+    writer.offer();
+  }
+  writer.flush();
+  return left;
 }
 
 /** Clusters to compress for a qcow2 image. */
@@ -76,13 +111,21 @@ function padded(data: Uint8Array, length: number): Uint8Array {
   return data.length === length ? data : Buffer.concat([data], length);
 }
 
-/** The cluster at work, with its header: of this thread. */
-const frame = new ObjectFrame('blob');
+/** The clusters at work, with their headers: of this thread. */
+const frames = new ObjectFrames('blob');
 
-/** A cluster's bytes, until the next is read. */
+/** The cluster in the frame of a number; undefined for what is not a whole blob, or damaged. */
+function readWhole({ entry, length }: WholeItem, number: number): Uint8Array | undefined {
+  const data = frames.resize(number, length);
+  try {
+    return readWholeBlob(entry, data) ? data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws ImgstoreError `DAMAGED`, `NOT_FOUND` */
 function readCluster({ id, stored, length }: StoredItem): Uint8Array {
-  const whole = readWhole(stored, id, length);
-  if (whole !== undefined) return whole;
   const { data } = readVerified(stored, id);
   if (data.length === length) return data;
   throw new ImgstoreError(
@@ -90,24 +133,4 @@ function readCluster({ id, stored, length }: StoredItem): Uint8Array {
     `${stored.where}: cluster ${id} is ${data.length} bytes long, not ${length}`,
     { id },
   );
-}
-
-/** Most clusters lie whole in packs: without memory for each, restoring takes a third less. Undefined for all else, and what is damaged, about which {@link readVerified} says more. */
-function readWhole(stored: StoredStream, id: ObjectId, length: number): Uint8Array | undefined {
-  if (stored.kind !== 'packed' || stored.type !== 'blob') return undefined;
-  const data = frame.resize(length);
-  try {
-    return readWholeInto(stored, data) && frame.id() === id ? data : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function writeAll({ fd, path }: Pick<RestoreJob, 'fd' | 'path'>, bytes: Uint8Array, at: number): void {
-  try {
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(fd, bytes, done, bytes.length - done, at + done);
-  } catch (error) {
-    throw fromSystem(error, path);
-  }
 }

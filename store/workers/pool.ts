@@ -18,7 +18,15 @@ const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
 /** More threads than this are limited by the reading thread that feeds them. */
 const MOST_THREADS = 16;
 
-type JobName = 'ingest' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
+type JobName =
+  | 'ingest'
+  | 'restore'
+  | 'restoreWhole'
+  | 'compress'
+  | 'sketch'
+  | 'deltify'
+  | 'verify'
+  | 'checksum';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
@@ -40,8 +48,12 @@ export class ClusterWorkers {
     return this.#run('ingest', job, ingestJob.ingest);
   }
 
-  restore(job: jobs.RestoreJob): Promise<void> {
+  restore(job: jobs.RestoreJob<jobs.RestoreItem>): Promise<void> {
     return this.#run('restore', job, jobs.restore);
+  }
+
+  restoreWhole(job: jobs.RestoreJob<jobs.WholeItem>): Promise<number[]> {
+    return this.#run('restoreWhole', job, jobs.restoreWhole);
   }
 
   compress(job: jobs.CompressJob): Promise<jobs.CompressedItem[]> {

@@ -7,7 +7,13 @@ import {
   parseLoose,
   verifyObject,
 } from '../../objects/index.ts';
-import { type Pack, type PackedObject, type PackedStreams, readStreams } from '../../pack/index.ts';
+import {
+  type Pack,
+  type PackedEntry,
+  type PackedObject,
+  type PackedStreams,
+  readStreams,
+} from '../../pack/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 
 /** Where a cluster's bytes are, in a form that another thread can use: descriptors and paths hold for all threads of a process. */
@@ -21,6 +27,17 @@ export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStre
   const place = database.packs.find(id);
   if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
   return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolveStored(database, id);
+}
+
+/** Where an object's entry in a pack begins; undefined when it is in none, or nothing can be said, about which {@link locateStored} says more. */
+export function locateEntry(database: ObjectDatabase, id: ObjectId): PackedEntry | undefined {
+  try {
+    const place = database.packs.find(id);
+    return place?.pack.entryAt(place.offset);
+  } catch (error) {
+    if (isImgstoreError(error, 'DAMAGED') || isImgstoreError(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined for an entry that is damaged, or whose pack has gone: the database may have another copy, and else says what is wrong. */

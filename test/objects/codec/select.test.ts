@@ -15,7 +15,7 @@ afterEach(() => {
 
 test('selectCodecs gives OpenSSL, ISA-L and libdeflate when the environment says nothing', () => {
   const { hash, deflate } = selectCodecs({});
-  expect([hash.name, deflate.name]).toEqual(['node:crypto', 'isal+libdeflate']);
+  expect([hash.name, deflate.name]).toEqual(['ipsec-mb+node:crypto', 'isal+libdeflate']);
 });
 
 test.each([
@@ -28,7 +28,7 @@ test.each([
   vi.resetModules();
   const without = await import('../../../objects/index.ts');
   const { hash, deflate } = without.selectCodecs({ IMGSTORE_CODECS: 'native' });
-  expect([hash.name, deflate.name]).toEqual(['node:crypto', name]);
+  expect([hash.name, deflate.name]).toEqual(['ipsec-mb+node:crypto', name]);
 });
 
 test('selectCodecs gives what IMGSTORE_CODECS names', () => {
