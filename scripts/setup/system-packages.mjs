@@ -22,6 +22,11 @@ const LIBRARIES_OF = {
   libisal2: ['libisal.so.2'],
 };
 
+/** As {@link LIBRARIES_OF}, of what not every Debian has: tests of it say that they are skipped. */
+const LIBRARIES_OF_SOME = {
+  'libipsec-mb1': ['libIPSec_MB.so.1'],
+};
+
 /**
  * The packages of which a command or a library is missing, with what is missing.
  * @param {(command: string) => string | undefined} find
@@ -44,19 +49,26 @@ function missingParts(partsOf, isThere) {
  * skipped for want of a program would look like one that passed.
  */
 export function ensureSystemPackages({ cwd }) {
+  for (const { name } of missingParts(LIBRARIES_OF_SOME, hasLibrary)) {
+    heading(`install system package, if there is one: ${name}`);
+    install(cwd, [name]);
+  }
   const missing = missingPackages();
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   heading(`install system packages: ${names.join(' ')}`);
-  const apt = aptGet();
-  if (apt !== undefined) {
-    // Where the lists cannot be brought up to date, those on the disk may still do.
-    run(apt.command, [...apt.args, '-qq', 'update'], { cwd, env: apt.env });
-    const install = ['-qq', '-o', 'DPkg::Lock::Timeout=120', 'install', '--yes', '--no-install-recommends'];
-    run(apt.command, [...apt.args, ...install, ...names], { cwd, env: apt.env });
-  }
+  install(cwd, names);
   const still = missingPackages();
   if (still.length > 0) throw new StepFailed(describeMissing(still));
+}
+
+function install(cwd, names) {
+  const apt = aptGet();
+  if (apt === undefined) return;
+  // Where the lists cannot be brought up to date, those on the disk may still do.
+  run(apt.command, [...apt.args, '-qq', 'update'], { cwd, env: apt.env });
+  const options = ['-qq', '-o', 'DPkg::Lock::Timeout=120', 'install', '--yes', '--no-install-recommends'];
+  run(apt.command, [...apt.args, ...options, ...names], { cwd, env: apt.env });
 }
 
 /** One line that names what is missing and says how to install them. */

@@ -1,0 +1,77 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { checkoutVersion, packStore } from '../../../store/index.ts';
+import { ClusterWorkers } from '../../../store/workers/pool.ts';
+import { noise } from '../../qcow2/qemu.ts';
+import { commitBytes, newStore, reopen } from '../new-store.ts';
+
+const CLUSTER = 65_536;
+const CLUSTERS = 80;
+
+/** How many clusters jobs of a kind were given. */
+function countItems(job: 'restore' | 'restoreWhole'): () => number {
+  const original = ClusterWorkers.prototype[job] as (this: ClusterWorkers, job: never) => Promise<never>;
+  let items = 0;
+  const spy = vi.spyOn(ClusterWorkers.prototype, job).mockImplementation(function (
+    this: ClusterWorkers,
+    each: { readonly items: readonly unknown[] },
+  ) {
+    items += each.items.length;
+    return original.call(this, each as never);
+  });
+  onTestFinished(() => spy.mockRestore());
+  return () => items;
+}
+
+/** A disk whose clusters are all alike but for some bytes, so that git makes deltas of them. */
+function alike(): Buffer {
+  const bytes = Buffer.alloc(CLUSTERS * CLUSTER);
+  const cluster = noise(CLUSTER, 1);
+  for (let i = 0; i < CLUSTERS; i++) {
+    cluster.copy(bytes, i * CLUSTER);
+    bytes.writeUInt32LE(i, i * CLUSTER + 1000);
+  }
+  return bytes;
+}
+
+test('checkoutVersion lets threads find clusters that lie whole in packs', async () => {
+  const made = await newStore(CLUSTER, { unpackLimit: 1 });
+  const bytes = noise(CLUSTERS * CLUSTER + 512, 2);
+  await commitBytes(made, 'web', bytes);
+  const [whole, located] = [countItems('restoreWhole'), countItems('restore')];
+  await checkoutVersion(made.store, { revision: 'web', output: made.file('out.raw') });
+  expect(readFileSync(made.file('out.raw')).equals(bytes)).toBe(true);
+  expect([whole(), located()]).toEqual([CLUSTERS + 1, 0]);
+});
+
+test.each([false, true])(
+  'checkoutVersion restores deltas, whole clusters and loose ones, with damage skipped: %s',
+  async (skipDamaged) => {
+    const made = await newStore(CLUSTER, { unpackLimit: 100_000 });
+    const bytes = alike();
+    await commitBytes(made, 'web', bytes);
+    await packStore(made.store);
+    const verified = execFileSync('git', ['--git-dir', made.path, 'verify-pack', '-v', ...packs(made.path)], {
+      encoding: 'utf8',
+    });
+    expect(verified).toMatch(/chain length = [1-5]: /);
+    noise(3 * CLUSTER, 9).copy(bytes, 7 * CLUSTER);
+    await commitBytes(made, 'web', bytes);
+    const store = await reopen(made.path);
+    const [whole, located] = [countItems('restoreWhole'), countItems('restore')];
+    await checkoutVersion(store, { revision: 'web', output: made.file('out.raw'), skipDamaged });
+    expect(readFileSync(made.file('out.raw')).equals(bytes)).toBe(true);
+    expect(whole()).toBeGreaterThan(0);
+    expect(located()).toBeGreaterThanOrEqual(CLUSTERS - 20);
+    expect(located()).toBeLessThan(CLUSTERS + 3);
+  },
+);
+
+function packs(path: string): string[] {
+  const folder = join(path, 'objects', 'pack');
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.pack'))
+    .map((name) => join(folder, name));
+}
