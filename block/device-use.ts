@@ -58,7 +58,9 @@ async function loopUse(inode: string): Promise<string | undefined> {
     if (stats === undefined || `${stats.dev}:${stats.ino}` !== inode) continue;
     const number = (await textOf(join('/sys/block', name, 'dev'))).trim();
     const use = await deviceUse(number);
-    return `the file of /dev/${name}${use === undefined ? '' : `, which is ${use}`}: detach it with losetup -d`;
+    return use === undefined
+      ? `the file of /dev/${name}: detach that with losetup -d`
+      : `the file of /dev/${name}, which is ${use}, then detach it with losetup -d`;
   }
   return undefined;
 }

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 
 /** fcntl(2) on Linux: a lock of the open file, not of the process. */
 const F_OFD_SETLK = 37;
+const F_RDLCK = 0;
 const F_WRLCK = 1;
 /** Where QEMU's locks on an image lie (block/file-posix.c): see qemu-locks.ts. */
 const FIRST_LOCK = 100;
@@ -18,12 +19,17 @@ function load(): TryLock | undefined {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const fcntl = koffi.load(null).func('int fcntl(int fd, int command, ...)');
+    const lock = (fd: number, type: number) => {
+      // struct flock: short type, short whence; int64 start, length; int pid.
+      const fields = new BigInt64Array([0n, BigInt(FIRST_LOCK), BigInt(LOCKS), 0n]);
+      new Int16Array(fields.buffer)[0] = type;
+      return fcntl(fd, F_OFD_SETLK, 'void *', Buffer.from(fields.buffer)) === 0;
+    };
     return (fd) => {
-      // short type, short whence; int64 start, length; int pid.
-      const lock = new BigInt64Array([0n, BigInt(FIRST_LOCK), BigInt(LOCKS), 0n]);
-      new Int16Array(lock.buffer)[0] = F_WRLCK;
-      if (fcntl(fd, F_OFD_SETLK, 'void *', Buffer.from(lock.buffer)) === 0) return 'locked';
-      return BUSY.has(koffi.errno()) ? 'busy' : undefined;
+      if (!lock(fd, F_WRLCK)) return BUSY.has(koffi.errno()) ? 'busy' : undefined;
+      // Nobody has any. QEMU takes read locks, and looks for those of others: with write locks it would not know why it fails.
+      lock(fd, F_RDLCK);
+      return 'locked';
     };
   } catch {
     return undefined;

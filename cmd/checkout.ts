@@ -66,7 +66,9 @@ export function define(command: Command): void {
           throw new ImgstoreError('USAGE', '--in-place: say with -o what to write into');
         const changed = await context.withStore((store) =>
           context.monitored('checkout', (monitor) =>
-            checkoutInPlace(store, { ...options, revision, output }, monitor).catch(adviseOnDamage),
+            checkoutInPlace(store, { ...options, revision, output }, monitor).catch((error: unknown) =>
+              adviseOnDamage(error, ', into a new file'),
+            ),
           ),
         );
         context.result(changed, () => describeChanges(changed));
@@ -78,7 +80,9 @@ export function define(command: Command): void {
             ? options.backing
             : { file: options.backing! };
         return context.monitored('checkout', (monitor) =>
-          checkoutVersion(store, { ...options, revision, backing }, monitor).catch(adviseOnDamage),
+          checkoutVersion(store, { ...options, revision, backing }, monitor).catch((error: unknown) =>
+            adviseOnDamage(error),
+          ),
         );
       });
       context.damaged(
@@ -101,7 +105,7 @@ function describeChanges(result: InPlaceResult): string {
 }
 
 /** Says what to do about damage and loss, when the error does not say so itself. */
-function adviseOnDamage(error: unknown): never {
+function adviseOnDamage(error: unknown, how = ''): never {
   const isLoss = isImgstoreError(error, 'NOT_FOUND') && error.data.id !== undefined;
   if (
     !isImgstoreError(error) ||
@@ -109,6 +113,6 @@ function adviseOnDamage(error: unknown): never {
     error.message.includes("'imgstore ")
   )
     throw error;
-  const advice = "see what 'imgstore fsck' says, or take what is whole with --skip-damaged";
+  const advice = `see what 'imgstore fsck' says, or take what is whole with --skip-damaged${how}`;
   throw new ImgstoreError(error.code, `${error.message}: ${advice}`, error.data, error);
 }

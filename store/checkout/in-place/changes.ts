@@ -40,7 +40,8 @@ async function knownDisk({ store, disk, target }: InPlaceJob): Promise<VersionDi
   const known = files === undefined ? undefined : await store.statCache.get(files);
   const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
   const base = version?.disks.find(({ name }) => name === known?.disk);
-  if (base === undefined || base.clusterSize !== disk.clusterSize) return undefined;
+  if (base?.clusterSize !== disk.clusterSize || base.virtualSize !== target.present.source.size)
+    return undefined;
   return (await hasMap(store.objects, base.map)) ? base : undefined;
 }
 

@@ -82,6 +82,8 @@ export async function checkoutInPlace(
 function partly(path: string, error: unknown): unknown {
   if (!isImgstoreError(error)) return error;
   const why = error.code === 'INTERRUPTED' ? 'interrupted' : error.message;
-  const message = `${why}: ${path} now holds a part of the version: run the same command again to complete it`;
+  const isLoss = error.code === 'DAMAGED' || (error.code === 'NOT_FOUND' && error.data.id !== undefined);
+  const first = isLoss ? "see what 'imgstore fsck' says, then " : '';
+  const message = `${why}: ${path} now holds a part of the version: ${first}run the same command again to complete it`;
   return new ImgstoreError(error.code, message, { ...error.data, partlyWritten: path }, error);
 }
