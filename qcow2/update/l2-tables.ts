@@ -77,7 +77,7 @@ export class L2Tables {
     table.changed = from === to ? { from: at, to: end } : { from: Math.min(from, at), to: Math.max(to, end) };
   }
 
-  /** Writes what has changed, tables before what leads to them, and lets go of all. Returns whether anything was. @throws ImgstoreError `IO` */
+  /** Writes what has changed, tables before what leads to them, and lets go of all. @throws ImgstoreError `IO` */
   async write(): Promise<void> {
     const moved: number[] = [];
     for (const [index, { bytes, offset, changed, isMoved }] of this.#held) {
