@@ -14,7 +14,10 @@ import { PROJECT } from './setup/project.mjs';
 import { run, runScript, StepFailed } from './setup/step.mjs';
 
 const FORMS = {
-  faults: { files: ['fault-sweep', 'crash-sweep', 'kill-sweep', 'full-disk'], env: { IMGSTORE_LONG: '1' } },
+  faults: {
+    files: ['fault-sweep', 'crash-sweep', 'kill-sweep', 'full-disk', 'in-place-kills', 'in-place-power'],
+    env: { IMGSTORE_LONG: '1' },
+  },
   kills: { files: ['kills'], env: { IMGSTORE_KILL_ROUNDS: '200' } },
   thrash: { files: ['thrash'], env: { IMGSTORE_THRASH_SECONDS: '120' } },
   'bit-rot': { files: ['bit-rot'], env: { IMGSTORE_FLIPS: '1000' } },

@@ -92,7 +92,7 @@ export class ClusterWriter {
 
   #writeRuns(): void {
     try {
-      for (const run of this.#runs) writeAll(this.#file, run);
+      for (const run of this.#runs) writeAll(this.#file, run.parts, run.at);
       this.#runs = [];
     } finally {
       this.#turn.giveBack();
@@ -100,13 +100,14 @@ export class ClusterWriter {
   }
 }
 
-function writeAll({ fd, path }: WrittenFile, { at, parts, length }: Run): void {
+/** Writes neighbouring parts. @throws ImgstoreError `IO` */
+export function writeAll({ fd, path }: WrittenFile, parts: readonly Uint8Array[], at: number): void {
   try {
     let left = parts;
-    for (let done = 0; done < length; ) {
+    for (let done = 0; left.length > 0; ) {
       const written = writevSync(fd, left.slice(0, MOST_PARTS), at + done);
       done += written;
-      if (done < length) left = behind(left, written);
+      left = behind(left, written);
     }
   } catch (error) {
     throw fromSystem(error, path);

@@ -124,8 +124,8 @@ function readWhole({ entry, length }: WholeItem, number: number): Uint8Array | u
   }
 }
 
-/** @throws ImgstoreError `DAMAGED`, `NOT_FOUND` */
-function readCluster({ id, stored, length }: StoredItem): Uint8Array {
+/** A cluster's bytes, checked against its id. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO` */
+export function readCluster({ id, stored, length }: StoredItem): Uint8Array {
   const { data } = readVerified(stored, id);
   if (data.length === length) return data;
   throw new ImgstoreError(

@@ -6,6 +6,7 @@ import { ImgstoreError } from '../../errors/index.ts';
 import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
+import * as patchJob from './patch-job.ts';
 import type { Answer } from './question.ts';
 import { Threads } from './threads.ts';
 import * as verifyJobs from './verify-jobs.ts';
@@ -22,6 +23,7 @@ type JobName =
   | 'ingest'
   | 'restore'
   | 'restoreWhole'
+  | 'patch'
   | 'compress'
   | 'sketch'
   | 'deltify'
@@ -54,6 +56,10 @@ export class ClusterWorkers {
 
   restoreWhole(job: jobs.RestoreJob<jobs.WholeItem>): Promise<number[]> {
     return this.#run('restoreWhole', job, jobs.restoreWhole);
+  }
+
+  patch(job: patchJob.PatchJob): Promise<number> {
+    return this.#run('patch', job, patchJob.patch);
   }
 
   compress(job: jobs.CompressJob): Promise<jobs.CompressedItem[]> {

@@ -9,6 +9,7 @@ const JOBS: Readonly<Record<string, () => Promise<Work>>> = {
   ingest: async () => (await import('./ingest-job.ts')).ingest,
   restore: async () => (await import('./jobs.ts')).restore,
   restoreWhole: async () => (await import('./jobs.ts')).restoreWhole,
+  patch: async () => (await import('./patch-job.ts')).patch,
   compress: async () => (await import('./jobs.ts')).compress,
   sketch: async () => (await import('./pack-jobs.ts')).sketchObjects,
   deltify: async () => (await import('./pack-jobs.ts')).deltifyObjects,

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { commitVersion } from '../../../store/index.ts';
 import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { newStore } from '../new-store.ts';
+import { qemuHolds } from '../qemu-holds.ts';
 
 /** Starts a program that stays, and waits until it has printed `ready`. It ends with the test. */
 async function start(ready: string, command: string, ...args: readonly string[]): Promise<ChildProcess> {
@@ -19,17 +20,6 @@ async function start(ready: string, command: string, ...args: readonly string[])
     if (text.includes(ready)) break;
   }
   return child;
-}
-
-/** QEMU with an image open until the test ends; its prompt comes when it has taken its locks. */
-async function qemuHolds(image: string, ...args: readonly string[]): Promise<void> {
-  const child = spawn('qemu-io', [...args, image], { stdio: ['pipe', 'pipe', 'inherit'] });
-  onTestFinished(async () => {
-    const ended = once(child, 'exit');
-    child.stdin.end('quit\n');
-    await ended;
-  });
-  await once(child.stdout, 'data');
 }
 
 async function images() {
