@@ -170,6 +170,11 @@ export class Qcow2Image implements BlockSource {
     else yield* this.#disk.extentsOver(backingBeside(backing, base), offset, length);
   }
 
+  /** Whether another disk is a state of this image too, through the same files. */
+  sharesFile(other: Qcow2Image): boolean {
+    return other.#host === this.#host && other.#parts.backing === this.#parts.backing;
+  }
+
   /**
    * As {@link extents}, but `same` where another state of this image has the same clusters: clusters that two internal snapshots share
    * are not listed, and tables that they share are not read.
@@ -177,8 +182,7 @@ export class Qcow2Image implements BlockSource {
    */
   async *extentsSince(before: Qcow2Image, offset: number, length: number): AsyncIterable<ComparedExtent> {
     checkRange(this.size, offset, length);
-    const isSameFile = before.#host === this.#host && before.#parts.backing === this.#parts.backing;
-    const beside = isSameFile ? Math.min(length, Math.max(0, before.size - offset)) : 0;
+    const beside = this.sharesFile(before) ? Math.min(length, Math.max(0, before.size - offset)) : 0;
     if (beside > 0) yield* this.#disk.extentsSince(before.#disk, offset, beside);
     if (beside < length) yield* this.#disk.extents(offset + beside, length - beside);
   }

@@ -1,3 +1,4 @@
+import type { BlockSource } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
@@ -6,6 +7,7 @@ import { tryReadVersion } from '../version/version.ts';
 import type { OpenDisk } from './disk.ts';
 import type { HeldDisk } from './disk-map.ts';
 import type { IngestBasis } from './ingest.ts';
+import { filesOfLayer, type OpenChain } from './open-chain.ts';
 
 /** What the store knows of a disk before it is read. */
 export interface KnownDisk {
@@ -54,4 +56,24 @@ export async function heldDisk(
   if (disk?.virtualSize !== virtualSize || disk.clusterSize !== store.clusterSize) return undefined;
   if (!(await hasMap(store.objects, disk.map))) return undefined;
   return { virtualSize, map: disk.map, clusters: known.clusters };
+}
+
+/** The nearest disk below a chain's top that the store knows. */
+export interface KnownBase {
+  /** Shows through where the layers above hold nothing. The chain owns it. */
+  readonly source: BlockSource;
+  readonly held: HeldDisk;
+  readonly version: ObjectId;
+}
+
+/** Asks the stat cache for what lies below the top of a chain. */
+export async function knownBase(store: Store, chain: OpenChain): Promise<KnownBase | undefined> {
+  const layers = chain.image.layers.slice(1);
+  const files = layers.flatMap((_, i) => filesOfLayer(chain, i + 1) ?? []);
+  for (const [i, known] of (await store.statCache.getAll(files)).entries()) {
+    const { source } = layers[i]!;
+    const held = await heldDisk(store, known, source.size);
+    if (known !== undefined && held !== undefined) return { source, held, version: known.commit };
+  }
+  return undefined;
 }
