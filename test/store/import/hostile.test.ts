@@ -100,6 +100,18 @@ describe('names of snapshots', () => {
   );
 });
 
+test('importImage says that it leaves the memory of a machine out, and tells how much', async () => {
+  const made = await image();
+  await writeSnapshotTable(made.vm, [{ id: '1', name: 'running', l1Entries: 2, vmStateSize: 100_000 }]);
+  const notices: string[] = [];
+  const monitor = { onNotice: (text: string) => notices.push(text) };
+  const versions = await importImage(made.store, { path: made.vm, snapshots: true }, monitor);
+  expect(versions.map(({ source }) => source.vmStateSize)).toEqual([100_000, 0]);
+  expect(notices).toEqual([
+    expect.stringMatching(/1 snapshot with the memory of a running machine: only the disk/),
+  ]);
+});
+
 describe('damaged tables', () => {
   test.each<[string, TableEntry[]]>([
     ['an L1 table behind the end', [{ id: '1', name: 'one', l1Offset: 2 ** 40 }]],

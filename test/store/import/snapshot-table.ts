@@ -11,6 +11,8 @@ export interface TableEntry {
   readonly l1Entries?: number;
   /** Bytes. */
   readonly diskSize?: number;
+  /** Bytes. */
+  readonly vmStateSize?: number;
 }
 
 /** Fields of a qcow2 header, by offset. */
@@ -36,7 +38,10 @@ export async function writeSnapshotTable(path: string, entries: readonly TableEn
   }
 }
 
-function encoded({ id, name, date = 0, l1Offset, l1Entries, diskSize }: TableEntry, header: Buffer): Buffer {
+function encoded(
+  { id, name, date = 0, l1Offset, l1Entries, diskSize, vmStateSize = 0 }: TableEntry,
+  header: Buffer,
+): Buffer {
   const [idBytes, nameBytes] = [Buffer.from(id), Buffer.from(name)];
   const entry = Buffer.alloc(56 + Math.ceil((idBytes.length + nameBytes.length) / 8) * 8);
   entry.writeBigUInt64BE(l1Offset === undefined ? header.readBigUInt64BE(L1_OFFSET_AT) : BigInt(l1Offset), 0);
@@ -45,6 +50,7 @@ function encoded({ id, name, date = 0, l1Offset, l1Entries, diskSize }: TableEnt
   entry.writeUInt16BE(nameBytes.length, 14);
   entry.writeUInt32BE(date, 16);
   entry.writeUInt32BE(16, 36);
+  entry.writeBigUInt64BE(BigInt(vmStateSize), 40);
   entry.writeBigUInt64BE(
     diskSize === undefined ? header.readBigUInt64BE(VIRTUAL_SIZE_AT) : BigInt(diskSize),
     48,

@@ -1,3 +1,4 @@
+import { truncate, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
@@ -12,6 +13,7 @@ import {
 import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { git, gitFsck, tryGit } from '../git.ts';
 import { listFiles, newStore, type TestStore } from '../new-store.ts';
+import { readBack } from '../read-back.ts';
 import { judgeByQemu, SETTLE_MS } from './judged.ts';
 
 const MIB = 2 ** 20;
@@ -155,6 +157,39 @@ describe('importImage of internal snapshots', () => {
     expect(versions).toMatchObject([{ readBytes: 65536 }, { readBytes: 0, unchanged: true }]);
     expect(await git(made.path, 'rev-parse', 'one~1')).toBe(known.commit);
     await judgeByQemu(made.store, versions);
+  });
+
+  test('importImage reads the snapshots of an encrypted image with its key', async () => {
+    const made = await newStore(65536);
+    const secret = 'secret,id=s,data=key';
+    const options = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10';
+    const opened = `driver=qcow2,file.filename=${made.file('vm.qcow2')},encrypt.key-secret=s`;
+    await qemuImg(
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '--object',
+      secret,
+      '-o',
+      options,
+      made.file('vm.qcow2'),
+      '16M',
+    );
+    await writeFile(made.file('disk.raw'), Buffer.alloc(MIB, 1));
+    await truncate(made.file('disk.raw'), 16 * MIB);
+    const from = ['convert', '-n', '--object', secret, '-f', 'raw', made.file('disk.raw')];
+    await qemuImg(...from, '--target-image-opts', opened);
+    await qemuImg('snapshot', '--object', secret, '--image-opts', '-c', 'one', opened);
+    await writeFile(made.file('disk.raw'), Buffer.alloc(65536, 2), { flag: 'r+' });
+    await qemuImg(...from, '--target-image-opts', opened);
+    const versions = await importOf(made, 'vm.qcow2', { key: Buffer.from('key') });
+    expect(versions.map(({ tag }) => tag)).toEqual(['one', undefined]);
+    const heads = await Promise.all(['one', 'vm'].map(async (name) => (await readBack(made.store, name))[0]));
+    expect(heads).toEqual([1, 2]);
+    await expect(importOf(made, 'vm.qcow2', { key: Buffer.from('other') })).rejects.toMatchObject({
+      code: 'WRONG_KEY',
+    });
   });
 
   test('importImage says what it leaves out', async () => {
