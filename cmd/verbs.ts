@@ -23,6 +23,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./commit.ts'),
   },
   {
+    name: 'import',
+    description: 'store the layers of an image and its internal snapshots, each as a version',
+    load: () => import('./import.ts'),
+  },
+  {
     name: 'log',
     readsOnly: true,
     description: 'list versions, newest first; of all images when none is named',

@@ -47,6 +47,8 @@ export type {
 export { collectGarbage, type GcRequest, type GcResult, type HeldBack } from './gc/gc.ts';
 export { type ListedImage, listImages } from './history/images.ts';
 export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts';
+export { type ImportRequest, importImage } from './import/import.ts';
+export type { ImportedVersion } from './import/imported-version.ts';
 export { type InitOptions, initStore } from './init.ts';
 export { STORE_FOLDER } from './location.ts';
 export { needsPacking } from './pack/auto-pack.ts';

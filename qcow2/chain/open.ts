@@ -48,6 +48,10 @@ export interface Layer {
   readonly format: ImageFormat;
   /** The backing file's name as the header has it. */
   readonly backing: string | undefined;
+  /** The image's own file and, behind it, its data file, if it has one. */
+  readonly files: readonly RawFile[];
+  /** The disk that it is with all below it. The chain owns it. */
+  readonly source: BlockSource;
 }
 
 /** An image that is open with all that it stands on. */
@@ -66,7 +70,7 @@ export interface OpenedImage {
 }
 
 /** A layer of which all is known but not yet what lies below it. */
-interface OpenLayer extends Layer {
+interface OpenLayer extends Omit<Layer, 'files' | 'source'> {
   /** The path as the user or the policy gave it, for errors. */
   readonly name: string;
   readonly file: RawFile;
@@ -149,13 +153,20 @@ class ChainWalk {
     if (options.snapshot !== undefined && layers[0]?.header === undefined) {
       throw new ImgstoreError('USAGE', `${path}: is a raw disk, which has no internal snapshots`, { path });
     }
-    const source = await stack(layers, options);
+    const disks = await stack(layers, options);
+    const source = disks[0]!;
     return {
       source,
       image: source instanceof Qcow2Image ? source : undefined,
       format: found.format,
       files: this.#files,
-      layers: layers.map(({ path: layerPath, format, backing }) => ({ path: layerPath, format, backing })),
+      layers: layers.map(({ path: layerPath, format, backing, file, dataFile }, i) => ({
+        path: layerPath,
+        format,
+        backing,
+        files: dataFile === undefined ? [file] : [file, dataFile],
+        source: disks[i]!,
+      })),
       facts: await imageFacts(top, path, layers[0]?.header),
     };
   }
@@ -221,8 +232,8 @@ async function keyFor(
   return found;
 }
 
-/** Builds the disk from the lowest layer up. */
-async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promise<BlockSource> {
+/** Builds the disk from the lowest layer up. Returns what each layer shows, top first. */
+async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promise<BlockSource[]> {
   const headers = layers.flatMap(({ header }) => header ?? []);
   const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
   if (l1Bytes > MAX_CHAIN_L1_BYTES) {
@@ -233,16 +244,16 @@ async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promis
   }
   const tableCacheBytes = CHAIN_CACHE_BYTES / headers.length;
   const keyWork = new KeyWork(options.keySeconds);
-  let below: BlockSource | undefined;
+  const disks: BlockSource[] = [];
   for (const layer of layers.toReversed()) {
     const { file, name, header, dataFile, key } = layer;
     const snapshot = layer === layers[0] ? options.snapshot : undefined;
-    below =
+    const disk =
       header === undefined
         ? file
         : await Qcow2Image.open(file, {
             name,
-            backing: below,
+            backing: disks[0],
             dataFile,
             storedBytes: await storedBytes(file),
             tableCacheBytes,
@@ -250,8 +261,9 @@ async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promis
             keyWork,
             snapshot,
           });
+    disks.unshift(disk);
   }
-  return below!;
+  return disks;
 }
 
 /** Bytes that a file takes on its disk; undefined for a device, and where the file system does not tell. */

@@ -1,13 +1,11 @@
 import { isNbdUri } from '../../nbd/index.ts';
-import { type Encryption, type ImageFormat, openImage } from '../../qcow2/index.ts';
+import type { ImageFormat } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
-import type { SourceFacts } from '../version/image-json.ts';
-import { allowedFolders, ENCRYPTED_NOTICE, type OpenDisk, type OpenDiskOptions } from './disk.ts';
-import { refuseInUse } from './in-use.ts';
+import { type DiskBase, ENCRYPTED_NOTICE, type OpenDisk, type OpenDiskOptions } from './disk.ts';
+import { filesAbove, filesOfLayer, layerFacts, type OpenChain, openChain } from './open-chain.ts';
 import { openForeignDisk } from './open-foreign-disk.ts';
 import { openLuksDisk } from './open-luks-disk.ts';
 import { openNbdDisk } from './open-nbd-disk.ts';
-import { nowNs, WatchedFiles } from './watched-files.ts';
 
 export type { OpenDisk, OpenDiskOptions } from './disk.ts';
 
@@ -29,39 +27,22 @@ async function openImageDisk(
   format: ImageFormat | undefined,
   options: OpenDiskOptions,
 ): Promise<OpenDisk> {
-  const lookedNs = nowNs();
-  const encrypted = new Set<Encryption>();
-  const image = await openImage(path, {
-    format,
-    allow: allowedFolders(path, options),
-    key: async (file, encryption) => {
-      encrypted.add(encryption);
-      return typeof options.key === 'function' ? options.key(file, encryption) : options.key;
-    },
-  });
+  const chain = await openChain(path, format, options);
+  const { image, watched, isEncrypted } = chain;
   try {
-    if (!options.forceShare) for (const file of image.files) await refuseInUse(file.path);
-    const watched = await WatchedFiles.look(image.files, lookedNs);
-    const before = watched.identities;
     const allocatedBytes = await watched.allocatedBytes();
-    const tells = !encrypted.has('aes') && watched.tell;
-    const [, next] = image.layers;
-    const ofTop = image.facts.qcow2?.dataFile === undefined ? 1 : 2;
     return {
       path,
       source: image.source,
-      facts: sourceFacts(image),
+      facts: layerFacts(image.layers),
       paths: image.files.map((file) => file.path),
-      notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0, encrypted.size > 0),
+      notices: noticesOf(path, image.facts.qcow2?.snapshots ?? 0, isEncrypted),
       allocatedBytes,
       expectedBytes: Math.min(image.source.size, allocatedBytes),
-      files: tells ? { format: image.format, identities: before } : undefined,
-      below:
-        tells && next !== undefined ? { format: next.format, identities: before.slice(ofTop) } : undefined,
-      lookedNs,
-      refuseChanged: async () => {
-        if (!options.forceShare) await watched.refuseChanged();
-      },
+      files: filesOfLayer(chain, 0),
+      bases: await basesOf(chain),
+      lookedNs: watched.lookedNs,
+      refuseChanged: chain.refuseChanged,
     };
   } catch (error) {
     await image.source.close();
@@ -69,18 +50,21 @@ async function openImageDisk(
   }
 }
 
-function sourceFacts(image: Awaited<ReturnType<typeof openImage>>): SourceFacts {
-  const { qcow2 } = image.facts;
-  if (qcow2 === undefined) return { format: image.format };
-  const { compat, clusterSize, compressionType, extendedL2 } = qcow2;
-  return {
-    format: image.format,
-    compat,
-    clusterSize,
-    compressionType,
-    extendedL2,
-    layers: image.layers.length,
-  };
+/** The disks below an image, the nearest first. */
+async function basesOf(chain: OpenChain): Promise<DiskBase[]> {
+  const { image: top, layers } = chain.image;
+  const bases: DiskBase[] = [];
+  for (const [i, { source }] of layers.entries()) {
+    const files = filesOfLayer(chain, i);
+    if (i === 0 || top === undefined || files === undefined) continue;
+    bases.push({
+      files,
+      size: source.size,
+      bytesAbove: await chain.watched.allocatedBytes(filesAbove(chain, i)),
+      extents: () => top.extentsAbove(source, 0, top.size),
+    });
+  }
+  return bases;
 }
 
 function noticesOf(path: string, snapshots: number, encrypted: boolean): readonly string[] {
@@ -88,6 +72,8 @@ function noticesOf(path: string, snapshots: number, encrypted: boolean): readonl
     ...(encrypted ? [`${path}: ${ENCRYPTED_NOTICE}`] : []),
     ...(snapshots === 0
       ? []
-      : [`${path}: only the present state is stored, not its ${snapshots} internal snapshots`]),
+      : [
+          `${path}: only the present state is stored, not its ${snapshots} internal snapshots: 'imgstore import' stores those`,
+        ]),
   ];
 }

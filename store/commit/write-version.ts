@@ -5,6 +5,7 @@ import {
   MODE_FILE,
   MODE_FOLDER,
   type ObjectId,
+  type Person,
   subject,
   type TreeEntry,
 } from '../../objects/index.ts';
@@ -22,6 +23,8 @@ export interface NewVersion {
   readonly facts: readonly SourceFacts[];
   readonly parent: ObjectId | undefined;
   readonly message: string;
+  /** When the author made it, in seconds since 1970; now, if not said. `GIT_AUTHOR_DATE` wins. */
+  readonly authoredSeconds?: number | undefined;
 }
 
 /** A version's commit, new or found. */
@@ -36,7 +39,7 @@ export interface MadeCommit {
 /** Puts `image.json`, the trees and the commit of a version into a transaction. @throws ImgstoreError `USAGE` for a date that is not one, `IO` */
 export async function writeVersion(
   config: Config,
-  { content: { clusterSize, disks, files }, facts, parent, message: text }: NewVersion,
+  { content: { clusterSize, disks, files }, facts, parent, message: text, authoredSeconds }: NewVersion,
   transaction: ObjectTransaction,
 ): Promise<MadeCommit> {
   const records = disks.map(({ name, virtualSize, map }, i) => [
@@ -63,10 +66,16 @@ export async function writeVersion(
   const tree = await transaction.put('tree', encodeTree(entries.sort(compareEntries)));
   const message = `${text.trimEnd()}\n`;
   const parents = parent === undefined ? [] : [parent];
-  const [author, committer] = [currentPerson('author', config), currentPerson('committer', config)];
+  const [author, committer] = [authorOf(config, authoredSeconds), currentPerson('committer', config)];
   const commit = await transaction.put(
     'commit',
     encodeCommit({ tree, parents, author, committer, message, extra: [] }),
   );
   return { commit, tree, parents, subject: subject(message) };
+}
+
+function authorOf(config: Config, seconds: number | undefined): Person {
+  const author = currentPerson('author', config);
+  if (seconds === undefined || process.env.GIT_AUTHOR_DATE) return author;
+  return { ...author, seconds, zoneMinutes: -new Date(seconds * 1000).getTimezoneOffset() };
 }

@@ -1,0 +1,79 @@
+import type { BlockSource } from '../../block/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import type { KnownFile } from '../stat-cache.ts';
+import type { Store } from '../store.ts';
+import { hasMap } from '../version/has-map.ts';
+import { tryReadVersion } from '../version/version.ts';
+import type { OpenDisk } from './disk.ts';
+import type { HeldDisk } from './disk-map.ts';
+import type { IngestBasis } from './ingest.ts';
+import { filesOfLayer, type OpenChain } from './open-chain.ts';
+
+/** What the store knows of a disk before it is read. */
+export interface KnownDisk {
+  /** The disk itself: nothing needs to be read. */
+  readonly held: HeldDisk | undefined;
+  /** A disk that the image stands on: only what the image holds by itself needs to be read. */
+  readonly basis: IngestBasis | undefined;
+  /** The version of the nearest disk below that is known. */
+  readonly baseVersion: ObjectId | undefined;
+  /** About how many bytes there are to read. */
+  readonly expectedBytes: number;
+}
+
+/**
+ * Asks the stat cache about a disk and those below it. Files that are not as they were, to the nanosecond of their times, are not known.
+ */
+export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk> {
+  const { files, bases, source, expectedBytes } = disk;
+  const own = files === undefined ? [] : [files];
+  const found = await store.statCache.getAll([...own, ...bases.map((base) => base.files)]);
+  const itself = own.length === 0 ? undefined : found[0];
+  const below = found.slice(own.length);
+  const baseVersion = below.find((known) => known !== undefined && store.objects.has(known.commit))?.commit;
+  const held = await heldDisk(store, itself, source.size);
+  if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
+  for (const [i, base] of bases.entries()) {
+    const heldBase = await heldDisk(store, below[i], base.size);
+    if (heldBase === undefined) continue;
+    const basis = { held: heldBase, extents: base.extents };
+    return { held, basis, baseVersion, expectedBytes: Math.min(expectedBytes, base.bytesAbove) };
+  }
+  return { held, basis: undefined, baseVersion, expectedBytes };
+}
+
+/**
+ * The disk that files are known to hold. The stat cache may outlive a version, or a part of its map: then it is worth nothing.
+ * @param virtualSize that it must have, in bytes
+ */
+export async function heldDisk(
+  store: Store,
+  known: KnownFile | undefined,
+  virtualSize: number,
+): Promise<HeldDisk | undefined> {
+  if (known === undefined) return undefined;
+  const disk = tryReadVersion(store.objects, known.commit)?.disks.find(({ name }) => name === known.disk);
+  if (disk?.virtualSize !== virtualSize || disk.clusterSize !== store.clusterSize) return undefined;
+  if (!(await hasMap(store.objects, disk.map))) return undefined;
+  return { virtualSize, map: disk.map, clusters: known.clusters };
+}
+
+/** The nearest disk below a chain's top that the store knows. */
+export interface KnownBase {
+  /** Shows through where the layers above hold nothing. The chain owns it. */
+  readonly source: BlockSource;
+  readonly held: HeldDisk;
+  readonly version: ObjectId;
+}
+
+/** Asks the stat cache for what lies below the top of a chain. */
+export async function knownBase(store: Store, chain: OpenChain): Promise<KnownBase | undefined> {
+  const layers = chain.image.layers.slice(1);
+  const files = layers.flatMap((_, i) => filesOfLayer(chain, i + 1) ?? []);
+  for (const [i, known] of (await store.statCache.getAll(files)).entries()) {
+    const { source } = layers[i]!;
+    const held = await heldDisk(store, known, source.size);
+    if (known !== undefined && held !== undefined) return { source, held, version: known.commit };
+  }
+  return undefined;
+}

@@ -1,0 +1,27 @@
+import { truncate } from 'node:fs/promises';
+import { expect } from 'vitest';
+import { commitVersion, type ImportedVersion, type Store } from '../../../store/index.ts';
+import { readVersion } from '../../../store/version/version.ts';
+import { qemuImg } from '../../qcow2/qemu.ts';
+import { newStore } from '../new-store.ts';
+
+/** Longer than the ticks of the clock by which the system stamps files: what is younger, the stat cache does not take. */
+export const SETTLE_MS = 60;
+
+/**
+ * Fails unless each version is, cluster by cluster, what a store that knows nothing makes of the disk that QEMU reads from the same file and snapshot.
+ */
+export async function judgeByQemu(store: Store, versions: readonly ImportedVersion[]): Promise<void> {
+  for (const [i, { commit, source }] of versions.entries()) {
+    const fresh = await newStore(store.clusterSize);
+    const raw = fresh.file(`${i}.raw`);
+    const snapshot = source.snapshot === undefined ? [] : ['-l', `snapshot.name=${source.snapshot}`];
+    const format = source.file.endsWith('.raw') ? 'raw' : 'qcow2';
+    await qemuImg('convert', '-f', format, ...snapshot, '-O', 'raw', source.file, raw);
+    // QEMU makes it as long as the disk is now.
+    await truncate(raw, readVersion(store.objects, commit).disks[0]!.virtualSize);
+    const whole = await commitVersion(fresh.store, { disks: [{ name: 'vda', path: raw }] });
+    const { map, virtualSize } = whole.disks[0]!;
+    expect(readVersion(store.objects, commit).disks).toMatchObject([{ map, virtualSize }]);
+  }
+}
