@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import { type Backing, checkoutVersion } from '../store/index.ts';
-import { collectPaths, pathArgument } from './arguments.ts';
+import { collectPaths, countArgument, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -12,6 +12,7 @@ interface CheckoutOptions {
   readonly disk?: string;
   readonly format?: ImageFormat;
   readonly backing?: string;
+  readonly depth?: number;
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
   readonly force?: boolean;
@@ -27,10 +28,11 @@ export function define(command: Command): void {
     .option('--format <format>', "qcow2 or raw (default: by the file's ending, else qcow2)", formatArgument)
     .option(
       '--backing <what>',
-      "none, chain (a file for each earlier version), or a file: './none' is a file",
+      "none, chain (a file for each earlier version), fork (one for each at which history forks), or a file: './none' is a file",
       pathArgument,
       'none',
     )
+    .option('--depth <n>', 'of a chain: at most so many files below the new one', countArgument)
     .addOption(
       new Option(
         '--compress <type>',
@@ -55,7 +57,7 @@ export function define(command: Command): void {
       const context = new Context(command);
       const result = await context.withStore(async (store) => {
         const backing: Backing =
-          options.backing === 'none' || options.backing === 'chain'
+          options.backing === 'none' || options.backing === 'chain' || options.backing === 'fork'
             ? options.backing
             : { file: options.backing! };
         return context.monitored('checkout', (monitor) =>

@@ -38,8 +38,10 @@ export async function* changesAgainstFile(job: CheckoutJob, file: OpenDisk): Asy
   // The stat cache may outlive a version, or a part of its map: the file itself still has the bytes.
   const version = known === undefined ? undefined : tryReadVersion(objects, known.commit);
   const base = version?.disks.find((disk) => disk.name === known?.disk);
-  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await canCompare(job, base)))
-    return yield* changesAgainstVersion(job, base);
+  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await canCompare(job, base))) {
+    yield* changesAgainstVersion(job, base);
+    return file.refuseChanged();
+  }
   const monitor = { signal: job.monitor.signal };
   let last = -1;
   for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor, skip)) {
