@@ -9,6 +9,7 @@ import { canCompare, changesAgainstVersion } from './changes.ts';
 import { findForks } from './forks.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
+import type { BackingFile } from './write-qcow2.ts';
 
 /** Files in a chain that we write, the top not counted; what lies further back is flattened into the lowest. QEMU opens every file of a chain. */
 export const MOST_BASES = 64;
@@ -83,9 +84,14 @@ async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise
   if (below === undefined) {
     await writeFlat(job, 'qcow2');
   } else {
-    const backing = { file: basename(below.path), format: 'qcow2' } as const;
+    const backing = backingOf(below);
     await writeOverlay(job, changesAgainstVersion(job, below.disk), backing);
   }
+}
+
+/** A base file as the header of a file beside it names it. */
+export function backingOf({ path, commit, disk }: BaseFile): BackingFile {
+  return { file: basename(path), format: 'qcow2', holds: { commit, disk: disk.name } };
 }
 
 function baseName(commit: ObjectId, disk: VersionDisk): string {

@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { basename, dirname, extname, join, relative, resolve } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
@@ -9,8 +9,8 @@ import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
-import { baseFiles, type ChainPlan, MOST_BASES, writeBaseFiles } from './base-file.ts';
-import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
+import { backingOf, baseFiles, type ChainPlan, MOST_BASES, writeBaseFiles } from './base-file.ts';
+import { changesAgainstFile, changesAgainstVersion, knownVersion } from './changes.ts';
 import { type DamagedRange, DamageList } from './damage.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
@@ -153,9 +153,9 @@ async function writeOnChain(job: CheckoutJob, plan: ChainPlan): Promise<WrittenL
   );
   await refuseTaken(job.path, job.force);
   await writeBaseFiles(job, bases, plan);
-  const file = basename(base.path);
+  const backing = backingOf(base);
   const changes = changesAgainstVersion(job, base.disk);
-  return { writtenBytes: await writeOverlay(job, changes, { file, format: 'qcow2' }), backing: file };
+  return { writtenBytes: await writeOverlay(job, changes, backing), backing: backing.file };
 }
 
 async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer> {
@@ -167,8 +167,10 @@ async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer
     const file = await nameFrom(job.path, path);
     // The user named the file, so the new one may be looked at with it.
     const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
-    const changes = changesAgainstFile(onFile, base);
-    return { writtenBytes: await writeOverlay(onFile, changes, { file, format }), backing: file };
+    const known = await knownVersion(onFile, base);
+    const changes = changesAgainstFile(onFile, base, known);
+    const holds = known && { commit: known.version, disk: known.name };
+    return { writtenBytes: await writeOverlay(onFile, changes, { file, format, holds }), backing: file };
   } finally {
     await base.source.close();
   }

@@ -1,8 +1,9 @@
 import { dirname } from 'node:path';
 import type { BlockSource } from '../../block/index.ts';
-import type { ForeignFormat, ImageFormat, ImageKey } from '../../qcow2/index.ts';
+import type { ForeignFormat, ImageFormat, ImageKey, StandIn } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
+import type { VersionDisk } from '../version/version.ts';
 
 /**
  * The formats that disks are read from. `luks` is never found by looking: a raw disk may begin with a LUKS header, and is
@@ -23,6 +24,8 @@ export interface OpenDiskOptions {
   readonly forceShare?: boolean | undefined;
   /** The password of encrypted images. It is kept nowhere. */
   readonly key?: ImageKey | undefined;
+  /** Who may have another disk in the place of a backing file that cannot be opened. */
+  readonly standIn?: StandIn | undefined;
 }
 
 /** A disk, open for reading, and how its files looked before the first byte was read. */
@@ -45,6 +48,8 @@ export interface OpenDisk {
   readonly files: KnownFiles | undefined;
   /** The same for what lies below the image: its backing file with all below that. */
   readonly below: KnownFiles | undefined;
+  /** The version's disk that stands in for a backing file that is gone. */
+  readonly onto?: VersionDisk | undefined;
   /** When they were looked at: nanoseconds since 1970. */
   readonly lookedNs: bigint;
   /** Throws `IN_USE` when a file has changed since. */

@@ -34,6 +34,7 @@ async function openImageDisk(
   const image = await openImage(path, {
     format,
     allow: allowedFolders(path, options),
+    standIn: options.standIn,
     key: async (file, encryption) => {
       encrypted.add(encryption);
       return typeof options.key === 'function' ? options.key(file, encryption) : options.key;
