@@ -15,6 +15,13 @@ export { usedByQemu } from './qemu-locks.ts';
 export { deviceNumber, RawFile } from './raw-file.ts';
 export { ResizedSource } from './resized.ts';
 export { parseSize } from './size.ts';
-export { type BlockSource, checkRange, type Extent, type ExtentKind } from './source.ts';
+export {
+  type BlockSource,
+  type ComparedExtent,
+  type ComparedKind,
+  checkRange,
+  type Extent,
+  type ExtentKind,
+} from './source.ts';
 export type { WriteTarget } from './write-target.ts';
 export { isZero } from './zero.ts';

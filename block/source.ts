@@ -16,6 +16,16 @@ export interface Extent {
   readonly kind: ExtentKind;
 }
 
+/** What a disk holds in a range when it is laid beside another one: `same`, what that one holds there, or anything by itself. */
+export type ComparedKind = ExtentKind | 'same';
+
+/** A range of a disk that is laid beside another one; `offset` and `length` in bytes, `length` > 0. */
+export interface ComparedExtent {
+  readonly offset: number;
+  readonly length: number;
+  readonly kind: ComparedKind;
+}
+
 /**
  * A readable disk: raw file, block device, qcow2 chain, committed version, NBD export.
  *

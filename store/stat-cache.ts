@@ -74,9 +74,23 @@ export class StatCache {
   }
 
   /** What the image with these files holds, if none of them has changed since it was {@link StatCache.put}. */
-  async get({ format, identities }: KnownFiles): Promise<KnownFile | undefined> {
-    const name = key(format, identities);
-    const text = await this.#use((database) => database.get(name));
+  async get(files: KnownFiles): Promise<KnownFile | undefined> {
+    return (await this.getAll([files]))[0];
+  }
+
+  /** As {@link StatCache.get} for each, with the database opened once. */
+  async getAll(all: readonly KnownFiles[]): Promise<(KnownFile | undefined)[]> {
+    if (all.length === 0) return [];
+    const names = all.map(key);
+    const texts = (await this.#use((database) => database.getMany(names))) ?? [];
+    return Promise.all(all.map((files, i) => this.#entryOf(files, names[i]!, texts[i])));
+  }
+
+  async #entryOf(
+    { identities }: KnownFiles,
+    name: string,
+    text: string | undefined,
+  ): Promise<KnownFile | undefined> {
     if (text !== undefined) this.#found.set(name, text);
     const entry = text === undefined ? undefined : parseEntry(text);
     if (entry === undefined || entry.files.length !== identities.length) return undefined;
@@ -89,15 +103,27 @@ export class StatCache {
    * Remembers what an image holds.
    * @param lookedNs when its files were looked at, before the first byte was read: nanoseconds since 1970
    */
-  async put({ format, identities }: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
-    if (!identities.every((file) => isSettled(file, lookedNs))) return;
-    const entry: Entry = { ...known, files: identities, stamp: this.#sweeps.stamp() };
-    const name = key(format, identities);
-    const text = JSON.stringify(entry);
+  async put(files: KnownFiles, lookedNs: bigint, known: KnownFile): Promise<void> {
+    await this.putAll(lookedNs, [{ files, known }]);
+  }
+
+  /** As {@link StatCache.put} for each, with the database opened once. */
+  async putAll(
+    lookedNs: bigint,
+    all: readonly { readonly files: KnownFiles; readonly known: KnownFile }[],
+  ): Promise<void> {
+    const stamp = this.#sweeps.stamp();
+    const changed = all.flatMap(({ files, known }) => {
+      if (!files.identities.every((file) => isSettled(file, lookedNs))) return [];
+      const entry: Entry = { ...known, files: files.identities, stamp };
+      const name = key(files);
+      const text = JSON.stringify(entry);
+      return this.#found.get(name) === text ? [] : [{ type: 'put' as const, key: name, value: text }];
+    });
     // Most often nothing has changed; opening the database again would take longer than all else.
-    if (this.#found.get(name) === text) return;
-    this.#found.delete(name);
-    await this.#use((database) => database.put(name, text));
+    if (changed.length === 0) return;
+    for (const { key: name } of changed) this.#found.delete(name);
+    await this.#use((database) => database.batch(changed));
   }
 
   async #use<T>(work: (database: Level<string, string>) => Promise<T>): Promise<T | undefined> {
@@ -133,8 +159,8 @@ function causedBy(error: unknown, code: string): boolean {
   return false;
 }
 
-function key(format: string, files: readonly FileIdentity[]): string {
-  return `file:${format}:${files[0]!.path}`;
+function key({ format, identities }: KnownFiles): string {
+  return `file:${format}:${identities[0]!.path}`;
 }
 
 /** Whether a later write is sure to show in the file's times. */

@@ -46,10 +46,10 @@ export class MapEditor {
   }
 
   /**
-   * Sets a cluster's blob, or makes it zeros with undefined.
+   * Sets a cluster's blob, or makes it zeros with undefined. Returns what it was.
    * @throws ImgstoreError `USAGE` when `cluster` is not above the last one or beyond the map.
    */
-  async set(cluster: number, id: ObjectId | undefined): Promise<void> {
+  async set(cluster: number, id: ObjectId | undefined): Promise<ObjectId | undefined> {
     if (cluster <= this.#last || cluster >= clustersPerSlot(this.#levels + 1)) {
       throw new ImgstoreError('USAGE', `cluster ${cluster} is out of order or beyond the map`, {
         cluster,
@@ -60,9 +60,11 @@ export class MapEditor {
     await this.#enter(cluster);
     const leaf = this.#path.at(-1)!;
     const slot = cluster - leaf.first;
-    if (leaf.node[slot] === id) return;
+    const was = leaf.node[slot];
+    if (was === id) return was;
     leaf.node[slot] = id;
     leaf.changed = true;
+    return was;
   }
 
   /** Writes what is still open and returns the root: the id of an empty tree when nothing is left. */

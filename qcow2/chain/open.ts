@@ -60,6 +60,10 @@ export interface Layer {
   readonly format: ImageFormat;
   /** The backing file's name as the header has it. */
   readonly backing: string | undefined;
+  /** The image's own file and, behind it, its data file, if it has one. */
+  readonly files: readonly RawFile[];
+  /** The disk that it is with all below it. The chain owns it. */
+  readonly source: BlockSource;
 }
 
 /** An image that is open with all that it stands on. */
@@ -69,6 +73,8 @@ export interface OpenedImage {
   /** The file named, for its snapshots and bitmaps; it is {@link source} itself, undefined for a raw disk. */
   readonly image: Qcow2Image | undefined;
   readonly format: ImageFormat;
+  /** What is read in the place of a backing file that could not be opened, below all layers. */
+  readonly standIn: BlockSource | undefined;
   /** Every file of the chain, top first, a layer's data file after its image: to lock and to tell changes by. */
   readonly files: readonly RawFile[];
   /** Top first. */
@@ -78,7 +84,7 @@ export interface OpenedImage {
 }
 
 /** A layer of which all is known but not yet what lies below it. */
-interface OpenLayer extends Layer {
+interface OpenLayer extends Omit<Layer, 'files' | 'source'> {
   /** The path as the user or the policy gave it, for errors. */
   readonly name: string;
   readonly file: RawFile;
@@ -167,13 +173,21 @@ class ChainWalk {
     if (options.snapshot !== undefined && layers[0]?.header === undefined) {
       throw new ImgstoreError('USAGE', `${path}: is a raw disk, which has no internal snapshots`, { path });
     }
-    const source = await stack(layers, bottom, options);
+    const disks = await stack(layers, bottom, options);
+    const source = disks[0]!;
     return {
       source,
       image: source instanceof Qcow2Image ? source : undefined,
       format: found.format,
+      standIn: bottom,
       files: this.#files,
-      layers: layers.map(({ path: layerPath, format, backing }) => ({ path: layerPath, format, backing })),
+      layers: layers.map(({ path: layerPath, format, backing, file, dataFile }, i) => ({
+        path: layerPath,
+        format,
+        backing,
+        files: dataFile === undefined ? [file] : [file, dataFile],
+        source: disks[i]!,
+      })),
       facts: await imageFacts(top, path, layers[0]?.header),
     };
   }
@@ -255,12 +269,12 @@ async function keyFor(
   return found;
 }
 
-/** Builds the disk from the lowest layer up. */
+/** Builds the disk from the lowest layer up. Returns what each layer shows, top first. */
 async function stack(
   layers: readonly OpenLayer[],
   bottom: BlockSource | undefined,
   options: OpenOptions,
-): Promise<BlockSource> {
+): Promise<BlockSource[]> {
   const headers = layers.flatMap(({ header }) => header ?? []);
   const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
   if (l1Bytes > MAX_CHAIN_L1_BYTES) {
@@ -271,16 +285,16 @@ async function stack(
   }
   const tableCacheBytes = CHAIN_CACHE_BYTES / headers.length;
   const keyWork = new KeyWork(options.keySeconds);
-  let below = bottom;
+  const disks: BlockSource[] = [];
   for (const layer of layers.toReversed()) {
     const { file, name, header, dataFile, key } = layer;
     const snapshot = layer === layers[0] ? options.snapshot : undefined;
-    below =
+    const disk =
       header === undefined
         ? file
         : await Qcow2Image.open(file, {
             name,
-            backing: below,
+            backing: disks[0] ?? bottom,
             dataFile,
             storedBytes: await storedBytes(file),
             tableCacheBytes,
@@ -288,8 +302,9 @@ async function stack(
             keyWork,
             snapshot,
           });
+    disks.unshift(disk);
   }
-  return below!;
+  return disks;
 }
 
 /** Bytes that a file takes on its disk; undefined for a device, and where the file system does not tell. */

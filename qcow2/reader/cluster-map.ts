@@ -39,6 +39,17 @@ export class ClusterMap {
       : runInTable(this.#rules, bytes, guest, limit);
   }
 
+  /**
+   * Where it stops that two maps of one image name the same L2 tables from `guest` on, at `end` or before: internal snapshots share those in which nothing was
+   * written since. `guest` itself when they differ there.
+   */
+  sharedUntil(other: ClusterMap, guest: number, end: number): number {
+    const { l2Span } = this.#rules.geometry;
+    let index = Math.floor(guest / l2Span);
+    while (index * l2Span < end && this.#tableOffset(index) === other.#tableOffset(index)) index++;
+    return Math.max(guest, Math.min(index * l2Span, end));
+  }
+
   #tableOffset(index: number): number {
     const at = index * TABLE_ENTRY_BYTES;
     return entryOffset(this.#l1.readUInt32BE(at), this.#l1.readUInt32BE(at + 4));

@@ -1,5 +1,6 @@
 import {
   type BlockSource,
+  type ComparedExtent,
   type Extent,
   type FilePiece,
   locatePadded,
@@ -9,8 +10,9 @@ import {
 import type { ClusterMap } from './cluster-map.ts';
 import type { CompressedPart, CompressedReader } from './compressed-reader.ts';
 import { DataClaims } from './data-claims.ts';
-import { coalesce, layerExtents } from './extents.ts';
+import { coalesce, type ExtentSource, layerExtents } from './extents.ts';
 import type { GuestData } from './guest-data.ts';
+import { sharedRanges } from './shared-ranges.ts';
 
 /** Host reads of one call that may be under way at a time: enough to keep a disk busy, few enough to share it. */
 const READS_AT_ONCE = 16;
@@ -41,6 +43,32 @@ export class GuestSpace {
     const { map, data, backing, mostData, image } = this.#parts;
     const claims = new DataClaims(mostData, image);
     return coalesce(layerExtents(map, data.plain, backing, claims, offset, offset + length));
+  }
+
+  /** As {@link extents}, over something else than the backing. */
+  extentsOver<Kind extends ComparedExtent['kind']>(
+    below: ExtentSource<Kind>,
+    offset: number,
+    length: number,
+  ): AsyncIterable<ComparedExtent> {
+    const { map, data, mostData, image } = this.#parts;
+    const claims = new DataClaims(mostData, image);
+    return coalesce(layerExtents(map, data.plain, below, claims, offset, offset + length));
+  }
+
+  /** As {@link extents}, but `same` where another space over the same file and backing, which describes the range too, names the same places. */
+  extentsSince(before: GuestSpace, offset: number, length: number): AsyncIterable<ComparedExtent> {
+    return coalesce(this.#extentsSince(before, offset, length));
+  }
+
+  async *#extentsSince(before: GuestSpace, offset: number, length: number): AsyncIterable<ComparedExtent> {
+    const { map, data, backing, mostData, image } = this.#parts;
+    const claims = new DataClaims(mostData, image);
+    for await (const range of sharedRanges(map, before.#parts.map, offset, offset + length)) {
+      const end = range.offset + range.length;
+      if (range.shared) yield { offset: range.offset, length: range.length, kind: 'same' };
+      else yield* layerExtents(map, data.plain, backing, claims, range.offset, end);
+    }
   }
 
   /** Where the bytes of a range lie in files; undefined when some are compressed or encrypted. The L1 table describes all of them. */

@@ -1,4 +1,11 @@
-import { type BlockSource, checkRange, type Extent, type FilePiece } from '../../block/index.ts';
+import {
+  type BlockSource,
+  type ComparedExtent,
+  type ComparedKind,
+  checkRange,
+  type Extent,
+  type FilePiece,
+} from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
 import type { DiskCipher } from '../crypto/disk-cipher.ts';
 import { KeyWork } from '../crypto/key-work.ts';
@@ -10,6 +17,7 @@ import { findSnapshot, type Snapshot, type SnapshotSpace, snapshotSpace } from '
 import { type PersistentBitmap, readBitmaps } from './bitmaps.ts';
 import { ClusterMap } from './cluster-map.ts';
 import { CompressedReader } from './compressed-reader.ts';
+import type { ExtentSource } from './extents.ts';
 import { EncryptedData, PlainData } from './guest-data.ts';
 import { allDone, GuestSpace } from './guest-space.ts';
 import { readL1, usedL1Bytes } from './l1-table.ts';
@@ -74,18 +82,24 @@ export class Qcow2Image implements BlockSource {
   /** The internal snapshot that this disk is, if it was opened as one. */
   readonly snapshot: Snapshot | undefined;
   readonly #host: BlockSource;
-  readonly #name: string;
+  readonly #parts: Qcow2Parts;
+  readonly #cipher: DiskCipher | undefined;
   readonly #owned: readonly (BlockSource | undefined)[];
   readonly #disk: GuestSpace;
   readonly #vmState: VmState | undefined;
 
-  private constructor({ host, header, cipher, l1, size, snapshot, space }: Opened, parts: Qcow2Parts) {
+  private constructor(
+    { host, header, cipher, l1, size, snapshot, space }: Opened,
+    parts: Qcow2Parts,
+    owned: readonly (BlockSource | undefined)[],
+  ) {
     this.header = header;
     this.size = size;
     this.snapshot = snapshot;
     this.#host = host;
-    this.#name = parts.name;
-    this.#owned = [host, parts.dataFile, parts.backing];
+    this.#parts = parts;
+    this.#cipher = cipher;
+    this.#owned = owned;
     const rules = {
       geometry: geometryOf(header.clusterBits, header.extendedL2),
       version: header.version,
@@ -126,12 +140,47 @@ export class Qcow2Image implements BlockSource {
       ? activeView(host, header, parts)
       : snapshotView(host, header, parts.snapshot, parts));
     const cipher = await openCipher(host, header, parts.key, parts.keyWork ?? new KeyWork(), parts.name);
-    return new Qcow2Image({ host, header, cipher, ...view }, parts);
+    return new Qcow2Image({ host, header, cipher, ...view }, parts, [host, parts.dataFile, parts.backing]);
+  }
+
+  /**
+   * The disk as it was when an internal snapshot of this image was taken. It reads through this image's files: closing it closes nothing.
+   * @param snapshot one of {@link snapshots}
+   * @throws ImgstoreError `BAD_IMAGE` for tables that are not valid, `UNSUPPORTED` with an external data file
+   */
+  async at(snapshot: Snapshot): Promise<Qcow2Image> {
+    const [host, header] = [this.#host, this.header];
+    const view = await viewOf(host, header, snapshot, this.#parts);
+    return new Qcow2Image({ host, header, cipher: this.#cipher, ...view }, this.#parts, []);
   }
 
   async *extents(offset: number, length: number): AsyncIterable<Extent> {
     checkRange(this.size, offset, length);
     yield* this.#disk.extents(offset, length);
+  }
+
+  /**
+   * As {@link extents}, of the layers above `base` alone: `same` where they hold nothing and `base` shows through.
+   * @param base one of the disks below this one; of any other disk nothing shows
+   */
+  async *extentsAbove(base: BlockSource, offset: number, length: number): AsyncIterable<ComparedExtent> {
+    checkRange(this.size, offset, length);
+    const { backing } = this.#parts;
+    if (backing === undefined) yield* this.#disk.extents(offset, length);
+    else yield* this.#disk.extentsOver(backingBeside(backing, base), offset, length);
+  }
+
+  /**
+   * As {@link extents}, but `same` where another state of this image has the same clusters: clusters that two internal snapshots share
+   * are not listed, and tables that they share are not read.
+   * @param before from {@link at}, or the image that this came from
+   */
+  async *extentsSince(before: Qcow2Image, offset: number, length: number): AsyncIterable<ComparedExtent> {
+    checkRange(this.size, offset, length);
+    const isSameFile = before.#host === this.#host && before.#parts.backing === this.#parts.backing;
+    const beside = isSameFile ? Math.min(length, Math.max(0, before.size - offset)) : 0;
+    if (beside > 0) yield* this.#disk.extentsSince(before.#disk, offset, beside);
+    if (beside < length) yield* this.#disk.extents(offset + beside, length - beside);
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -146,7 +195,7 @@ export class Qcow2Image implements BlockSource {
 
   /** The image's internal snapshots, oldest first. @throws ImgstoreError `BAD_IMAGE` for a table that is not valid. */
   snapshots(): Promise<readonly Snapshot[]> {
-    return readSnapshots(this.#host, this.header, this.#name);
+    return readSnapshots(this.#host, this.header, this.#parts.name);
   }
 
   /**
@@ -154,7 +203,7 @@ export class Qcow2Image implements BlockSource {
    * @throws ImgstoreError `BAD_IMAGE` for a directory that is not valid.
    */
   bitmaps(): Promise<readonly PersistentBitmap[]> {
-    return readBitmaps(this.#host, this.header, this.#name);
+    return readBitmaps(this.#host, this.header, this.#parts.name);
   }
 
   /** The VM's state that was saved with the snapshot, if the image was opened as one and has it. */
@@ -177,7 +226,21 @@ async function activeView(host: BlockSource, header: Qcow2Header, parts: Qcow2Pa
   return { l1, size, snapshot: undefined, space: undefined };
 }
 
-/** The disk as it was when a snapshot was taken, with the VM's state behind it. */
+/** What {@link Qcow2Image.extentsAbove} sees of the backing: where it is `base` itself, the same all over. */
+function backingBeside(backing: BlockSource, base: BlockSource): ExtentSource<ComparedKind> {
+  const { size } = backing;
+  if (backing === base)
+    return {
+      size,
+      extents: async function* (offset, length) {
+        yield { offset, length, kind: 'same' };
+      },
+    };
+  if (!(backing instanceof Qcow2Image)) return backing;
+  return { size, extents: (offset, length) => backing.extentsAbove(base, offset, length) };
+}
+
+/** The disk as it was when a snapshot was taken that the user named. */
 async function snapshotView(
   host: BlockSource,
   header: Qcow2Header,
@@ -185,9 +248,6 @@ async function snapshotView(
   parts: Qcow2Parts,
 ): Promise<View> {
   const image = parts.name;
-  if (header.dataFile !== undefined) {
-    throw unsupported(image, 'keeps its data in an external data file, which has no internal snapshots');
-  }
   const snapshot = findSnapshot(await readSnapshots(host, header, image), wanted);
   if (snapshot === undefined) {
     throw new ImgstoreError('NOT_FOUND', `${image}: has no internal snapshot ${JSON.stringify(wanted)}`, {
@@ -195,7 +255,20 @@ async function snapshotView(
       snapshot: wanted,
     });
   }
-  const space = snapshotSpace(snapshot, header, image);
+  return viewOf(host, header, snapshot, parts);
+}
+
+/** The disk as it was when a snapshot was taken, with the VM's state behind it. */
+async function viewOf(
+  host: BlockSource,
+  header: Qcow2Header,
+  snapshot: Snapshot,
+  parts: Qcow2Parts,
+): Promise<View> {
+  if (header.dataFile !== undefined) {
+    throw unsupported(parts.name, 'keeps its data in an external data file, which has no internal snapshots');
+  }
+  const space = snapshotSpace(snapshot, header, parts.name);
   const place = {
     offset: snapshot.l1Offset,
     entries: snapshot.l1Entries,

@@ -12,6 +12,7 @@ import { isEntryName } from '../version/image-json.ts';
 import { tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
+import { type KnownDisk, knownDisk } from './known-disk.ts';
 import { defaultBranch, sourceTitle } from './names.ts';
 import type { OpenDisk, OpenDiskOptions } from './open-disk.ts';
 import { type Content, findSameContent, hasContent } from './same-content.ts';
@@ -92,12 +93,14 @@ export async function commitVersion(
     for (const { name, path } of request.disks)
       open.push(await openDiskOnStore(store, path, { ...request, disk: name }));
     for (const notice of open.flatMap((disk) => disk.notices)) monitor.onNotice?.(notice);
-    const parent = tip ?? (await forkPoint(store, request, open));
-    workers = new ClusterWorkers(open.reduce((sum, disk) => sum + disk.expectedBytes, 0));
+    const known: KnownDisk[] = [];
+    for (const disk of open) known.push(await knownDisk(store, disk));
+    const parent = tip ?? (await forkPoint(store, request, known));
+    workers = new ClusterWorkers(known.reduce((sum, disk) => sum + disk.expectedBytes, 0));
+    const storing = { store, transaction, workers, monitor };
     const disks: StoredDisk[] = [];
-    for (const [i, { name }] of request.disks.entries()) {
-      disks.push(await storeDisk(store, name, open[i]!, transaction, workers, monitor));
-    }
+    for (const [i, { name }] of request.disks.entries())
+      disks.push(await storeDisk(name, open[i]!.source, known[i]!, storing));
     const files = await storeAttachments(transaction, request.attachments ?? []);
     for (const disk of open) await disk.refuseChanged();
 
@@ -151,18 +154,13 @@ function refuseBadNames(request: CommitRequest): void {
   }
 }
 
-/** Where a new branch starts: at `--parent`, else at the version that an overlay's backing file held or is known to hold. */
+/** Where a new branch starts: at `--parent`, else at the version that the nearest disk below an overlay is known to be. */
 async function forkPoint(
   store: Store,
   request: CommitRequest,
-  open: readonly OpenDisk[],
+  known: readonly KnownDisk[],
 ): Promise<ObjectId | undefined> {
-  if (request.parent !== undefined) return resolveCommit(store, request.parent);
-  const stored = open[0]?.onto;
-  if (stored !== undefined) return stored.version;
-  const below = open[0]?.below;
-  const known = below === undefined ? undefined : await store.statCache.get(below);
-  return known !== undefined && store.objects.has(known.commit) ? known.commit : undefined;
+  return request.parent === undefined ? known[0]?.baseVersion : resolveCommit(store, request.parent);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import type { BlockSource } from '../../block/index.ts';
+import type { BlockSource, ComparedExtent } from '../../block/index.ts';
 import type { ForeignFormat, ImageFormat, ImageKey, StandIn } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
@@ -28,6 +28,18 @@ export interface OpenDiskOptions {
   readonly standIn?: StandIn | undefined;
 }
 
+/** A disk that an image stands on, and what the image holds beside it. */
+export interface DiskBase {
+  /** What it is read from: a backing file with all below that. */
+  readonly files: KnownFiles;
+  /** Bytes. */
+  readonly size: number;
+  /** About how many bytes the files of the image above it hold. */
+  readonly bytesAbove: number;
+  /** The extents of the whole image: `same` where this disk shows through. */
+  readonly extents: () => AsyncIterable<ComparedExtent>;
+}
+
 /** A disk, open for reading, and how its files looked before the first byte was read. */
 export interface OpenDisk {
   readonly path: string;
@@ -46,9 +58,11 @@ export interface OpenDisk {
    * device has no state to compare, an NBD export shows none, and the old encryption reads as something else with another key.
    */
   readonly files: KnownFiles | undefined;
-  /** The same for what lies below the image: its backing file with all below that. */
-  readonly below: KnownFiles | undefined;
-  /** The version's disk that stands in for a backing file that is gone. */
+  /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
+  readonly bases: readonly DiskBase[];
+  /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */
+  readonly extentsAboveStandIn?: (() => AsyncIterable<ComparedExtent>) | undefined;
+  /** The version's disk that stands in. */
   readonly onto?: VersionDisk | undefined;
   /** When they were looked at: nanoseconds since 1970. */
   readonly lookedNs: bigint;

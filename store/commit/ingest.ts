@@ -1,12 +1,5 @@
-import type { BlockSource } from '../../block/index.ts';
-import {
-  clusterCount,
-  deflateRoom,
-  MapEditor,
-  type MapRoot,
-  mapLevels,
-  type ObjectId,
-} from '../../objects/index.ts';
+import type { BlockSource, ComparedExtent } from '../../block/index.ts';
+import { deflateRoom, type MapRoot, type ObjectId } from '../../objects/index.ts';
 import type { PackableObject } from '../../pack/index.ts';
 import {
   BATCH_BYTES,
@@ -23,6 +16,8 @@ import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import { ingestedObjects, type StoreOrder } from '../workers/ingest-job.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
+import { DiskMap, type HeldDisk } from './disk-map.ts';
+import { type ChangePlan, planChanges } from './plan-changes.ts';
 
 /** What reading a disk into the store came to. */
 export interface IngestedDisk {
@@ -33,6 +28,13 @@ export interface IngestedDisk {
   readonly newClusters: number;
   /** Bytes read from the source. */
   readonly readBytes: number;
+}
+
+/** A disk that the store holds, beside which another one is laid, to be read only where it differs. */
+export interface IngestBasis {
+  readonly held: HeldDisk;
+  /** The extents of the whole other disk, `same` where it reads as `held` does. */
+  readonly extents: () => AsyncIterable<ComparedExtent>;
 }
 
 /**
@@ -52,10 +54,14 @@ export interface IngestOptions {
   readonly monitor: Monitor;
   /** About how many bytes there are to read. */
   readonly expectedBytes: number;
+  /** Without one all of the disk is read. */
+  readonly basis?: IngestBasis | undefined;
 }
 
 /** A batch whose new clusters are deflated. */
 interface StoredBatch {
+  /** Clusters that are zeros and were not read. */
+  readonly cleared: ChangePlan['cleared'];
   readonly batch: DiskBatch;
   /** For each cluster; undefined for zeros. */
   readonly ids: readonly (ObjectId | undefined)[];
@@ -69,31 +75,36 @@ interface StoredBatch {
  * flight, so reading, both kinds of work and writing overlap; memory is that of the batches.
  */
 export async function ingestDisk(source: BlockSource, options: IngestOptions): Promise<IngestedDisk> {
-  const { clusterSize, database, transaction, workers, monitor, expectedBytes } = options;
-  const levels = mapLevels(clusterCount(source.size, clusterSize));
-  const editor = new MapEditor(database.readTree, (data) => transaction.put('tree', data), levels);
+  const { clusterSize, database, transaction, workers, monitor, expectedBytes, basis } = options;
+  const map = new DiskMap(database, transaction, source.size, clusterSize, basis?.held);
   const batches = new BatchIngest(source, options);
-  const total = { clusters: 0, newClusters: 0, readBytes: 0 };
+  const total = { newClusters: 0, readBytes: 0 };
 
   const width = 2 * workers.threads + SPARE_BATCHES;
-  for await (const stored of orderedMap(planBatches(source, clusterSize), width, (plan) =>
-    batches.store(plan),
-  )) {
+  for await (const stored of orderedMap(plansOf(source, options), width, (plan) => batches.store(plan))) {
     throwIfStopped(monitor);
-    const { batch, ids, fresh } = stored;
+    const { batch, ids, cleared, fresh } = stored;
     for (const object of fresh) await transaction.add(object);
-    for (const [i, cluster] of batch.clusters.entries()) {
-      const id = ids[i];
-      if (id === undefined) continue;
-      total.clusters++;
-      await editor.set(cluster, id);
-    }
+    await map.change({ clusters: batch.clusters, ids }, cleared);
     total.newClusters += fresh.length;
     total.readBytes += batch.length;
     batches.close(stored);
     monitor.onProgress?.({ done: total.readBytes, total: Math.max(total.readBytes, expectedBytes) });
   }
-  return { map: { id: await editor.finish(), levels }, ...total };
+  return { ...(await map.finish()), ...total };
+}
+
+/** All that the disk holds, or, beside a disk that is held, what differs. */
+async function* plansOf(
+  source: BlockSource,
+  { clusterSize, basis }: IngestOptions,
+): AsyncGenerator<ChangePlan> {
+  if (basis === undefined) {
+    for await (const read of planBatches(source, clusterSize)) yield { read, cleared: [] };
+    return;
+  }
+  const knownSize = basis.held.virtualSize;
+  yield* planChanges(basis.extents(), { size: source.size, knownSize, clusterSize });
 }
 
 /** The batches of one disk on their way through the threads. */
@@ -118,7 +129,11 @@ class BatchIngest {
     this.#mostAreNew = database.packs.packs().length === 0;
   }
 
-  async store(plan: BatchPlan): Promise<StoredBatch> {
+  async store({ read, cleared }: ChangePlan): Promise<StoredBatch> {
+    return { ...(await this.#read(read)), cleared };
+  }
+
+  async #read(plan: BatchPlan): Promise<Omit<StoredBatch, 'cleared'>> {
     const batch = await openBatch(this.#source, plan, this.#options.clusterSize, this.#inputs);
     if (this.#mostAreNew) return this.#storeAtOnce(batch);
     const { ids } = await this.#options.workers.ingest({ batch, store: undefined });
@@ -134,7 +149,7 @@ class BatchIngest {
     this.#outputs.giveBack(output);
   }
 
-  async #storeAtOnce(batch: DiskBatch): Promise<StoredBatch> {
+  async #storeAtOnce(batch: DiskBatch): Promise<Omit<StoredBatch, 'cleared'>> {
     const { made, output } = await this.#deflate(batch, undefined);
     const picks = this.#claim(made.ids);
     const fresh = ingestedObjects(batch, { ...made, ids: picks }, output);

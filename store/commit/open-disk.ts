@@ -1,8 +1,14 @@
 import { isNbdUri } from '../../nbd/index.ts';
-import { type Encryption, type ImageFormat, openImage } from '../../qcow2/index.ts';
+import { type Encryption, type ImageFormat, type OpenedImage, openImage } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
 import type { SourceFacts } from '../version/image-json.ts';
-import { allowedFolders, ENCRYPTED_NOTICE, type OpenDisk, type OpenDiskOptions } from './disk.ts';
+import {
+  allowedFolders,
+  type DiskBase,
+  ENCRYPTED_NOTICE,
+  type OpenDisk,
+  type OpenDiskOptions,
+} from './disk.ts';
 import { refuseInUse } from './in-use.ts';
 import { openForeignDisk } from './open-foreign-disk.ts';
 import { openLuksDisk } from './open-luks-disk.ts';
@@ -46,8 +52,6 @@ async function openImageDisk(
     const before = watched.identities;
     const allocatedBytes = await watched.allocatedBytes();
     const tells = !encrypted.has('aes') && watched.tell;
-    const [, next] = image.layers;
-    const ofTop = image.facts.qcow2?.dataFile === undefined ? 1 : 2;
     return {
       path,
       source: image.source,
@@ -57,8 +61,8 @@ async function openImageDisk(
       allocatedBytes,
       expectedBytes: Math.min(image.source.size, allocatedBytes),
       files: tells ? { format: image.format, identities: before } : undefined,
-      below:
-        tells && next !== undefined ? { format: next.format, identities: before.slice(ofTop) } : undefined,
+      extentsAboveStandIn: extentsAboveStandIn(image),
+      bases: tells ? await basesOf(image, watched) : [],
       lookedNs,
       refuseChanged: async () => {
         if (!options.forceShare) await watched.refuseChanged();
@@ -70,7 +74,29 @@ async function openImageDisk(
   }
 }
 
-function sourceFacts(image: Awaited<ReturnType<typeof openImage>>): SourceFacts {
+/** The disks below an image, the nearest first. */
+async function basesOf({ image, layers }: OpenedImage, watched: WatchedFiles): Promise<DiskBase[]> {
+  const bases: DiskBase[] = [];
+  let above = 0;
+  for (const [i, { format, files, source }] of layers.entries()) {
+    if (image !== undefined && i > 0) {
+      bases.push({
+        files: { format, identities: watched.identities.slice(above) },
+        size: source.size,
+        bytesAbove: await watched.allocatedBytes(above),
+        extents: () => image.extentsAbove(source, 0, image.size),
+      });
+    }
+    above += files.length;
+  }
+  return bases;
+}
+
+function extentsAboveStandIn({ image, standIn }: OpenedImage): OpenDisk['extentsAboveStandIn'] {
+  return image && standIn && (() => image.extentsAbove(standIn, 0, image.size));
+}
+
+function sourceFacts(image: OpenedImage): SourceFacts {
   const { qcow2 } = image.facts;
   if (qcow2 === undefined) return { format: image.format };
   const { compat, clusterSize, compressionType, extendedL2 } = qcow2;

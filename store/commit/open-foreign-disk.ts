@@ -35,7 +35,7 @@ export async function openForeignDisk(
       allocatedBytes,
       expectedBytes: Math.min(source.size, allocatedBytes),
       files: { format, identities: watched.identities },
-      below: undefined,
+      bases: [],
       lookedNs,
       refuseChanged: async () => {
         if (!forceShare) await watched.refuseChanged();

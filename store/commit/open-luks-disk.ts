@@ -26,7 +26,7 @@ export async function openLuksDisk(path: string, options: OpenDiskOptions): Prom
       allocatedBytes: await watched.allocatedBytes(),
       expectedBytes: source.size,
       files: watched.tell ? { format: 'luks', identities: watched.identities } : undefined,
-      below: undefined,
+      bases: [],
       lookedNs,
       refuseChanged: async () => {
         if (!forceShare) await watched.refuseChanged();

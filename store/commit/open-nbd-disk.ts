@@ -25,7 +25,7 @@ export async function openNbdDisk(uri: string, options: OpenDiskOptions): Promis
     allocatedBytes: undefined,
     expectedBytes: source.size,
     files: undefined,
-    below: undefined,
+    bases: [],
     lookedNs: nowNs(),
     refuseChanged: async () => {},
   };

@@ -1,56 +1,58 @@
-import type { MapRoot } from '../../objects/index.ts';
+import type { BlockSource } from '../../block/index.ts';
+import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
-import { hasMap } from '../version/has-map.ts';
-import { tryReadVersion } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
-import { ingestDisk } from './ingest.ts';
-import type { OpenDisk } from './open-disk.ts';
+import type { HeldDisk } from './disk-map.ts';
+import { type IngestBasis, type IngestedDisk, ingestDisk } from './ingest.ts';
+import type { KnownDisk } from './known-disk.ts';
 
 /** A disk whose clusters are in the store or in the transaction. */
-export interface StoredDisk {
+export interface StoredDisk extends HeldDisk {
   readonly name: string;
-  /** Bytes. */
-  readonly virtualSize: number;
-  readonly map: MapRoot;
-  /** Clusters that hold data. */
-  readonly clusters: number;
   readonly newClusters: number;
-  /** Bytes read from the image; 0 when the stat cache knew it. */
+  /** Bytes read from the image; 0 when the store knew all of it. */
   readonly readBytes: number;
 }
 
-/** Stores one disk: by the stat cache, when its files are as they were, else by reading it. */
+/** What is needed to store disks. */
+export interface DiskStoring {
+  readonly store: Store;
+  readonly transaction: ObjectTransaction;
+  readonly workers: ClusterWorkers;
+  readonly monitor: Monitor;
+}
+
+/**
+ * Stores one disk: as what the store knows it to be, else by reading it, where the store knows another disk beside which it can be laid only what differs.
+ * @param source the disk
+ */
 export async function storeDisk(
-  store: Store,
   name: string,
-  disk: OpenDisk,
-  transaction: ObjectTransaction,
-  workers: ClusterWorkers,
-  monitor: Monitor,
+  source: BlockSource,
+  { held, basis, expectedBytes }: Omit<KnownDisk, 'baseVersion'>,
+  storing: DiskStoring,
 ): Promise<StoredDisk> {
-  const virtualSize = disk.source.size;
-  const known = disk.files === undefined ? undefined : await store.statCache.get(disk.files);
-  // The stat cache may outlive a version, or a part of its map: then it is worth nothing.
-  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
-  const before = version?.disks.find((each) => each.name === known?.disk);
-  if (
-    known !== undefined &&
-    before?.virtualSize === virtualSize &&
-    before.clusterSize === store.clusterSize &&
-    (await hasMap(store.objects, before.map))
-  ) {
-    return { name, virtualSize, map: before.map, clusters: known.clusters, newClusters: 0, readBytes: 0 };
+  if (held !== undefined) return { name, ...held, newClusters: 0, readBytes: 0 };
+  const ingested = await ingest(source, basis, expectedBytes, storing);
+  return { name, virtualSize: source.size, ...ingested };
+}
+
+async function ingest(
+  source: BlockSource,
+  basis: IngestBasis | undefined,
+  expectedBytes: number,
+  { store, transaction, workers, monitor }: DiskStoring,
+): Promise<IngestedDisk> {
+  const { clusterSize, compression, objects: database } = store;
+  const options = { clusterSize, compression, database, expectedBytes, transaction, workers, monitor };
+  try {
+    return await ingestDisk(source, { ...options, basis });
+  } catch (error) {
+    const isLost = isImgstoreError(error, 'DAMAGED') || isImgstoreError(error, 'NOT_FOUND');
+    // A damaged map of the base must not keep a whole image out.
+    if (basis === undefined || !isLost) throw error;
+    return await ingestDisk(source, options);
   }
-  const ingested = await ingestDisk(disk.source, {
-    clusterSize: store.clusterSize,
-    compression: store.compression,
-    database: store.objects,
-    expectedBytes: disk.expectedBytes,
-    transaction,
-    workers,
-    monitor,
-  });
-  return { name, virtualSize, ...ingested };
 }

@@ -24,10 +24,12 @@ export class WatchedFiles {
     return !this.#files.some((file) => file.isDevice);
   }
 
-  /** Bytes that the files take on disk. @throws system errors of stat(2) */
-  async allocatedBytes(): Promise<number> {
+  /** Bytes that the files take on disk, or the first `count` of them. @throws system errors of stat(2) */
+  async allocatedBytes(count: number = this.#files.length): Promise<number> {
     const sizes = await Promise.all(
-      this.#files.map(async (file) => (file.isDevice ? file.size : (await stat(file.path)).blocks * 512)),
+      this.#files
+        .slice(0, count)
+        .map(async (file) => (file.isDevice ? file.size : (await stat(file.path)).blocks * 512)),
     );
     return sizes.reduce((sum, size) => sum + size, 0);
   }

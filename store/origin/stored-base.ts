@@ -58,7 +58,12 @@ export async function openDiskOnStore(
 
 async function askedBase(store: Store, revision: string, name: string | undefined): Promise<VersionDisk> {
   const version = readVersion(store.objects, await resolveCommit(store, revision));
-  return findDisk(version, version.disks.length === 1 ? undefined : name);
+  const disk = findDisk(version, version.disks.length === 1 ? undefined : name);
+  if (await hasMap(store.objects, disk.map)) return disk;
+  const where = `version ${version.id.slice(0, 12)}: disk ${disk.name}`;
+  throw new ImgstoreError('DAMAGED', `${where}: a part of its map is lost: see what 'imgstore fsck' says`, {
+    version: version.id,
+  });
 }
 
 /** The version's disk that the header names. @throws `failure`, with what the header says, when that must not be believed. */

@@ -50,10 +50,13 @@ describe('openImage', () => {
     const before = (await readdir('/proc/self/fd')).length;
     const opened = await openImage(file('top.qcow2'));
     expect(opened.format).toBe('qcow2');
-    expect(opened.layers.map((layer) => ({ ...layer, path: basename(layer.path) }))).toEqual([
-      { path: 'top.qcow2', format: 'qcow2', backing: 'middle.qcow2' },
-      { path: 'middle.qcow2', format: 'qcow2', backing: 'base.raw' },
-      { path: 'base.raw', format: 'raw', backing: undefined },
+    const layers = opened.layers.map(({ path, format, backing, source }) => {
+      return { path: basename(path), format, backing, size: source.size };
+    });
+    expect(layers).toEqual([
+      { path: 'top.qcow2', format: 'qcow2', backing: 'middle.qcow2', size: 2 ** 21 },
+      { path: 'middle.qcow2', format: 'qcow2', backing: 'base.raw', size: 2 ** 20 },
+      { path: 'base.raw', format: 'raw', backing: undefined, size: 100_000 },
     ]);
     expect(opened.files.map(({ path }) => basename(path))).toEqual(['top.qcow2', 'middle.qcow2', 'base.raw']);
     expect(opened.facts).toMatchObject({ path: file('top.qcow2'), virtualSize: 2 ** 21 });

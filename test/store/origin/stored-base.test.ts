@@ -91,6 +91,15 @@ describe.each(['chain', 'file'] as const)('an overlay (%s) whose backing file is
   });
 });
 
+test('commitVersion reads only what an overlay on a stored version holds by itself', async () => {
+  const place = await overlayOn('file', { revision: 'web~1' });
+  await qemuIo(place.overlay, 'write -P 7 5k 1k');
+  rmSync(place.base);
+  const { disks } = await commit(place);
+  // The cluster that was written to, and the one that every overlay has an entry for.
+  expect(disks[0]).toMatchObject({ clusters: 5, newClusters: 1, readBytes: 2 * SMALL });
+});
+
 test.each([
   ['of another size', ['resize', '-q', 'IMAGE', '+1M']],
   ['shrunk', ['resize', '-q', '--shrink', 'IMAGE', '9k']],

@@ -1,0 +1,70 @@
+import type { ObjectId } from '../../objects/index.ts';
+import type { KnownFile } from '../stat-cache.ts';
+import type { Store } from '../store.ts';
+import { ClusterCounter } from '../version/count.ts';
+import { hasMap } from '../version/has-map.ts';
+import { tryReadVersion } from '../version/version.ts';
+import type { OpenDisk } from './disk.ts';
+import type { HeldDisk } from './disk-map.ts';
+import type { IngestBasis } from './ingest.ts';
+
+/** What the store knows of a disk before it is read. */
+export interface KnownDisk {
+  /** The disk itself: nothing needs to be read. */
+  readonly held: HeldDisk | undefined;
+  /** A disk that the image stands on: only what the image holds by itself needs to be read. */
+  readonly basis: IngestBasis | undefined;
+  /** The version of the nearest disk below that is known. */
+  readonly baseVersion: ObjectId | undefined;
+  /** About how many bytes there are to read. */
+  readonly expectedBytes: number;
+}
+
+/**
+ * Asks the stat cache about a disk and those below it. Files that are not as they were, to the nanosecond of their times, are not known.
+ */
+export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk> {
+  const { files, bases, source, expectedBytes } = disk;
+  const own = files === undefined ? [] : [files];
+  const found = await store.statCache.getAll([...own, ...bases.map((base) => base.files)]);
+  const itself = own.length === 0 ? undefined : found[0];
+  const below = found.slice(own.length);
+  const knownBelow = below.find((known) => known !== undefined && store.objects.has(known.commit))?.commit;
+  const baseVersion = knownBelow ?? disk.onto?.version;
+  const held = await heldDisk(store, itself, source.size);
+  if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
+  for (const [i, base] of bases.entries()) {
+    const heldBase = await heldDisk(store, below[i], base.size);
+    if (heldBase === undefined) continue;
+    const basis = { held: heldBase, extents: base.extents };
+    return { held, basis, baseVersion, expectedBytes: Math.min(expectedBytes, base.bytesAbove) };
+  }
+  return { held, basis: await standInBasis(store, disk), baseVersion, expectedBytes };
+}
+
+/** The version's disk that stands in for a backing file, whose map the caller has found whole. */
+async function standInBasis(
+  store: Store,
+  { onto, extentsAboveStandIn }: OpenDisk,
+): Promise<IngestBasis | undefined> {
+  if (extentsAboveStandIn === undefined || onto?.clusterSize !== store.clusterSize) return undefined;
+  const { virtualSize, map } = onto;
+  const clusters = await new ClusterCounter(store.objects.readTree).count(onto);
+  return { held: { virtualSize, map, clusters }, extents: extentsAboveStandIn };
+}
+
+/**
+ * The disk that files are known to hold. The stat cache may outlive a version, or a part of its map: then it is worth nothing.
+ * @param virtualSize that it must have, in bytes
+ */
+export async function heldDisk(
+  store: Store,
+  known: KnownFile | undefined,
+  virtualSize: number,
+): Promise<HeldDisk | undefined> {
+  if (known === undefined) return undefined;
+  const disk = tryReadVersion(store.objects, known.commit)?.disks.find(({ name }) => name === known.disk);
+  if (disk?.virtualSize !== virtualSize || disk.clusterSize !== store.clusterSize) return undefined;
+  if (!(await hasMap(store.objects, disk.map))) return undefined;
+  return { virtualSize, map: disk.map, clusters: known.clusters };
+}
