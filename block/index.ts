@@ -9,6 +9,7 @@
  */
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
 export { changedWhileRead, type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
+export { InPlaceFile } from './in-place-file.ts';
 export { MemorySource } from './memory.ts';
 export { locatePadded, readPadded } from './padded.ts';
 export { usedByQemu } from './qemu-locks.ts';

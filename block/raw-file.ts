@@ -128,7 +128,7 @@ function refuseUnlessDisk(path: string, stats: BigIntStats): void {
 }
 
 /** Size of a block device in bytes, from sysfs, which counts in units of 512 whatever the device's sectors. */
-async function deviceSize(path: string, stats: BigIntStats): Promise<number> {
+export async function deviceSize(path: string, stats: BigIntStats): Promise<number> {
   const { major, minor } = deviceNumber(stats.rdev);
   try {
     const sectors = Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'latin1'));

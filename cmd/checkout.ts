@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
-import { type Backing, checkoutVersion } from '../store/index.ts';
+import { type Backing, checkoutInPlace, checkoutVersion, type InPlaceResult } from '../store/index.ts';
 import { collectPaths, countArgument, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
@@ -15,6 +15,7 @@ interface CheckoutOptions {
   readonly depth?: number;
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
+  readonly inPlace?: boolean;
   readonly force?: boolean;
   readonly skipDamaged?: boolean;
 }
@@ -44,6 +45,12 @@ export function define(command: Command): void {
       'also follow backing files into this folder (several times)',
       collectPaths,
     )
+    .addOption(
+      new Option(
+        '--in-place',
+        'write what differs into the file or block device of -o, which is there',
+      ).conflicts(['backing', 'compress', 'force', 'skipDamaged']),
+    )
     .option('-f, --force', 'replace a file that is in the way')
     .option(
       '--skip-damaged',
@@ -51,10 +58,22 @@ export function define(command: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd',
+      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd\n  imgstore checkout web~1 -o web.qcow2 --in-place',
     )
     .action(async (revision: string, options: CheckoutOptions, command: Command) => {
       const context = new Context(command);
+      if (options.inPlace) {
+        const { output } = options;
+        if (output === undefined)
+          throw new ImgstoreError('USAGE', '--in-place: say with -o what to write into');
+        const changed = await context.withStore((store) =>
+          context.monitored('checkout', (monitor) =>
+            checkoutInPlace(store, { ...options, revision, output }, monitor).catch(adviseOnDamage),
+          ),
+        );
+        context.result(changed, () => describeChanges(changed));
+        return;
+      }
       const result = await context.withStore(async (store) => {
         const backing: Backing =
           options.backing === 'none' || options.backing === 'chain' || options.backing === 'fork'
@@ -75,6 +94,12 @@ export function define(command: Command): void {
         return `${result.file}: ${result.format}, ${formatBytes(result.virtualSize)}${on}, ${formatBytes(result.writtenBytes)} written in ${formatSeconds(result.seconds)}\n`;
       });
     });
+}
+
+function describeChanges(result: InPlaceResult): string {
+  const { file, format, virtualSize, changedBytes, writtenBytes, zeroedBytes, seconds } = result;
+  const done = `${formatBytes(changedBytes)} differed, ${formatBytes(writtenBytes)} written, ${formatBytes(zeroedBytes)} made zeros`;
+  return `${file}: ${format}, ${formatBytes(virtualSize)}, in place: ${done} in ${formatSeconds(seconds)}\n`;
 }
 
 /** Says what to do about damage and loss, when the error does not say so itself. */

@@ -20,7 +20,7 @@
  *
  * `meta/` parses and encodes bytes and touches no file; `crypto/` finds keys and decrypts; `reader/` reads one image
  * over its file; `chain/` decides which files belong together and may be opened; `writer/` makes new images;
- * `check/` tells what is wrong with one.
+ * `update/` changes clusters of one that is there; `check/` tells what is wrong with one.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export type {
   SnapshotFacts,
 } from './chain/facts.ts';
 export { FOREIGN_FORMATS, type ForeignFormat, type FoundForeign, findForeign } from './chain/foreign.ts';
-export type { ImageFormat } from './chain/format.ts';
+export { type FoundFormat, type ImageFormat, topFormat } from './chain/format.ts';
 export {
   describeImage,
   type Encryption,
@@ -58,6 +58,8 @@ export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
 export { l2TableOffset } from './reader/l2-offset.ts';
 export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
+export { type ClusterPlace, ImageUpdate } from './update/update.ts';
+export { refuseUnwritable } from './update/writable.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
 export type { SubclusterBits } from './writer/cluster-entries.ts';
 export { type ClusterCompressor, loadCompressor } from './writer/compress.ts';

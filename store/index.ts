@@ -16,6 +16,11 @@ export {
   checkoutVersion,
 } from './checkout/checkout.ts';
 export type { DamagedRange } from './checkout/damage.ts';
+export {
+  checkoutInPlace,
+  type InPlaceRequest,
+  type InPlaceResult,
+} from './checkout/in-place/checkout-in-place.ts';
 export type { Attachment } from './commit/attachments.ts';
 export { type CommitRequest, type CommitResult, commitVersion, type DiskToStore } from './commit/commit.ts';
 export { type DiskDetails, describeDisk } from './commit/describe.ts';

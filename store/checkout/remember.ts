@@ -1,22 +1,42 @@
 import { isImgstoreError } from '../../errors/index.ts';
+import type { ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
+import type { KnownFile } from '../stat-cache.ts';
+import type { Store } from '../store.ts';
 import type { CheckoutJob } from './job.ts';
 
-/**
- * Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent.
- * @param mtimeNs of the file before it got its name: another one now means that somebody has written to it
- */
+/** A file that holds a version. */
+export interface WrittenFile {
+  readonly path: string;
+  /** What it was written as: a raw disk may look like something else. */
+  readonly format: ImageFormat;
+  readonly allowBacking: readonly string[];
+  /** Of the file when it was complete: another one now means that somebody has written to it since. */
+  readonly mtimeNs: bigint;
+}
+
+/** Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent. */
 export async function rememberOutput(
   { store, commit, disk, clusters, path, allowBacking, damage }: CheckoutJob,
+  format: ImageFormat,
   mtimeNs: bigint,
 ): Promise<void> {
   // It holds no version, or stands on a file that holds none.
   if (damage !== undefined && !damage.isEmpty) return;
+  await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
+}
+
+/** Notes in the stat cache what a file holds. */
+export async function rememberFile(
+  store: Store,
+  { path, format, allowBacking, mtimeNs }: WrittenFile,
+  known: KnownFile,
+): Promise<void> {
   try {
-    const file = await openDisk(path, { allowBacking });
+    const file = await openDisk(path, { format, allowBacking });
     try {
       if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
-      await store.statCache.put(file.files, file.lookedNs, { commit, disk: disk.name, clusters });
+      await store.statCache.put(file.files, file.lookedNs, known);
     } finally {
       await file.source.close();
     }

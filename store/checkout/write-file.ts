@@ -8,7 +8,7 @@ import { writeRaw } from './write-raw.ts';
 
 /** Writes a disk into one file that needs no other. Returns the bytes of data written. */
 export function writeFlat(job: CheckoutJob, format: ImageFormat): Promise<number> {
-  return write(job, (file) =>
+  return write(job, format, (file) =>
     format === 'raw' ? writeRaw(job, file) : writeQcow2(job, file, jobClusters(job)),
   );
 }
@@ -19,12 +19,16 @@ export function writeOverlay(
   changes: AsyncIterable<ImageCluster>,
   backing: BackingFile,
 ): Promise<number> {
-  return write(job, (file) => writeQcow2(job, file, changes, backing));
+  return write(job, 'qcow2', (file) => writeQcow2(job, file, changes, backing));
 }
 
-function write(job: CheckoutJob, writer: (file: PendingFile) => Promise<number>): Promise<number> {
+function write(
+  job: CheckoutJob,
+  format: ImageFormat,
+  writer: (file: PendingFile) => Promise<number>,
+): Promise<number> {
   const { path, force, readOnly, onTaken } = job;
-  const onPublished = (mtimeNs: bigint) => rememberOutput(job, mtimeNs);
+  const onPublished = (mtimeNs: bigint) => rememberOutput(job, format, mtimeNs);
   const named = (file: PendingFile) =>
     writer(file).catch((error: unknown) => {
       throw inDisk(job.disk, error);

@@ -79,8 +79,8 @@ function padded(data: Uint8Array, length: number): Uint8Array {
 /** The cluster at work, with its header: of this thread. */
 const frame = new ObjectFrame('blob');
 
-/** A cluster's bytes, until the next is read. */
-function readCluster({ id, stored, length }: StoredItem): Uint8Array {
+/** A cluster's bytes, checked against its id, until the next is read. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO` */
+export function readCluster({ id, stored, length }: StoredItem): Uint8Array {
   const whole = readWhole(stored, id, length);
   if (whole !== undefined) return whole;
   const { data } = readVerified(stored, id);
@@ -103,7 +103,8 @@ function readWhole(stored: StoredStream, id: ObjectId, length: number): Uint8Arr
   }
 }
 
-function writeAll({ fd, path }: Pick<RestoreJob, 'fd' | 'path'>, bytes: Uint8Array, at: number): void {
+/** @throws ImgstoreError `IO` */
+export function writeAll({ fd, path }: Pick<RestoreJob, 'fd' | 'path'>, bytes: Uint8Array, at: number): void {
   try {
     for (let done = 0; done < bytes.length; )
       done += writeSync(fd, bytes, done, bytes.length - done, at + done);

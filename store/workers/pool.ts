@@ -6,6 +6,7 @@ import { ImgstoreError } from '../../errors/index.ts';
 import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
+import * as patchJob from './patch-job.ts';
 import type { Answer } from './question.ts';
 import { Threads } from './threads.ts';
 import * as verifyJobs from './verify-jobs.ts';
@@ -18,7 +19,7 @@ const LEAST_BYTES_FOR_THREADS = 16 * 1024 * 1024;
 /** More threads than this are limited by the reading thread that feeds them. */
 const MOST_THREADS = 16;
 
-type JobName = 'ingest' | 'restore' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
+type JobName = 'ingest' | 'restore' | 'patch' | 'compress' | 'sketch' | 'deltify' | 'verify' | 'checksum';
 
 /** Hashing, deflating, restoring and compressing of clusters on all cores, or in place when there is little to do. */
 export class ClusterWorkers {
@@ -42,6 +43,10 @@ export class ClusterWorkers {
 
   restore(job: jobs.RestoreJob): Promise<void> {
     return this.#run('restore', job, jobs.restore);
+  }
+
+  patch(job: patchJob.PatchJob): Promise<number> {
+    return this.#run('patch', job, patchJob.patch);
   }
 
   compress(job: jobs.CompressJob): Promise<jobs.CompressedItem[]> {

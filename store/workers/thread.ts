@@ -8,6 +8,7 @@ type Work = (job: never) => unknown;
 const JOBS: Readonly<Record<string, () => Promise<Work>>> = {
   ingest: async () => (await import('./ingest-job.ts')).ingest,
   restore: async () => (await import('./jobs.ts')).restore,
+  patch: async () => (await import('./patch-job.ts')).patch,
   compress: async () => (await import('./jobs.ts')).compress,
   sketch: async () => (await import('./pack-jobs.ts')).sketchObjects,
   deltify: async () => (await import('./pack-jobs.ts')).deltifyObjects,
