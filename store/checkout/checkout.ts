@@ -189,7 +189,7 @@ function formatFromName(output: string | undefined): ImageFormat {
 }
 
 /** `web.qcow2` for a branch or tag; with the id for anything else, so that two versions do not get one name. */
-async function defaultOutput(
+export async function defaultOutput(
   store: Store,
   revision: string,
   disk: string | undefined,

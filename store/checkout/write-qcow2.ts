@@ -48,7 +48,7 @@ export async function writeQcow2(
 }
 
 /** Makes the header say what the file holds, unless a part of that could not be read. */
-async function originExtension(
+export async function originExtension(
   { store, commit, disk, damage }: CheckoutJob,
   backing: BackingFile | undefined,
   first: FirstCluster,
@@ -62,7 +62,7 @@ async function originExtension(
 }
 
 /** The first cluster that goes into a file, when it was seen. */
-interface FirstCluster {
+export interface FirstCluster {
   cluster: number | undefined;
 }
 
@@ -93,7 +93,7 @@ async function* neverNone(
 const MOST_L1_ENTRIES = (32 * 2 ** 20) / 8;
 
 /** @throws ImgstoreError `UNSUPPORTED` for a disk that qcow2 cannot hold in clusters of its size */
-function refuseTooLarge({ path, disk: { virtualSize, clusterSize } }: CheckoutJob): void {
+export function refuseTooLarge({ path, disk: { virtualSize, clusterSize } }: CheckoutJob): void {
   const most = Math.min(MOST_L1_ENTRIES * (clusterSize / 8) * clusterSize, 2 ** 53 - 1024);
   if (virtualSize <= most) return;
   throw new ImgstoreError(
