@@ -58,6 +58,7 @@ export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
 export { l2TableOffset } from './reader/l2-offset.ts';
 export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
+export { headerOn, type NewBacking } from './update/backing.ts';
 export { type ClusterPlace, ImageUpdate } from './update/update.ts';
 export { refuseUnwritable } from './update/writable.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';

@@ -94,7 +94,7 @@ export function backingOf({ path, commit, disk }: BaseFile): BackingFile {
   return { file: basename(path), format: 'qcow2', holds: { commit, disk: disk.name } };
 }
 
-function baseName(commit: ObjectId, disk: VersionDisk): string {
+export function baseName(commit: ObjectId, disk: VersionDisk): string {
   return `base-${commit.slice(0, 12)}-${disk.name}.qcow2`;
 }
 

@@ -177,14 +177,14 @@ async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer
 }
 
 /** The name by which an overlay's header calls its backing file: from the overlay's folder, so that both can move together. */
-async function nameFrom(overlay: string, backing: string): Promise<string> {
+export async function nameFrom(overlay: string, backing: string): Promise<string> {
   const [folder, file] = await Promise.all([realpath(dirname(resolve(overlay))), realpath(backing)]);
   const name = relative(folder, file);
   // QEMU takes what stands before a colon for a protocol, unless a slash comes first.
   return /^[^/]*:/.test(name) ? `./${name}` : name;
 }
 
-function formatFromName(output: string | undefined): ImageFormat {
+export function formatFromName(output: string | undefined): ImageFormat {
   return output !== undefined && ['.raw', '.img'].includes(extname(output).toLowerCase()) ? 'raw' : 'qcow2';
 }
 
