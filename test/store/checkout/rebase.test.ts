@@ -109,7 +109,7 @@ test('rebaseOverlay keeps what the guest sees for any versions and writes', asyn
     ),
     { numRuns: 6 },
   );
-}, 0);
+});
 
 test('rebaseOverlay leaves what the guest sees wherever it is killed, and can be run again', async () => {
   const made = await place();
