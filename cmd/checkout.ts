@@ -1,8 +1,15 @@
 import { type Command, Option } from 'commander';
 import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
-import { type Backing, checkoutInPlace, checkoutVersion, type InPlaceResult } from '../store/index.ts';
-import { collectPaths, pathArgument } from './arguments.ts';
+import {
+  type Backing,
+  checkoutInPlace,
+  checkoutSnapshots,
+  checkoutVersion,
+  type InPlaceResult,
+  type SnapshotsResult,
+} from '../store/index.ts';
+import { collectPaths, countArgument, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -12,9 +19,12 @@ interface CheckoutOptions {
   readonly disk?: string;
   readonly format?: ImageFormat;
   readonly backing?: string;
+  readonly depth?: number;
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
   readonly inPlace?: boolean;
+  readonly snapshots?: boolean;
+  readonly active?: string;
   readonly force?: boolean;
   readonly skipDamaged?: boolean;
 }
@@ -22,16 +32,17 @@ interface CheckoutOptions {
 /** `imgstore checkout` */
 export function define(command: Command): void {
   command
-    .argument('<rev>', 'the version')
+    .argument('<rev...>', 'the version; several with --snapshots')
     .option('-o, --output <file>', "the file to write (default: the revision's name)", pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
     .option('--format <format>', "qcow2 or raw (default: by the file's ending, else qcow2)", formatArgument)
     .option(
       '--backing <what>',
-      "none, chain (a file for each earlier version), or a file: './none' is a file",
+      "none, chain (a file for each earlier version), fork (one for each at which history forks), or a file: './none' is a file",
       pathArgument,
       'none',
     )
+    .option('--depth <n>', 'of a chain: at most so many files below the new one', countArgument)
     .addOption(
       new Option(
         '--compress <type>',
@@ -47,8 +58,20 @@ export function define(command: Command): void {
       new Option(
         '--in-place',
         'write what differs into the file or block device of -o, which is there',
-      ).conflicts(['backing', 'compress', 'force', 'skipDamaged']),
+      ).conflicts(['backing', 'depth', 'compress', 'force', 'skipDamaged']),
     )
+    .addOption(
+      new Option('--snapshots', 'write the versions as internal snapshots of one qcow2').conflicts([
+        'format',
+        'backing',
+        'depth',
+        'compress',
+        'allowBacking',
+        'inPlace',
+        'skipDamaged',
+      ]),
+    )
+    .option('--active <rev>', 'with --snapshots: which of them the disk is (default: the last)')
     .option('-f, --force', 'replace a file that is in the way')
     .option(
       '--skip-damaged',
@@ -56,10 +79,20 @@ export function define(command: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd\n  imgstore checkout web~1 -o web.qcow2 --in-place',
+      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd\n  imgstore checkout web~1 -o web.qcow2 --in-place\n  imgstore checkout web~2 web~1 web -o all.qcow2 --snapshots',
     )
-    .action(async (revision: string, options: CheckoutOptions, command: Command) => {
+    .action(async (revisions: readonly string[], options: CheckoutOptions, command: Command) => {
       const context = new Context(command);
+      if (options.snapshots) {
+        const made = await context.withStore((store) =>
+          context.monitored('checkout', (monitor) =>
+            checkoutSnapshots(store, { ...options, revisions }, monitor),
+          ),
+        );
+        context.result(made, () => describeSnapshots(made));
+        return;
+      }
+      const revision = onlyRevision(revisions, options);
       if (options.inPlace) {
         const { output } = options;
         if (output === undefined)
@@ -76,7 +109,7 @@ export function define(command: Command): void {
       }
       const result = await context.withStore(async (store) => {
         const backing: Backing =
-          options.backing === 'none' || options.backing === 'chain'
+          options.backing === 'none' || options.backing === 'chain' || options.backing === 'fork'
             ? options.backing
             : { file: options.backing! };
         return context.monitored('checkout', (monitor) =>
@@ -96,6 +129,20 @@ export function define(command: Command): void {
         return `${result.file}: ${result.format}, ${formatBytes(result.virtualSize)}${on}, ${formatBytes(result.writtenBytes)} written in ${formatSeconds(result.seconds)}\n`;
       });
     });
+}
+
+/** @throws ImgstoreError `USAGE` for what only --snapshots has */
+function onlyRevision(revisions: readonly string[], { active }: CheckoutOptions): string {
+  const [revision] = revisions;
+  if (revision === undefined || revisions.length > 1)
+    throw new ImgstoreError('USAGE', `${revisions.length} versions: name one, or pass --snapshots`);
+  if (active !== undefined) throw new ImgstoreError('USAGE', '--active is for --snapshots');
+  return revision;
+}
+
+function describeSnapshots({ file, virtualSize, writtenBytes, snapshots, seconds }: SnapshotsResult): string {
+  const names = snapshots.map(({ name }) => name).join(', ');
+  return `${file}: qcow2, ${formatBytes(virtualSize)}, with ${snapshots.length} snapshots (${names}), ${formatBytes(writtenBytes)} written in ${formatSeconds(seconds)}\n`;
 }
 
 function describeChanges(result: InPlaceResult): string {

@@ -12,6 +12,7 @@ interface CommitOptions {
   readonly message?: string;
   readonly branch?: string;
   readonly parent?: string;
+  readonly storedBase?: string;
   readonly format?: DiskFormat;
   readonly disk?: readonly string[];
   readonly attach?: readonly string[];
@@ -32,6 +33,7 @@ export function define(command: Command): void {
     .option('-m, --message <text>', 'what this version is')
     .option('-b, --branch <name>', "the image's name (default: the first file's name without its ending)")
     .option('--parent <rev>', 'the version that a new branch starts from')
+    .option('--stored-base <rev>', "the version that an overlay's backing file held, which is gone")
     .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
     .option('--disk <name=image>', 'a disk with a name of its own (several times)', collect)
     .option('--attach <name=file>', 'a file to keep beside the disks (several times)', collect)

@@ -8,6 +8,7 @@ import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
 interface CompareOptions {
   readonly disk?: string;
+  readonly storedBase?: string;
   readonly format?: DiskFormat;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
@@ -20,6 +21,7 @@ export function define(command: Command): void {
     .argument('<a>', 'a version')
     .argument('<b>', 'a version, else an image file (with --format always) or an NBD URI', pathArgument)
     .option('--disk <name>', 'which disk, of a version with several')
+    .option('--stored-base <rev>', "the version that an overlay's backing file held, which is gone")
     .option('--format <format>', DISK_FORMAT_HELP, diskFormatArgument)
     .option(
       '--allow-backing <dir>',

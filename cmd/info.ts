@@ -32,6 +32,7 @@ function infoText({
   allocatedBytes,
   qcow2,
   files,
+  origin,
 }: DiskDetails): string {
   const lines: [string, string | undefined][] = [
     ['image', path],
@@ -56,6 +57,7 @@ function infoText({
           ? undefined
           : visible(`${qcow2.backingFile} (${qcow2.backingFormat ?? 'format not named'})`),
       ],
+      ['checked out', origin && originText(origin)],
       ['data file', qcow2.dataFile?.name && visible(qcow2.dataFile.name)],
       [
         'encrypted',
@@ -85,6 +87,11 @@ function visible(name: string): string {
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
   );
+}
+
+function originText({ commit, disk, base }: NonNullable<DiskDetails['origin']>): string {
+  const on = base && `, on disk ${base.disk} of ${base.commit.slice(0, 12)} in ${base.file}`;
+  return visible(`disk ${disk} of ${commit.slice(0, 12)}${on ?? ''}, by its own word`);
 }
 
 function snapshotText({ id, name, date, diskSize, vmStateSize }: SnapshotFacts): string {

@@ -53,6 +53,11 @@ export const VERBS: readonly Verb[] = [
   },
   { name: 'checkout', description: 'write a version as an image file', load: () => import('./checkout.ts') },
   {
+    name: 'rebase',
+    description: 'put an overlay onto a file of another version, with the same bytes for its guest',
+    load: () => import('./rebase.ts'),
+  },
+  {
     name: 'cat',
     readsOnly: true,
     description: "write a version's bytes to stdout",

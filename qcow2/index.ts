@@ -42,11 +42,13 @@ export {
   type OpenedImage,
   type OpenOptions,
   openImage,
+  type StandIn,
 } from './chain/open.ts';
 export { FilePolicy, type FileRole } from './chain/policy.ts';
 export { type CheckReport, checkImage, type Verdict } from './check/check.ts';
 export type { Finding, FindingKind } from './check/findings.ts';
 export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';
+export type { RawExtension } from './meta/extensions.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
 export type { HeaderExtension } from './meta/header-encode.ts';
 export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
@@ -54,12 +56,14 @@ export type { Snapshot } from './meta/snapshot.ts';
 export type { DirtyRange } from './reader/bitmap-bits.ts';
 export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
+export { l2TableOffset } from './reader/l2-offset.ts';
 export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
+export { headerOn, type NewBacking } from './update/backing.ts';
 export { type ClusterPlace, ImageUpdate } from './update/update.ts';
 export { refuseUnwritable } from './update/writable.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
 export type { SubclusterBits } from './writer/cluster-entries.ts';
 export { type ClusterCompressor, loadCompressor } from './writer/compress.ts';
-export type { Qcow2WriterOptions } from './writer/options.ts';
+export type { Qcow2WriterOptions, TablePlaces } from './writer/options.ts';
 export type { SnapshotOptions } from './writer/snapshot-list.ts';
 export { type HostRun, Qcow2Writer } from './writer/writer.ts';

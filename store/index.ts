@@ -21,6 +21,8 @@ export {
   type InPlaceRequest,
   type InPlaceResult,
 } from './checkout/in-place/checkout-in-place.ts';
+export { type RebaseRequest, type RebaseResult, rebaseOverlay } from './checkout/rebase/rebase.ts';
+export { checkoutSnapshots, type SnapshotsResult } from './checkout/snapshots.ts';
 export type { Attachment } from './commit/attachments.ts';
 export { type CommitRequest, type CommitResult, commitVersion, type DiskToStore } from './commit/commit.ts';
 export { type DiskDetails, describeDisk } from './commit/describe.ts';

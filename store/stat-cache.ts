@@ -44,6 +44,8 @@ interface Entry extends KnownFile {
  */
 export const CLOCK_TICK_MS = 20;
 const TICK_NS = BigInt(CLOCK_TICK_MS) * 1_000_000n;
+/** What to wait after a write for a look at the file to count: a timer may go off a millisecond early, and the look is timed in whole ones. */
+export const SETTLE_MS = CLOCK_TICK_MS + 2;
 /** Some file systems keep whole or even seconds only. */
 const COARSE_TICK_NS = 2_000_000_000n;
 

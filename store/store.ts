@@ -13,7 +13,7 @@ import { refuseAlternates } from './objects/alternates.ts';
 import { ObjectDatabase } from './objects/database.ts';
 import { ObjectTransaction } from './objects/transaction.ts';
 import { Refs } from './refs/refs.ts';
-import { StatCache } from './stat-cache.ts';
+import { StatCache, type SweepWatch } from './stat-cache.ts';
 import { isClusterSize } from './version/image-json.ts';
 import { Announcement } from './work/announcement.ts';
 import { SweepGuard } from './work/guard.ts';
@@ -52,6 +52,8 @@ export class Store {
   readonly objects: ObjectDatabase;
   readonly refs: Refs;
   readonly statCache: StatCache;
+  /** Tells versions of which `gc` may have removed a part. */
+  readonly sweeps: SweepWatch;
   /** How the store's files are made and locked. */
   readonly rules: FileRules;
   /** Bytes; of disks that are stored from now on. */
@@ -81,6 +83,7 @@ export class Store {
     const tips = async () => (await this.refs.list()).map(({ id }) => id);
     const guard = new SweepGuard(folder, this.objects, tips, this.rules);
     this.refs = new Refs(folder, this.rules, guard);
+    this.sweeps = guard;
     this.statCache = new StatCache(join(folder, 'imgstore', 'index'), this.rules, guard);
     this.clusterSize = config.number('imgstore.clusterSize', DEFAULT_CLUSTER_SIZE);
     this.compression = config.number('imgstore.compression', DEFAULT_COMPRESSION);

@@ -39,7 +39,19 @@ export interface OpenOptions {
   readonly key?: ImageKey | undefined;
   /** Seconds that making keys from passwords may take for the whole chain; 10 if not said. */
   readonly keySeconds?: number | undefined;
+  /** Who may have another disk in the place of a backing file that cannot be opened. */
+  readonly standIn?: StandIn | undefined;
 }
+
+/**
+ * A disk to read in the place of an image's backing file, where the chain then ends; throws, most often the failure, when there is none.
+ * @param image path and header of the image that names the file
+ * @param failure why that cannot be opened
+ */
+export type StandIn = (
+  image: { readonly path: string; readonly header: Qcow2Header },
+  failure: unknown,
+) => Promise<BlockSource>;
 
 /** One image of a chain. */
 export interface Layer {
@@ -61,6 +73,8 @@ export interface OpenedImage {
   /** The file named, for its snapshots and bitmaps; it is {@link source} itself, undefined for a raw disk. */
   readonly image: Qcow2Image | undefined;
   readonly format: ImageFormat;
+  /** What is read in the place of a backing file that could not be opened, below all layers. */
+  readonly standIn: BlockSource | undefined;
   /** Every file of the chain, top first, a layer's data file after its image: to lock and to tell changes by. */
   readonly files: readonly RawFile[];
   /** Top first. */
@@ -130,6 +144,7 @@ class ChainWalk {
       return policy;
     };
     const layers: OpenLayer[] = [];
+    let bottom: BlockSource | undefined;
     for (let file = top, name = path, guess = found; ; ) {
       const { format } = guess;
       if (layers.length === MAX_LAYERS) {
@@ -144,21 +159,27 @@ class ChainWalk {
       const dataFile = await this.#openDataFile(header, name, policyOnce);
       const backing = header?.backingFile;
       layers.push({ name, path: file.path, format, backing, file, header, dataFile, key });
-      if (backing === undefined) break;
+      if (header === undefined || backing === undefined) break;
       const owner = name;
-      file = await this.#openNamed(await policyOnce(), backing, owner, 'backing file');
+      const next = await this.#openBacking(header, backing, owner, policyOnce, options.standIn);
+      if (!(next instanceof RawFile)) {
+        bottom = next;
+        break;
+      }
+      file = next;
       name = file.path;
-      guess = await backingFormat(file, header?.backingFormat, owner);
+      guess = await backingFormat(file, header.backingFormat, owner);
     }
     if (options.snapshot !== undefined && layers[0]?.header === undefined) {
       throw new ImgstoreError('USAGE', `${path}: is a raw disk, which has no internal snapshots`, { path });
     }
-    const disks = await stack(layers, options);
+    const disks = await stack(layers, bottom, options);
     const source = disks[0]!;
     return {
       source,
       image: source instanceof Qcow2Image ? source : undefined,
       format: found.format,
+      standIn: bottom,
       files: this.#files,
       layers: layers.map(({ path: layerPath, format, backing, file, dataFile }, i) => ({
         path: layerPath,
@@ -173,6 +194,22 @@ class ChainWalk {
 
   async close(): Promise<void> {
     await Promise.all(this.#files.map((file) => file.close()));
+  }
+
+  /** The backing file, or what stands in for it. */
+  async #openBacking(
+    header: Qcow2Header,
+    backing: string,
+    path: string,
+    policy: () => Promise<FilePolicy>,
+    standIn: StandIn | undefined,
+  ): Promise<RawFile | BlockSource> {
+    try {
+      return await this.#openNamed(await policy(), backing, path, 'backing file');
+    } catch (error) {
+      if (standIn === undefined) throw error;
+      return standIn({ path, header }, error);
+    }
   }
 
   async #openDataFile(
@@ -233,7 +270,11 @@ async function keyFor(
 }
 
 /** Builds the disk from the lowest layer up. Returns what each layer shows, top first. */
-async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promise<BlockSource[]> {
+async function stack(
+  layers: readonly OpenLayer[],
+  bottom: BlockSource | undefined,
+  options: OpenOptions,
+): Promise<BlockSource[]> {
   const headers = layers.flatMap(({ header }) => header ?? []);
   const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
   if (l1Bytes > MAX_CHAIN_L1_BYTES) {
@@ -253,7 +294,7 @@ async function stack(layers: readonly OpenLayer[], options: OpenOptions): Promis
         ? file
         : await Qcow2Image.open(file, {
             name,
-            backing: disks[0],
+            backing: disks[0] ?? bottom,
             dataFile,
             storedBytes: await storedBytes(file),
             tableCacheBytes,

@@ -101,12 +101,12 @@ function setVersion3(view: DataView, header: NewHeader): void {
 }
 
 function extensionsOf({ backing, bitmaps, extensions }: NewHeader): Uint8Array[] {
-  const encoded: Uint8Array[] = [];
+  // Before those that QEMU knows, behind which it puts them when it writes a header anew: so that shows.
+  const encoded = (extensions ?? []).map(({ type, data }) => encodeExtension(type, data));
   if (backing !== undefined) {
     encoded.push(encodeExtension(TYPE_BACKING_FORMAT, new TextEncoder().encode(backing.format)));
   }
   if (bitmaps !== undefined) encoded.push(encodeExtension(TYPE_BITMAPS, encodeBitmapDirectory(bitmaps)));
-  for (const { type, data } of extensions ?? []) encoded.push(encodeExtension(type, data));
   encoded.push(encodeExtension(TYPE_END, new Uint8Array()));
   return encoded;
 }

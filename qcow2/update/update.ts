@@ -53,6 +53,12 @@ export class ImageUpdate {
     return this.#tables.heldBytes >= MOST_TABLE_BYTES || this.#released.length >= MOST_RELEASED;
   }
 
+  /** Whether the image has nothing of its own at a guest cluster: its backing file shows. */
+  isUnallocated(cluster: number): boolean {
+    const { index, at } = this.#entryOf(cluster);
+    return readEntry(this.#geometry, this.#tables.get(index).bytes, at).isUnallocated;
+  }
+
   /** Where the data of a guest cluster is to be written, before {@link ImageUpdate.apply}. @param cluster its number */
   place(cluster: number): ClusterPlace {
     this.#begin();
@@ -89,7 +95,8 @@ export class ImageUpdate {
 
   /** Makes all that was begun show, once its data is written. @throws ImgstoreError `IO` */
   async apply(): Promise<void> {
-    if (!this.#hasBegun) return;
+    // What was only looked at is let go of.
+    if (!this.#hasBegun) return await this.#tables.write();
     // A reader takes what an entry leads to behind the end for a file that is cut off.
     if (!this.#file.isDevice && this.#file.size < this.#refcounts.endOffset)
       await this.#file.resize(this.#refcounts.endOffset);

@@ -10,8 +10,10 @@ export type HeaderPlaces = Pick<
 
 /** The header of a planned image with its extensions and the backing file's name. */
 export function imageHeader(plan: ImagePlan, places: HeaderPlaces): Uint8Array {
+  const late = plan.lateExtension(places);
   return encodeHeader({
     ...plan,
+    extensions: late === undefined ? plan.extensions : [...plan.extensions, late],
     clusterBits: Math.log2(plan.clusterSize),
     l1Entries: l1EntriesFor(plan, plan.virtualSize),
     ...places,

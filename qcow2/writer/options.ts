@@ -23,6 +23,14 @@ export interface Qcow2WriterOptions {
   readonly extendedL2?: boolean | undefined;
   /** Header extensions of kinds that the writer does not write itself. */
   readonly extensions?: readonly HeaderExtension[] | undefined;
+  /** One more such extension, of the same length every time, for which it must be known where the tables are; undefined: none after all. */
+  readonly lateExtension?: ((places: TablePlaces) => HeaderExtension | undefined) | undefined;
+}
+
+/** Where the tables of a finished image are, in bytes. */
+export interface TablePlaces {
+  readonly l1Offset: number;
+  readonly refcountTableOffset: number;
 }
 
 /** The options, checked, with nothing left out. */
@@ -36,6 +44,7 @@ export interface ImagePlan {
   readonly compressionType: CompressionType;
   readonly extendedL2: boolean;
   readonly extensions: readonly HeaderExtension[];
+  readonly lateExtension: NonNullable<Qcow2WriterOptions['lateExtension']>;
 }
 
 /** @throws ImgstoreError `USAGE` for what qcow2, or the version asked for, does not have. */
@@ -50,6 +59,7 @@ export function planImage(options: Qcow2WriterOptions): ImagePlan {
     compressionType: options.compressionType ?? 'zlib',
     extendedL2: options.extendedL2 ?? false,
     extensions: options.extensions ?? [],
+    lateExtension: options.lateExtension ?? (() => undefined),
   };
   const clusterBits = Math.log2(clusterSize);
   if (
@@ -64,7 +74,8 @@ export function planImage(options: Qcow2WriterOptions): ImagePlan {
   if (Buffer.byteLength(backing?.file ?? '') > layout.MAX_BACKING_NAME_BYTES) {
     throw usage(`the backing file's name has more than ${layout.MAX_BACKING_NAME_BYTES} bytes`);
   }
-  for (const { type } of plan.extensions) {
+  const late = plan.lateExtension({ l1Offset: 0, refcountTableOffset: 0 });
+  for (const { type } of [...plan.extensions, ...(late === undefined ? [] : [late])]) {
     if (!Number.isInteger(type) || type < 0 || type >= 2 ** 32 || RESERVED_EXTENSION_TYPES.includes(type)) {
       throw usage(`header extension 0x${type.toString(16)} is not for callers to add`);
     }

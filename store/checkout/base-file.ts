@@ -6,11 +6,21 @@ import { openDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
 import { canCompare, changesAgainstVersion } from './changes.ts';
+import { findForks } from './forks.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
+import type { BackingFile } from './write-qcow2.ts';
 
 /** Files in a chain that we write, the top not counted; what lies further back is flattened into the lowest. QEMU opens every file of a chain. */
-const MOST_BASES = 64;
+export const MOST_BASES = 64;
+
+/** Which earlier versions get files of their own. */
+export interface ChainPlan {
+  /** Only those at which history forks, so that siblings share them; else all. */
+  readonly forksOnly: boolean;
+  /** How many at most, from 1 to {@link MOST_BASES}; what lies further back is flattened into the lowest. As many as there can be when undefined. */
+  readonly depth: number | undefined;
+}
 
 /** A file that holds an earlier version, or will. */
 export interface BaseFile {
@@ -20,20 +30,27 @@ export interface BaseFile {
 }
 
 /**
- * The files of the versions before a job's: one for each first parent that has the same disk in clusters of the same size, oldest first, in
- * the folder of the output. Their names come from the commits alone, so siblings share them.
+ * The files that a job's file is to stand on, oldest first, in the folder of the output: of first parents that have the same disk in clusters
+ * of the same size, and of the version itself where history forks. Their names come from the commits alone, so siblings share them.
  */
-export async function baseFiles(job: CheckoutJob): Promise<BaseFile[]> {
+export async function baseFiles(
+  job: CheckoutJob,
+  { forksOnly, depth = MOST_BASES }: ChainPlan,
+): Promise<BaseFile[]> {
   const { store, commit, disk, path } = job;
+  const forks = forksOnly ? await findForks(store) : undefined;
   const found: BaseFile[] = [];
-  let at = parseCommit(store.objects.readAs('commit', commit)).parents[0];
-  while (at !== undefined && found.length < MOST_BASES) {
+  const first = parseCommit(store.objects.readAs('commit', commit)).parents[0];
+  let at = forks?.has(commit) ? commit : first;
+  while (at !== undefined && found.length < depth) {
     // What imgstore did not make, or what is damaged, ends the chain: the oldest file of it is whole.
     const version = tryReadVersion(store.objects, at);
     const same = version?.disks.find((each) => each.name === disk.name);
     if (version === undefined || same === undefined || same.clusterSize !== disk.clusterSize) break;
-    if (job.damage !== undefined && !(await canCompare(job, same))) break;
-    found.push({ path: join(dirname(resolve(path)), baseName(at, same)), commit: at, disk: same });
+    if (forks === undefined || forks.has(at)) {
+      if (job.damage !== undefined && !(await canCompare(job, same))) break;
+      found.push({ path: join(dirname(resolve(path)), baseName(at, same)), commit: at, disk: same });
+    }
     at = version.commit.parents[0];
   }
   return found.reverse();
@@ -41,18 +58,24 @@ export async function baseFiles(job: CheckoutJob): Promise<BaseFile[]> {
 
 /**
  * Writes the base files that are not there yet.
- * @throws ImgstoreError `EXISTS` when a file of that name holds something else
+ * @throws ImgstoreError `EXISTS` when a file of that name holds something else, or stands on more files than there may be
  */
-export async function writeBaseFiles(job: CheckoutJob, bases: readonly BaseFile[]): Promise<void> {
+export async function writeBaseFiles(
+  job: CheckoutJob,
+  bases: readonly BaseFile[],
+  { depth }: ChainPlan,
+): Promise<void> {
   for (const [i, base] of bases.entries()) {
     const clusters = await countClusters(job.store, base.disk, job.damage !== undefined);
     const baseJob = { ...job, ...base, clusters, force: false, readOnly: true };
+    const mostLayers = depth === undefined ? undefined : i + 1 + (depth - bases.length);
+    const check = () => refuseOther(baseJob, mostLayers);
     if (existsSync(base.path)) {
       // It may stand on one that was lost and is made again.
       await job.outputs.publish();
-      await refuseOther(baseJob);
+      await check();
     } else {
-      await writeBase({ ...baseJob, onTaken: () => refuseOther(baseJob) }, bases[i - 1]);
+      await writeBase({ ...baseJob, onTaken: check }, bases[i - 1]);
     }
   }
 }
@@ -61,19 +84,35 @@ async function writeBase(job: CheckoutJob, below: BaseFile | undefined): Promise
   if (below === undefined) {
     await writeFlat(job, 'qcow2');
   } else {
-    const backing = { file: basename(below.path), format: 'qcow2' } as const;
+    const backing = backingOf(below);
     await writeOverlay(job, changesAgainstVersion(job, below.disk), backing);
   }
 }
 
-function baseName(commit: ObjectId, disk: VersionDisk): string {
+/** A base file as the header of a file beside it names it. */
+export function backingOf({ path, commit, disk }: BaseFile): BackingFile {
+  return { file: basename(path), format: 'qcow2', holds: { commit, disk: disk.name } };
+}
+
+export function baseName(commit: ObjectId, disk: VersionDisk): string {
   return `base-${commit.slice(0, 12)}-${disk.name}.qcow2`;
 }
 
-/** A file that is in a base's place must hold just its bytes: known by the stat cache, else compared. */
-async function refuseOther(job: CheckoutJob): Promise<void> {
+/**
+ * A file that is in a base's place must hold just its bytes: known by the stat cache, else compared.
+ * @param mostLayers files that it may consist of, itself and those below it
+ */
+async function refuseOther(job: CheckoutJob, mostLayers = Number.POSITIVE_INFINITY): Promise<void> {
   const file = await openDisk(job.path, { allowBacking: job.allowBacking });
   try {
+    const layers = Number(file.facts.layers ?? 1);
+    if (layers > mostLayers) {
+      throw new ImgstoreError(
+        'EXISTS',
+        `${job.path}: is in the way: it stands on ${layers - 1} more files, where --depth leaves room for ${mostLayers - 1}: check out into another folder, or move it away`,
+        { path: job.path, layers, most: mostLayers },
+      );
+    }
     const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
     if (known?.commit === job.commit && known.disk === job.disk.name) return;
     const monitor = { signal: job.monitor.signal };

@@ -27,19 +27,30 @@ export async function* changesAgainstVersion(
     yield { cluster, id: after };
 }
 
+/** What a file holds, known from the stat cache when it has not changed since it was committed or checked out; undefined when the store does not have that. */
+export async function knownVersion({ store }: CheckoutJob, file: OpenDisk): Promise<VersionDisk | undefined> {
+  const known = file.files === undefined ? undefined : await store.statCache.get(file.files);
+  // The stat cache may outlive a version.
+  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
+  return version?.disks.find((disk) => disk.name === known?.disk);
+}
+
 /**
- * The clusters that an overlay on a file needs. What the file holds is known from the stat cache when it has not changed since it
- * was committed or checked out; otherwise it is read and compared, so a wrong file costs room, never wrong bytes.
+ * The clusters that an overlay on a file needs. Where it is not known what the file holds, that is read and compared, so a wrong file costs room, never wrong bytes.
+ * @param known what the file holds
  */
-export async function* changesAgainstFile(job: CheckoutJob, file: OpenDisk): AsyncGenerator<ImageCluster> {
-  const { objects, statCache } = job.store;
+export async function* changesAgainstFile(
+  job: CheckoutJob,
+  file: OpenDisk,
+  known: VersionDisk | undefined,
+): AsyncGenerator<ImageCluster> {
+  const { objects } = job.store;
   const skip = skipNodes(job);
-  const known = file.files === undefined ? undefined : await statCache.get(file.files);
-  // The stat cache may outlive a version, or a part of its map: the file itself still has the bytes.
-  const version = known === undefined ? undefined : tryReadVersion(objects, known.commit);
-  const base = version?.disks.find((disk) => disk.name === known?.disk);
-  if (base !== undefined && base.clusterSize === job.disk.clusterSize && (await canCompare(job, base)))
-    return yield* changesAgainstVersion(job, base);
+  // A part of the version's map may be lost: the file itself still has the bytes.
+  if (known !== undefined && known.clusterSize === job.disk.clusterSize && (await canCompare(job, known))) {
+    yield* changesAgainstVersion(job, known);
+    return file.refuseChanged();
+  }
   const monitor = { signal: job.monitor.signal };
   let last = -1;
   for await (const change of diffAgainstSource(objects, job.disk, file.source, job.workers, monitor, skip)) {
@@ -71,7 +82,8 @@ function endThatShows({ virtualSize, clusterSize }: VersionDisk, backingSize: nu
   return shows ? clusterCount(virtualSize, clusterSize) - 1 : undefined;
 }
 
-async function storedAt(
+/** What a disk has at a cluster; undefined for zeros. */
+export async function storedAt(
   { store, disk, damage }: CheckoutJob,
   cluster: number,
 ): Promise<ObjectId | undefined> {

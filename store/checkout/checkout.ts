@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { basename, dirname, extname, join, relative, resolve } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
@@ -9,8 +9,8 @@ import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
-import { baseFiles, writeBaseFiles } from './base-file.ts';
-import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
+import { backingOf, baseFiles, type ChainPlan, MOST_BASES, writeBaseFiles } from './base-file.ts';
+import { changesAgainstFile, changesAgainstVersion, knownVersion } from './changes.ts';
 import { type DamagedRange, DamageList } from './damage.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
@@ -18,8 +18,8 @@ import { Outputs } from './outputs.ts';
 import { refuseInStore, refuseOwnBacking } from './refuse-output.ts';
 import { writeFlat, writeOverlay } from './write-file.ts';
 
-/** What the new file stands on: nothing, one file for each earlier version, or a file that is there. */
-export type Backing = 'none' | 'chain' | { readonly file: string };
+/** What the new file stands on: nothing, one file for each earlier version or for each at which history forks, or a file that is there. */
+export type Backing = 'none' | 'chain' | 'fork' | { readonly file: string };
 
 export interface CheckoutRequest {
   readonly revision: string;
@@ -30,6 +30,8 @@ export interface CheckoutRequest {
   /** By the output's ending when not given: raw for `.raw` and `.img`, else qcow2. */
   readonly format?: ImageFormat | undefined;
   readonly backing?: Backing | undefined;
+  /** Of a chain: how many files may lie below the new one, 1 to 64; what lies further back is flattened into the lowest. */
+  readonly depth?: number | undefined;
   /** Compresses the clusters of a qcow2 file, and of the files below it that are made too. */
   readonly compress?: CompressionType | undefined;
   /** Folders from which the files below a backing file may come, besides its own. */
@@ -75,6 +77,7 @@ export async function checkoutVersion(
     throw new ImgstoreError('USAGE', 'a raw file has no backing file: use --format qcow2');
   if (format === 'raw' && request.compress !== undefined)
     throw new ImgstoreError('USAGE', 'a raw file cannot be compressed: use --format qcow2');
+  refuseBadDepth(backing, request.depth);
   const path =
     request.output ??
     (await defaultOutput(store, request.revision, version.disks.length > 1 ? disk.name : undefined, format));
@@ -89,7 +92,8 @@ export async function checkoutVersion(
   const job = { store, commit, disk, clusters, ...output, workers, monitor, damage };
   const reading = store.announceReading([commit]);
   try {
-    const written = format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing);
+    const written =
+      format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing, request.depth);
     await outputs.publish();
     return {
       file: path,
@@ -114,13 +118,33 @@ async function writeWhole(job: CheckoutJob, format: ImageFormat): Promise<Writte
   return { writtenBytes: await writeFlat(job, format), backing: null };
 }
 
-async function writeLayer(job: CheckoutJob, backing: Backing): Promise<WrittenLayer> {
-  if (backing === 'none') return writeWhole(job, 'qcow2');
-  return backing === 'chain' ? writeOnChain(job) : writeOnFile(job, backing.file);
+/** @throws ImgstoreError `USAGE` */
+function refuseBadDepth(backing: Backing, depth: number | undefined): void {
+  if (depth === undefined) return;
+  if (backing !== 'chain' && backing !== 'fork')
+    throw new ImgstoreError('USAGE', '--depth is for --backing chain and fork: nothing else writes a chain', {
+      depth,
+    });
+  if (Number.isInteger(depth) && depth >= 1 && depth <= MOST_BASES) return;
+  throw new ImgstoreError(
+    'USAGE',
+    `--depth ${depth}: a chain has 1 to ${MOST_BASES} files below the new one: use --backing none for a file alone`,
+    { depth },
+  );
 }
 
-async function writeOnChain(job: CheckoutJob): Promise<WrittenLayer> {
-  const bases = await baseFiles(job);
+async function writeLayer(
+  job: CheckoutJob,
+  backing: Backing,
+  depth: number | undefined,
+): Promise<WrittenLayer> {
+  if (backing === 'none') return writeWhole(job, 'qcow2');
+  if (typeof backing === 'object') return writeOnFile(job, backing.file);
+  return writeOnChain(job, { forksOnly: backing === 'fork', depth });
+}
+
+async function writeOnChain(job: CheckoutJob, plan: ChainPlan): Promise<WrittenLayer> {
+  const bases = await baseFiles(job, plan);
   const base = bases.at(-1);
   if (base === undefined) return writeWhole(job, 'qcow2');
   await refuseOwnBacking(
@@ -128,10 +152,10 @@ async function writeOnChain(job: CheckoutJob): Promise<WrittenLayer> {
     bases.map(({ path }) => path),
   );
   await refuseTaken(job.path, job.force);
-  await writeBaseFiles(job, bases);
-  const file = basename(base.path);
+  await writeBaseFiles(job, bases, plan);
+  const backing = backingOf(base);
   const changes = changesAgainstVersion(job, base.disk);
-  return { writtenBytes: await writeOverlay(job, changes, { file, format: 'qcow2' }), backing: file };
+  return { writtenBytes: await writeOverlay(job, changes, backing), backing: backing.file };
 }
 
 async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer> {
@@ -143,27 +167,29 @@ async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer
     const file = await nameFrom(job.path, path);
     // The user named the file, so the new one may be looked at with it.
     const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
-    const changes = changesAgainstFile(onFile, base);
-    return { writtenBytes: await writeOverlay(onFile, changes, { file, format }), backing: file };
+    const known = await knownVersion(onFile, base);
+    const changes = changesAgainstFile(onFile, base, known);
+    const holds = known && { commit: known.version, disk: known.name };
+    return { writtenBytes: await writeOverlay(onFile, changes, { file, format, holds }), backing: file };
   } finally {
     await base.source.close();
   }
 }
 
 /** The name by which an overlay's header calls its backing file: from the overlay's folder, so that both can move together. */
-async function nameFrom(overlay: string, backing: string): Promise<string> {
+export async function nameFrom(overlay: string, backing: string): Promise<string> {
   const [folder, file] = await Promise.all([realpath(dirname(resolve(overlay))), realpath(backing)]);
   const name = relative(folder, file);
   // QEMU takes what stands before a colon for a protocol, unless a slash comes first.
   return /^[^/]*:/.test(name) ? `./${name}` : name;
 }
 
-function formatFromName(output: string | undefined): ImageFormat {
+export function formatFromName(output: string | undefined): ImageFormat {
   return output !== undefined && ['.raw', '.img'].includes(extname(output).toLowerCase()) ? 'raw' : 'qcow2';
 }
 
 /** `web.qcow2` for a branch or tag; with the id for anything else, so that two versions do not get one name. */
-async function defaultOutput(
+export async function defaultOutput(
   store: Store,
   revision: string,
   disk: string | undefined,

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { usedByQemu } from '../../block/index.ts';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { PendingFile, removeLeftBehindIn } from '../../files/index.ts';
-import { CLOCK_TICK_MS } from '../stat-cache.ts';
+import { SETTLE_MS } from '../stat-cache.ts';
 
 export interface OutputOptions {
   /** Replaces a file that is in the way. */
@@ -37,7 +37,7 @@ export async function writeOutputFile(
     await write(file);
     const mtimeNs = await file.mtimeNs();
     // While it has no name nobody else can write to it: past this tick of the clock, every other write shows in its times.
-    await sleep(CLOCK_TICK_MS);
+    await sleep(SETTLE_MS);
     return { mtimeNs, publish: () => publish(file, path, force), discard: () => file.discard() };
   } catch (error) {
     await file.discard();

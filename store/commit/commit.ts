@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId, subject } from '../../objects/index.ts';
 import { branchTip } from '../history/tips.ts';
+import { openDiskOnStore } from '../origin/stored-base.ts';
 import { currentPerson } from '../person.ts';
 import type { Monitor } from '../progress.ts';
 import { moveHead } from '../refs/edit.ts';
@@ -13,7 +14,7 @@ import { ClusterWorkers } from '../workers/pool.ts';
 import { type Attachment, storeAttachments } from './attachments.ts';
 import { type KnownDisk, knownDisk } from './known-disk.ts';
 import { defaultBranch, sourceTitle } from './names.ts';
-import { type OpenDisk, type OpenDiskOptions, openDisk } from './open-disk.ts';
+import type { OpenDisk, OpenDiskOptions } from './open-disk.ts';
 import { type Content, findSameContent, hasContent } from './same-content.ts';
 import { type StoredDisk, storeDisk } from './store-disk.ts';
 import { type MadeCommit, writeVersion } from './write-version.ts';
@@ -33,6 +34,8 @@ export interface CommitRequest extends OpenDiskOptions {
   readonly message?: string | undefined;
   /** The version that a new branch starts from. */
   readonly parent?: string | undefined;
+  /** The version that an overlay's backing file held, where the file is gone and the overlay's header does not say it surely. */
+  readonly storedBase?: string | undefined;
   /** Makes a version although nothing has changed. */
   readonly allowEmpty?: boolean | undefined;
 }
@@ -87,7 +90,8 @@ export async function commitVersion(
   const transaction = store.begin();
   let workers: ClusterWorkers | undefined;
   try {
-    for (const { path } of request.disks) open.push(await openDisk(path, request));
+    for (const { name, path } of request.disks)
+      open.push(await openDiskOnStore(store, path, { ...request, disk: name }));
     for (const notice of open.flatMap((disk) => disk.notices)) monitor.onNotice?.(notice);
     const known: KnownDisk[] = [];
     for (const disk of open) known.push(await knownDisk(store, disk));
@@ -150,7 +154,7 @@ function refuseBadNames(request: CommitRequest): void {
   }
 }
 
-/** Where a new branch starts: at `--parent`, else at the version that the nearest file below an overlay is known to hold. */
+/** Where a new branch starts: at `--parent`, else at the version that the nearest disk below an overlay is known to be. */
 async function forkPoint(
   store: Store,
   request: CommitRequest,

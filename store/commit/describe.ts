@@ -1,7 +1,14 @@
 import { RawFile } from '../../block/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
-import { describeImage, type ImageDetails, type ImageFormat, luksDiskSize } from '../../qcow2/index.ts';
+import {
+  describeImage,
+  type ImageDetails,
+  type ImageFormat,
+  luksDiskSize,
+  readHeader,
+} from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
+import { type Origin, parseOrigin } from '../origin/extension.ts';
 import type { DiskFormat, OpenDisk, OpenDiskOptions } from './disk.ts';
 import { openForeignDisk } from './open-foreign-disk.ts';
 import { openNbdDisk } from './open-nbd-disk.ts';
@@ -16,6 +23,8 @@ export interface DiskDetails extends Omit<ImageDetails, 'format' | 'fileSize' | 
   readonly allocatedBytes: number | undefined;
   /** Every file that the image consists of, itself first, where it can have several. */
   readonly files: readonly string[] | undefined;
+  /** What a qcow2's header says that a checkout wrote into it. Whoever made the image can have written that. */
+  readonly origin: Pick<Origin, 'commit' | 'disk' | 'base'> | undefined;
 }
 
 /**
@@ -32,7 +41,9 @@ export async function describeDisk(
   const foreign = await foreignFormat(path, options.format);
   if (foreign === undefined) {
     const format = options.format as ImageFormat | undefined;
-    return { ...(await describeImage(path, { format })), files: undefined };
+    const details = await describeImage(path, { format });
+    const origin = details.qcow2 === undefined ? undefined : await originOf(path);
+    return { ...details, files: undefined, origin };
   }
   // Its size is safe to look at also while a machine runs from it.
   return described(await openForeignDisk(path, foreign, { ...options, forceShare: true }), foreign.format);
@@ -53,7 +64,19 @@ async function describeLuks(path: string): Promise<DiskDetails> {
       allocatedBytes,
       qcow2: undefined,
       files: undefined,
+      origin: undefined,
     };
+  } finally {
+    await file.close();
+  }
+}
+
+/** What a qcow2's header says of its origin; undefined when it says nothing that can be understood. */
+async function originOf(path: string): Promise<DiskDetails['origin']> {
+  const file = await RawFile.open(path);
+  try {
+    const origin = parseOrigin((await readHeader(file, path)).extensions.list);
+    return origin && { commit: origin.commit, disk: origin.disk, base: origin.base };
   } finally {
     await file.close();
   }
@@ -70,6 +93,7 @@ async function described(disk: OpenDisk, format: DiskFormat | 'nbd'): Promise<Di
       allocatedBytes: disk.allocatedBytes,
       qcow2: undefined,
       files: files?.identities.map((file) => file.path),
+      origin: undefined,
     };
   } finally {
     await source.close();

@@ -1,8 +1,9 @@
 import { dirname } from 'node:path';
 import type { BlockSource, ComparedExtent } from '../../block/index.ts';
-import type { ForeignFormat, ImageFormat, ImageKey } from '../../qcow2/index.ts';
+import type { ForeignFormat, ImageFormat, ImageKey, StandIn } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
+import type { VersionDisk } from '../version/version.ts';
 
 /**
  * The formats that disks are read from. `luks` is never found by looking: a raw disk may begin with a LUKS header, and is
@@ -23,6 +24,8 @@ export interface OpenDiskOptions {
   readonly forceShare?: boolean | undefined;
   /** The password of encrypted images. It is kept nowhere. */
   readonly key?: ImageKey | undefined;
+  /** Who may have another disk in the place of a backing file that cannot be opened. */
+  readonly standIn?: StandIn | undefined;
 }
 
 /** A disk that an image stands on, and what the image holds beside it. */
@@ -57,6 +60,10 @@ export interface OpenDisk {
   readonly files: KnownFiles | undefined;
   /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
   readonly bases: readonly DiskBase[];
+  /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */
+  readonly extentsAboveStandIn?: (() => AsyncIterable<ComparedExtent>) | undefined;
+  /** The version's disk that stands in. */
+  readonly onto?: VersionDisk | undefined;
   /** When they were looked at: nanoseconds since 1970. */
   readonly lookedNs: bigint;
   /** Throws `IN_USE` when a file has changed since. */

@@ -2,6 +2,7 @@ import type { BlockSource } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
+import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadVersion } from '../version/version.ts';
 import type { OpenDisk } from './disk.ts';
@@ -30,7 +31,8 @@ export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk
   const found = await store.statCache.getAll([...own, ...bases.map((base) => base.files)]);
   const itself = own.length === 0 ? undefined : found[0];
   const below = found.slice(own.length);
-  const baseVersion = below.find((known) => known !== undefined && store.objects.has(known.commit))?.commit;
+  const knownBelow = below.find((known) => known !== undefined && store.objects.has(known.commit))?.commit;
+  const baseVersion = knownBelow ?? disk.onto?.version;
   const held = await heldDisk(store, itself, source.size);
   if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
   for (const [i, base] of bases.entries()) {
@@ -39,7 +41,18 @@ export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk
     const basis = { held: heldBase, extents: base.extents };
     return { held, basis, baseVersion, expectedBytes: Math.min(expectedBytes, base.bytesAbove) };
   }
-  return { held, basis: undefined, baseVersion, expectedBytes };
+  return { held, basis: await standInBasis(store, disk), baseVersion, expectedBytes };
+}
+
+/** The version's disk that stands in for a backing file, whose map the caller has found whole. */
+async function standInBasis(
+  store: Store,
+  { onto, extentsAboveStandIn }: OpenDisk,
+): Promise<IngestBasis | undefined> {
+  if (extentsAboveStandIn === undefined || onto?.clusterSize !== store.clusterSize) return undefined;
+  const { virtualSize, map } = onto;
+  const clusters = await new ClusterCounter(store.objects.readTree).count(onto);
+  return { held: { virtualSize, map, clusters }, extents: extentsAboveStandIn };
 }
 
 /**

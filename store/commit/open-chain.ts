@@ -39,6 +39,7 @@ export async function openChain(
   const image = await openImage(path, {
     format,
     allow: allowedFolders(path, options),
+    standIn: options.standIn,
     key: async (file, encryption) => {
       encrypted.add(encryption);
       return typeof options.key === 'function' ? options.key(file, encryption) : options.key;

@@ -1,5 +1,5 @@
 import { isNbdUri } from '../../nbd/index.ts';
-import type { ImageFormat } from '../../qcow2/index.ts';
+import type { ImageFormat, OpenedImage } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
 import { type DiskBase, ENCRYPTED_NOTICE, type OpenDisk, type OpenDiskOptions } from './disk.ts';
 import { filesAbove, filesOfLayer, layerFacts, type OpenChain, openChain } from './open-chain.ts';
@@ -40,6 +40,7 @@ async function openImageDisk(
       allocatedBytes,
       expectedBytes: Math.min(image.source.size, allocatedBytes),
       files: filesOfLayer(chain, 0),
+      extentsAboveStandIn: extentsAboveStandIn(image),
       bases: await basesOf(chain),
       lookedNs: watched.lookedNs,
       refuseChanged: chain.refuseChanged,
@@ -65,6 +66,10 @@ async function basesOf(chain: OpenChain): Promise<DiskBase[]> {
     });
   }
   return bases;
+}
+
+function extentsAboveStandIn({ image, standIn }: OpenedImage): OpenDisk['extentsAboveStandIn'] {
+  return image && standIn && (() => image.extentsAbove(standIn, 0, image.size));
 }
 
 function noticesOf(path: string, snapshots: number, encrypted: boolean): readonly string[] {

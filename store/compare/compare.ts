@@ -3,7 +3,8 @@ import type { BlockSource } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import { type OpenDiskOptions, openDisk } from '../commit/open-disk.ts';
+import type { OpenDiskOptions } from '../commit/open-disk.ts';
+import { openDiskOnStore } from '../origin/stored-base.ts';
 import type { Monitor } from '../progress.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
@@ -24,6 +25,8 @@ export interface Comparison {
 }
 
 export interface CompareRequest extends OpenDiskOptions {
+  /** The version that an overlay's backing file held, where the file is gone and the overlay's header does not say it surely. */
+  readonly storedBase?: string | undefined;
   /** A version. */
   readonly revision: string;
   /** A version, an image file or an NBD URI; a name that is both a version and a file is a version, unless a format is given. */
@@ -50,7 +53,8 @@ export async function compare(
   if (other !== undefined)
     return compareVersions(store, version, readVersion(store.objects, other), request.disk, monitor);
   const disk = findDisk(version, request.disk);
-  const file = await openDisk(request.other, request);
+  const file = await openDiskOnStore(store, request.other, request);
+  for (const notice of file.notices) monitor.onNotice?.(notice);
   const reading = store.announceReading([version.id]);
   try {
     const result = await compareSource(store, disk, file.source, monitor);

@@ -3,7 +3,7 @@ import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { ImageFormat } from '../../../qcow2/index.ts';
 import type { Monitor } from '../../progress.ts';
 import { resolveCommit } from '../../revision/resolve.ts';
-import { CLOCK_TICK_MS } from '../../stat-cache.ts';
+import { SETTLE_MS } from '../../stat-cache.ts';
 import type { Store } from '../../store.ts';
 import { inDisk } from '../../version/map-errors.ts';
 import { findDisk, readVersion } from '../../version/version.ts';
@@ -66,7 +66,7 @@ export async function checkoutInPlace(
       await target.close();
     }
     // Past this tick of the clock, every later write shows in the file's times.
-    await sleep(CLOCK_TICK_MS);
+    await sleep(SETTLE_MS);
     const { format, header } = target;
     await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
     const backing = header?.backingFile ?? null;

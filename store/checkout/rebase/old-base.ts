@@ -1,0 +1,89 @@
+import { ImgstoreError } from '../../../errors/index.ts';
+import type { ImageFormat } from '../../../qcow2/index.ts';
+import type { DiskBase } from '../../commit/disk.ts';
+import { type OpenDisk, openDisk } from '../../commit/open-disk.ts';
+import { diffAgainstSource } from '../../compare/source-diff.ts';
+import { claimedBase, type OverlayFile } from '../../origin/doubt.ts';
+import type { Monitor } from '../../progress.ts';
+import type { Store } from '../../store.ts';
+import { hasMap } from '../../version/has-map.ts';
+import { tryReadVersion, type VersionDisk } from '../../version/version.ts';
+import type { ClusterWorkers } from '../../workers/pool.ts';
+
+/** What an overlay stands on now. */
+export interface OldBase {
+  readonly disk: VersionDisk;
+  /** Throws `IN_USE` when the file has changed since. */
+  readonly refuseChanged: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/** What is needed to find that out. */
+export interface OldBaseSearch {
+  readonly store: Store;
+  readonly overlay: OverlayFile;
+  readonly present: OpenDisk;
+  readonly allowBacking: readonly string[];
+  readonly workers: ClusterWorkers;
+  readonly monitor: Monitor;
+}
+
+/**
+ * The version's disk that an overlay stands on: the one that stands in for a file that is gone; the one that the stat cache knows; the one that the overlay's header names, if
+ * the file, which is read for that, holds just this.
+ * @throws ImgstoreError `UNSUPPORTED` when the store does not know what the file holds
+ */
+export async function findOldBase(search: OldBaseSearch): Promise<OldBase> {
+  const { store, overlay, present } = search;
+  if (present.onto !== undefined)
+    return { disk: present.onto, refuseChanged: async () => {}, close: async () => {} };
+  const [base] = present.bases;
+  if (base === undefined)
+    throw new ImgstoreError('UNSUPPORTED', `${overlay.path}: its backing file cannot be told from another`, {
+      path: overlay.path,
+    });
+  const path = base.files.identities[0]!.path;
+  const format = base.files.format as ImageFormat;
+  const file = await openDisk(path, { format, allowBacking: search.allowBacking });
+  try {
+    const disk = (await knownDisk(store, base)) ?? (await namedDisk(search, file));
+    if (disk !== undefined && (await hasMap(store.objects, disk.map)))
+      return { disk, refuseChanged: file.refuseChanged, close: () => file.source.close() };
+    throw new ImgstoreError(
+      'UNSUPPORTED',
+      `${overlay.path}: the store does not know what its backing file ${path} holds: run imgstore commit on that file first`,
+      { path: overlay.path, backing: path },
+    );
+  } catch (error) {
+    await file.source.close();
+    throw error;
+  }
+}
+
+async function knownDisk(store: Store, { files, size }: DiskBase): Promise<VersionDisk | undefined> {
+  const known = await store.statCache.get(files);
+  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
+  return version?.disks.find(
+    ({ name, virtualSize }) => name === known?.disk && sectors(virtualSize) === sectors(size),
+  );
+}
+
+/** Whoever wrote that need not be trusted, as the file itself is looked at: it may have been moved, or touched. */
+async function namedDisk(
+  { store, overlay, workers, monitor }: OldBaseSearch,
+  file: OpenDisk,
+): Promise<VersionDisk | undefined> {
+  const claim = await claimedBase(overlay, undefined);
+  const version = claim && tryReadVersion(store.objects, claim.base.commit);
+  const disk = version?.disks.find(({ name }) => name === claim?.base.disk);
+  if (disk === undefined || sectors(disk.virtualSize) !== sectors(file.source.size)) return undefined;
+  for await (const _ of diffAgainstSource(store.objects, disk, file.source, workers, monitor))
+    return undefined;
+  await file.refuseChanged();
+  return disk;
+}
+
+/** A disk's size as images have it. */
+function sectors(size: number): number {
+  return Math.ceil(size / 512) * 512;
+}
