@@ -22,6 +22,7 @@ interface CheckoutOptions {
   readonly depth?: number;
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
+  readonly track?: boolean;
   readonly inPlace?: boolean;
   readonly snapshots?: boolean;
   readonly active?: string;
@@ -58,7 +59,7 @@ export function define(command: Command): void {
       new Option(
         '--in-place',
         'write what differs into the file or block device of -o, which is there',
-      ).conflicts(['backing', 'depth', 'compress', 'force', 'skipDamaged']),
+      ).conflicts(['backing', 'depth', 'compress', 'force', 'skipDamaged', 'track']),
     )
     .addOption(
       new Option('--snapshots', 'write the versions as internal snapshots of one qcow2').conflicts([
@@ -69,9 +70,16 @@ export function define(command: Command): void {
         'allowBacking',
         'inPlace',
         'skipDamaged',
+        'track',
       ]),
     )
     .option('--active <rev>', 'with --snapshots: which of them the disk is (default: the last)')
+    .addOption(
+      new Option(
+        '--track',
+        'put a dirty bitmap into the qcow2, so that committing it reads only what QEMU has written since',
+      ).conflicts('skipDamaged'),
+    )
     .option('-f, --force', 'replace a file that is in the way')
     .option(
       '--skip-damaged',

@@ -19,6 +19,7 @@ interface CommitOptions {
   readonly allowEmpty?: boolean;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
+  readonly track?: boolean;
   readonly keyFile?: string;
 }
 
@@ -42,6 +43,10 @@ export function define(command: Command): void {
       '--allow-backing <dir>',
       'also follow backing files into this folder (several times)',
       collectPaths,
+    )
+    .option(
+      '--track',
+      'put a dirty bitmap into each qcow2, so that the next commit reads only what QEMU has written since',
     )
     .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
     .option('--force-share', 'store an image although a running QEMU writes to it')

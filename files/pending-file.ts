@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
@@ -103,10 +103,9 @@ export class PendingFile {
   }
 
   /** Reads back what was written. Returns the number of bytes read, less than asked for only at the end. */
-  async read(offset: number, into: Uint8Array): Promise<number> {
+  read(offset: number, into: Uint8Array): number {
     try {
-      const { bytesRead } = await this.#handle.read(into, 0, into.length, offset);
-      return bytesRead;
+      return readSync(this.#handle.fd, into, 0, into.length, offset);
     } catch (error) {
       throw fromSystem(error, this.#label);
     }

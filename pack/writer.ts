@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { ImgstoreError } from '../errors/index.ts';
 import { type FileKind, type FileRules, PendingFile, syncFolder } from '../files/index.ts';
@@ -15,6 +16,12 @@ import { encodeRev } from './rev.ts';
 
 /** Entries are gathered into writes of this size. */
 const WRITE_BYTES = 1024 * 1024;
+
+/**
+ * Bytes that are read back and hashed at a time: they are in the processor's cache when they are hashed. 290 MB take 0.20 s, and 0.22 in pieces of 1 MiB that another thread reads.
+ */
+const READ_BYTES = 256 * 1024;
+const READS_A_TURN = 32;
 
 /** Bytes after which what was written is sent to the disk, while more comes: a pack of 280 MB then waits no second for its fsync. */
 const SEND_BYTES = 32 * 1024 * 1024;
@@ -191,9 +198,11 @@ export class PackWriter {
 
   async #checksum(): Promise<Uint8Array> {
     const hash = codecs().hash.create();
-    const chunk = this.#buffer;
-    for (let at = 0; at < this.#end; ) {
-      const read = await this.#file.read(at, chunk.subarray(0, Math.min(chunk.length, this.#end - at)));
+    for (let at = 0, turn = 0; at < this.#end; turn++) {
+      // Other events have their turn now and then.
+      if (turn % READS_A_TURN === 0) await setImmediate();
+      const chunk = this.#buffer.subarray(0, Math.min(READ_BYTES, this.#end - at));
+      const read = this.#file.read(at, chunk);
       if (read === 0)
         throw new ImgstoreError('IO', `${this.#file.path}: became shorter while it was written`, {
           path: this.#file.path,

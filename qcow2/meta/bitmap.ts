@@ -51,7 +51,7 @@ export function bitmapBytes(virtualSize: number, granularity: number): number {
 }
 
 /** Bytes of a bitmap's table. */
-export function bitmapTableBytes(entry: BitmapEntry): number {
+export function bitmapTableBytes(entry: Pick<BitmapEntry, 'tableEntries'>): number {
   return entry.tableEntries * TABLE_ENTRY_BYTES;
 }
 

@@ -73,6 +73,24 @@ export class Refcounts {
     return { offset: cluster * this.#clusterSize, isUsed: cluster < this.#clustersAtOpen };
   }
 
+  /** Hands out clusters that lie side by side, each with refcount 1. @returns host bytes of the first */
+  takeRun(count: number): number {
+    if (count === 1) return this.take().offset;
+    const first = this.#append(count);
+    for (let i = 0; i < count; i++) this.#set(first + i, 1);
+    return first * this.#clusterSize;
+  }
+
+  /** Looks for free clusters near the end of the file alone: refcounts of a large image are many. */
+  lookNearEnd(): void {
+    this.#cursor = Math.max(this.#cursor, this.#clustersAtOpen - this.#perBlock);
+  }
+
+  /** How many use the cluster at a host offset. */
+  count(offset: number): number {
+    return this.#get(offset / this.#clusterSize);
+  }
+
   /** Takes one from the refcount of the cluster at a host offset. Returns what is left. @throws ImgstoreError `BAD_IMAGE` when it has none */
   release(offset: number): number {
     const cluster = offset / this.#clusterSize;

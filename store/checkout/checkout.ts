@@ -7,6 +7,7 @@ import type { Monitor } from '../progress.ts';
 import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
+import { trackFile } from '../track/start.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { backingOf, baseFiles, type ChainPlan, MOST_BASES, writeBaseFiles } from './base-file.ts';
@@ -40,6 +41,8 @@ export interface CheckoutRequest {
   readonly force?: boolean | undefined;
   /** Leaves as zeros what cannot be read, instead of failing. */
   readonly skipDamaged?: boolean | undefined;
+  /** Begins a bitmap in the file, so that committing it reads only what was written to it. */
+  readonly track?: boolean | undefined;
 }
 
 export interface CheckoutResult {
@@ -75,6 +78,8 @@ export async function checkoutVersion(
   const format = request.format ?? formatFromName(request.output);
   if (format === 'raw' && backing !== 'none')
     throw new ImgstoreError('USAGE', 'a raw file has no backing file: use --format qcow2');
+  if (format === 'raw' && request.track)
+    throw new ImgstoreError('USAGE', 'a raw file has no bitmap to keep track by: use --format qcow2');
   if (format === 'raw' && request.compress !== undefined)
     throw new ImgstoreError('USAGE', 'a raw file cannot be compressed: use --format qcow2');
   refuseBadDepth(backing, request.depth);
@@ -95,6 +100,11 @@ export async function checkoutVersion(
     const written =
       format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing, request.depth);
     await outputs.publish();
+    if (request.track) {
+      const below = typeof backing === 'object' ? [dirname(backing.file)] : [];
+      const held = { commit, disk: disk.name, clusters };
+      await trackFile(store, { path, ...held, allowBacking: [...allowBacking, ...below] });
+    }
     return {
       file: path,
       format,

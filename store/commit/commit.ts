@@ -8,6 +8,7 @@ import { moveHead } from '../refs/edit.ts';
 import { BRANCHES, fullRefName, shortRefName } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
+import { TrackedImages } from '../track/images.ts';
 import { isEntryName } from '../version/image-json.ts';
 import { tryReadVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
@@ -38,6 +39,8 @@ export interface CommitRequest extends OpenDiskOptions {
   readonly storedBase?: string | undefined;
   /** Makes a version although nothing has changed. */
   readonly allowEmpty?: boolean | undefined;
+  /** Begins a bitmap in each image, so that the next commit reads only what was written since; images that have one keep it up in any case. */
+  readonly track?: boolean | undefined;
 }
 
 export interface CommitResult {
@@ -87,16 +90,23 @@ export async function commitVersion(
     );
   }
   const open: OpenDisk[] = [];
+  const tracked = new TrackedImages(store, request, monitor);
   const transaction = store.begin();
   let workers: ClusterWorkers | undefined;
   try {
-    for (const { name, path } of request.disks)
-      open.push(await openDiskOnStore(store, path, { ...request, disk: name }));
+    for (const { name, path } of request.disks) {
+      const isLockedHere = await tracked.lock(path);
+      open.push(await openDiskOnStore(store, path, { ...request, disk: name, isLockedHere }));
+    }
     for (const notice of open.flatMap((disk) => disk.notices)) monitor.onNotice?.(notice);
     const known: KnownDisk[] = [];
-    for (const disk of open) known.push(await knownDisk(store, disk));
+    for (const disk of open) known.push(await knownDisk(store, disk, { tip, onNotice: monitor.onNotice }));
     const parent = tip ?? (await forkPoint(store, request, known));
     workers = new ClusterWorkers(known.reduce((sum, disk) => sum + disk.expectedBytes, 0));
+    if (known.some(({ held }) => held === undefined)) {
+      workers.start();
+      await store.statCache.load();
+    }
     const storing = { store, transaction, workers, monitor };
     const disks: StoredDisk[] = [];
     for (const [i, { name }] of request.disks.entries())
@@ -115,7 +125,10 @@ export async function commitVersion(
     if (transaction.newObjects > 0) await transaction.publish();
     if (made.commit !== tip) await moveBranch(store, ref, tip, made);
     await moveHead(store, ref, monitor);
-    for (const [i, disk] of disks.entries()) await remember(store, open[i]!, made.commit, disk);
+    for (const [i, disk] of disks.entries()) {
+      await remember(store, open[i]!, made.commit, disk);
+      await tracked.start(open[i]!, made.commit, disk);
+    }
     return {
       commit: made.commit,
       tree: made.tree,
@@ -132,6 +145,7 @@ export async function commitVersion(
     await transaction.discard();
     await workers?.close();
     for (const disk of open) await disk.source.close();
+    await tracked.close();
   }
 }
 

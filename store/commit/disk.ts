@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import type { BlockSource, ComparedExtent } from '../../block/index.ts';
-import type { ForeignFormat, ImageFormat, ImageKey, StandIn } from '../../qcow2/index.ts';
+import type { ForeignFormat, ImageFormat, ImageKey, PersistentBitmap, StandIn } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import type { VersionDisk } from '../version/version.ts';
@@ -22,6 +22,8 @@ export interface OpenDiskOptions {
   readonly allowBacking?: readonly string[] | undefined;
   /** Goes on although a running QEMU writes to it. */
   readonly forceShare?: boolean | undefined;
+  /** The locks on the image itself are the caller's. */
+  readonly isLockedHere?: boolean | undefined;
   /** The password of encrypted images. It is kept nowhere. */
   readonly key?: ImageKey | undefined;
   /** Who may have another disk in the place of a backing file that cannot be opened. */
@@ -58,6 +60,8 @@ export interface OpenDisk {
    * device has no state to compare, an NBD export shows none, and the old encryption reads as something else with another key.
    */
   readonly files: KnownFiles | undefined;
+  /** Persistent bitmaps of a qcow2. */
+  readonly bitmaps?: (() => Promise<readonly PersistentBitmap[]>) | undefined;
   /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
   readonly bases: readonly DiskBase[];
   /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */

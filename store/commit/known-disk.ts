@@ -2,6 +2,7 @@ import type { BlockSource } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
+import { dirtySince } from '../track/dirty.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadVersion } from '../version/version.ts';
@@ -22,10 +23,17 @@ export interface KnownDisk {
   readonly expectedBytes: number;
 }
 
+/** What decides whether a bitmap in an image is to be trusted. */
+export interface Tracking {
+  /** Of the branch that the disk is committed to; undefined for a new one. */
+  readonly tip: ObjectId | undefined;
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
+
 /**
  * Asks the stat cache about a disk and those below it. Files that are not as they were, to the nanosecond of their times, are not known.
  */
-export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk> {
+export async function knownDisk(store: Store, disk: OpenDisk, tracking: Tracking): Promise<KnownDisk> {
   const { files, bases, source, expectedBytes } = disk;
   const own = files === undefined ? [] : [files];
   const found = await store.statCache.getAll([...own, ...bases.map((base) => base.files)]);
@@ -35,6 +43,16 @@ export async function knownDisk(store: Store, disk: OpenDisk): Promise<KnownDisk
   const baseVersion = knownBelow ?? disk.onto?.version;
   const held = await heldDisk(store, itself, source.size);
   if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
+  const dirty = await dirtySince(store, disk, tracking.tip);
+  if (typeof dirty === 'string')
+    tracking.onNotice?.(`${disk.path}: its bitmap is not trusted, so all of it is read: ${dirty}`);
+  else if (dirty !== undefined)
+    return {
+      held,
+      basis: dirty.basis,
+      baseVersion: dirty.commit,
+      expectedBytes: Math.min(expectedBytes, dirty.dirtyBytes),
+    };
   for (const [i, base] of bases.entries()) {
     const heldBase = await heldDisk(store, below[i], base.size);
     if (heldBase === undefined) continue;

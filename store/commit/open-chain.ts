@@ -46,7 +46,8 @@ export async function openChain(
     },
   });
   try {
-    if (!options.forceShare) for (const file of image.files) await refuseInUse(file.path);
+    const others = options.isLockedHere ? image.files.slice(1) : image.files;
+    if (!options.forceShare) for (const file of others) await refuseInUse(file.path);
     const watched = await WatchedFiles.look(image.files, lookedNs);
     return {
       path,

@@ -40,6 +40,7 @@ async function openImageDisk(
       allocatedBytes,
       expectedBytes: Math.min(image.source.size, allocatedBytes),
       files: filesOfLayer(chain, 0),
+      bitmaps: image.image && (() => image.image!.bitmaps()),
       extentsAboveStandIn: extentsAboveStandIn(image),
       bases: await basesOf(chain),
       lookedNs: watched.lookedNs,

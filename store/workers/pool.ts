@@ -82,6 +82,11 @@ export class ClusterWorkers {
     return this.#run('checksum', path, verifyJobs.fileChecksum);
   }
 
+  /** Makes the threads come up while there is something else to do. */
+  start(): void {
+    this.#pool?.start();
+  }
+
   /** Ends the threads. Jobs must have been waited for. */
   async close(): Promise<void> {
     await this.#pool?.close();

@@ -1,0 +1,93 @@
+import { InPlaceFile } from '../../block/index.ts';
+import { isImgstoreError } from '../../errors/index.ts';
+import { isNbdUri } from '../../nbd/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import type { OpenDisk } from '../commit/disk.ts';
+import type { HeldDisk } from '../commit/disk-map.ts';
+import { presentOriginKey } from '../origin/key.ts';
+import type { Monitor } from '../progress.ts';
+import type { Store } from '../store.ts';
+import { tells } from './dirty.ts';
+import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
+import { isTracked, startTracking } from './start.ts';
+
+/** How images are committed. */
+export interface TrackingRequest {
+  /** Begins bitmaps where there are none. */
+  readonly track?: boolean | undefined;
+  readonly forceShare?: boolean | undefined;
+  readonly allowBacking?: readonly string[] | undefined;
+}
+
+/** The images of a commit that are kept track of. They are locked from before they are read until their bitmaps have begun anew: what was written in between would be missing. */
+export class TrackedImages {
+  readonly #store: Store;
+  readonly #request: TrackingRequest;
+  readonly #monitor: Monitor;
+  readonly #files = new Map<string, InPlaceFile>();
+
+  constructor(store: Store, request: TrackingRequest, monitor: Monitor) {
+    this.#store = store;
+    this.#request = request;
+    this.#monitor = monitor;
+  }
+
+  /** Takes the locks on an image that is kept track of, or is to be. Returns whether they are taken. @throws ImgstoreError `IN_USE`, `NOT_FOUND`, `IO` */
+  async lock(path: string): Promise<boolean> {
+    const { track = false, forceShare = false } = this.#request;
+    if (isNbdUri(path)) {
+      if (track) this.#notTracked(path, 'only files can be');
+      return false;
+    }
+    if (!track && !(await isTracked(path))) return false;
+    if (forceShare) {
+      // A QEMU that has it open keeps its bitmaps in memory.
+      this.#notTracked(path, 'it is shared with others');
+      return false;
+    }
+    try {
+      this.#files.set(path, await InPlaceFile.open(path));
+      return true;
+    } catch (error) {
+      if (!isImgstoreError(error, 'FORBIDDEN')) throw error;
+      this.#notTracked(path, error.message);
+      return false;
+    }
+  }
+
+  /** Begins a bitmap, now that the version is in the store. That it cannot be is no failure of the commit. */
+  async start(opened: OpenDisk, commit: ObjectId, disk: HeldDisk & { readonly name: string }): Promise<void> {
+    const { path } = opened;
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    this.#files.delete(path);
+    try {
+      if (await isUpToDate(this.#store, opened, { commit, disk: disk.name })) return await file.close();
+      const { allowBacking = [] } = this.#request;
+      const held = { commit, disk: disk.name, clusters: disk.clusters };
+      await startTracking(this.#store, { path, file, opened, allowBacking, ...held });
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      this.#notTracked(path, error.message);
+    }
+  }
+
+  /** Lets go of images that no bitmap was begun in. */
+  async close(): Promise<void> {
+    for (const file of this.#files.values()) await file.close();
+    this.#files.clear();
+  }
+
+  #notTracked(path: string, why: string): void {
+    this.#monitor.onNotice?.(`${path}: the next commit will read all of it: ${why}`);
+  }
+}
+
+/** Whether its bitmap began at that very version: then it goes on. */
+async function isUpToDate(store: Store, opened: OpenDisk, held: TrackedDisk): Promise<boolean> {
+  const bitmaps = (await opened.bitmaps?.()) ?? [];
+  const [ours, ...more] = bitmaps.filter(({ name }) => parseTrackingName(name) !== undefined);
+  const key = await presentOriginKey(store);
+  if (ours === undefined || more.length > 0 || key === undefined || !tells(opened)) return false;
+  return ours.flaw === undefined && ours.name === trackingName(key, held, opened.bases[0]?.files);
+}
