@@ -54,6 +54,14 @@ async function bitmaps(image: string) {
   return qcow2?.bitmapList ?? [];
 }
 
+/** There may be leaks: whose the clusters of a bitmap are that somebody else has let go of is not known. */
+async function expectWhole(image: string): Promise<void> {
+  const text = await qemuImg('check', '--output=json', image).catch(
+    (error: { stdout: string }) => error.stdout,
+  );
+  expect(JSON.parse(text)).not.toHaveProperty('corruptions');
+}
+
 /** qemu-io that has written and is then killed. */
 async function killedWriter(image: string, command: string): Promise<void> {
   const child = spawn('qemu-io', ['-f', 'qcow2', image], { stdio: ['pipe', 'pipe', 'ignore'] });
@@ -232,7 +240,7 @@ test.each<[string, RegExp, (made: Place) => Promise<unknown>]>([
   const again = await made.commit();
   expect(again.notices).toEqual([]);
   expect(again.map).toBe(await fullMap(made.image));
-  await qemuCheck(made.image);
+  await expectWhole(made.image);
 });
 
 test('commit reads what a tracked disk has grown by', async () => {
@@ -345,10 +353,7 @@ test('a tracked image is whole and its next commit is right, wherever the beginn
     );
     for (const spy of spies) spy.mockRestore();
     kills += finished ? 0 : 1;
-    const report = JSON.parse(
-      await qemuImg('check', '--output=json', made.image).catch((error) => error.stdout),
-    );
-    expect(report, `killed at ${step}`).not.toHaveProperty('corruptions');
+    await expectWhole(made.image);
     await qemuIo(made.image, `write -P ${(step * 7) % 200} ${(step * 8) % 1024}k 8k`);
     const next = await made.commit();
     expect(next.map, `killed at ${step}`).toBe(await fullMap(made.image));
