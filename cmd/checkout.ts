@@ -3,6 +3,8 @@ import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import {
   type Backing,
+  type CheckoutAllResult,
+  checkoutAll,
   checkoutInPlace,
   checkoutSnapshots,
   checkoutVersion,
@@ -23,6 +25,7 @@ interface CheckoutOptions {
   readonly compress?: CompressionType;
   readonly allowBacking?: readonly string[];
   readonly track?: boolean;
+  readonly all?: boolean;
   readonly inPlace?: boolean;
   readonly snapshots?: boolean;
   readonly active?: string;
@@ -80,6 +83,12 @@ export function define(command: Command): void {
         'put a dirty bitmap into the qcow2, so that committing it reads only what QEMU has written since',
       ).conflicts('skipDamaged'),
     )
+    .addOption(
+      new Option(
+        '--all',
+        'write all disks of the version and its attachments into the folder of -o',
+      ).conflicts(['disk', 'inPlace', 'snapshots', 'skipDamaged']),
+    )
     .option('-f, --force', 'replace a file that is in the way')
     .option(
       '--skip-damaged',
@@ -101,6 +110,19 @@ export function define(command: Command): void {
         return;
       }
       const revision = onlyRevision(revisions, options);
+      if (options.all) {
+        const { output } = options;
+        if (output === undefined)
+          throw new ImgstoreError('USAGE', '--all: say with -o which folder to write into');
+        const whole = { ...options, revision, output, backing: backingOf(options) };
+        const made = await context.withStore((store) =>
+          context.monitored('checkout', (monitor) =>
+            checkoutAll(store, whole, monitor).catch((error: unknown) => adviseOnDamage(error)),
+          ),
+        );
+        context.result(made, () => describeAll(made));
+        return;
+      }
       if (options.inPlace) {
         const { output } = options;
         if (output === undefined)
@@ -116,10 +138,7 @@ export function define(command: Command): void {
         return;
       }
       const result = await context.withStore(async (store) => {
-        const backing: Backing =
-          options.backing === 'none' || options.backing === 'chain' || options.backing === 'fork'
-            ? options.backing
-            : { file: options.backing! };
+        const backing = backingOf(options);
         return context.monitored('checkout', (monitor) =>
           checkoutVersion(store, { ...options, revision, backing }, monitor).catch((error: unknown) =>
             adviseOnDamage(error),
@@ -146,6 +165,19 @@ function onlyRevision(revisions: readonly string[], { active }: CheckoutOptions)
     throw new ImgstoreError('USAGE', `${revisions.length} versions: name one, or pass --snapshots`);
   if (active !== undefined) throw new ImgstoreError('USAGE', '--active is for --snapshots');
   return revision;
+}
+
+function backingOf({ backing }: CheckoutOptions): Backing {
+  return backing === 'none' || backing === 'chain' || backing === 'fork' ? backing : { file: backing! };
+}
+
+function describeAll({ disks, attachments, seconds }: CheckoutAllResult): string {
+  const lines = disks.map(
+    ({ file, format, virtualSize, writtenBytes }) =>
+      `${file}: ${format}, ${formatBytes(virtualSize)}, ${formatBytes(writtenBytes)} written\n`,
+  );
+  const files = attachments.map(({ file }) => `${file}\n`);
+  return `${[...lines, ...files].join('')}in ${formatSeconds(seconds)}\n`;
 }
 
 function describeSnapshots({ file, virtualSize, writtenBytes, snapshots, seconds }: SnapshotsResult): string {

@@ -15,6 +15,7 @@ export {
   type CheckoutResult,
   checkoutVersion,
 } from './checkout/checkout.ts';
+export { type CheckoutAllResult, checkoutAll } from './checkout/checkout-all.ts';
 export type { DamagedRange } from './checkout/damage.ts';
 export {
   checkoutInPlace,

