@@ -7,6 +7,7 @@ import { fillSampleStore, writeDisk } from './sample.ts';
 const place = sharedWorkplace(async (made) => {
   await fillSampleStore(made);
   await mkdir(made.path('below/deeper'), { recursive: true });
+  await made.ok('checkout', 'web', '-o', 'on.qcow2', '--backing', 'chain');
 });
 
 const NAMES = ['db', 'web', 'web-test'];
@@ -66,6 +67,8 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   compare: ['web', 'web'],
   map: ['web'],
   forget: ['web', '--keep-last', '9'],
+  import: ['web.raw'],
+  rebase: ['on.qcow2', '--onto', 'web'],
 };
 const NEED_STORE = VERBS.map(({ name }) => name).filter((name) => !['init', 'info', 'check'].includes(name));
 
