@@ -67,6 +67,9 @@ export async function makeHistory(folder: string): Promise<History> {
   };
   mkdirSync(folder, { recursive: true });
   await succeedHere(folder, 'init', '--cluster-size', `${CLUSTER}`);
+  // Checkouts are sealed by it: so they are the same bytes each time.
+  mkdirSync(join(store, 'imgstore'), { recursive: true });
+  writeFileSync(join(store, 'imgstore', 'key'), noise(32, 1), { mode: 0o600 });
   appendFileSync(join(store, 'config'), `\tunpackLimit = ${UNPACK_LIMIT}\n\tautoPack = 0\n`);
   await commit('base', diskOf(Array.from({ length: MANY }, (_, i) => 100 + i)));
   keepPacks(join(store, 'objects/pack'));
