@@ -51,7 +51,7 @@ export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';
 export type { RawExtension } from './meta/extensions.ts';
 export { type CompressionType, parseHeader, type Qcow2Header } from './meta/header.ts';
 export type { HeaderExtension } from './meta/header-encode.ts';
-export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE } from './meta/layout.ts';
+export { MAX_CLUSTER_SIZE, MIN_CLUSTER_SIZE, wholeSectors } from './meta/layout.ts';
 export type { Snapshot } from './meta/snapshot.ts';
 export type { DirtyRange } from './reader/bitmap-bits.ts';
 export { readBitmapNames } from './reader/bitmap-names.ts';

@@ -2,7 +2,7 @@ import { type BlockSource, RawFile, readPadded } from '../../block/index.ts';
 import { type ImageFormat, topFormat } from '../chain/format.ts';
 import { unsupported } from '../meta/fault.ts';
 import { geometryOf } from '../meta/geometry.ts';
-import { SECTOR } from '../meta/layout.ts';
+import { wholeSectors } from '../meta/layout.ts';
 import { readHeader } from '../reader/image.ts';
 import { walkBitmaps } from './bitmap-walk.ts';
 import { ClusterCounts } from './cluster-counts.ts';
@@ -91,7 +91,7 @@ export async function checkSource(host: BlockSource, name: string): Promise<Chec
   const findings = new Findings();
   const tables = new HostTables(host);
   // QEMU takes every file for whole sectors.
-  const hostSize = Math.ceil(host.size / SECTOR) * SECTOR;
+  const hostSize = wholeSectors(host.size);
   const references = new References(counts, findings, geometry, hostSize, header.refcountOrder);
   const limit = new WorkLimit(name);
   const parts = { image: name, header, geometry, tables, references, findings, limit };

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
-import { SECTOR } from '../meta/layout.ts';
+import { wholeSectors } from '../meta/layout.ts';
 import type { LuksHeader, LuksSlot } from '../meta/luks-header.ts';
 import { mergeStripes } from './anti-forensic.ts';
 import { cipherBySpec } from './cipher-spec.ts';
@@ -65,7 +65,7 @@ async function openSlot(
   const stripesHash = knownHash(slot.stripesHash, image);
   const digestHash = knownHash(digest.hash, image);
   const slotKey = await deriveSlotKey(slot, password, work, image);
-  const material = Buffer.allocUnsafe(Math.ceil(slot.materialLength / SECTOR) * SECTOR);
+  const material = Buffer.allocUnsafe(wholeSectors(slot.materialLength));
   await bytes.read(slot.materialOffset, material);
   makeSlotCipher(slotKey).decrypt(material, 0);
   const key = mergeStripes(material.subarray(0, slot.materialLength), keyBytes, stripesHash);

@@ -63,6 +63,11 @@ export const EXTENDED_L2_ENTRY_BYTES = 16;
 /** Virtual sizes are whole sectors: QEMU drops the rest. */
 export const SECTOR = 512;
 
+/** Bytes of the sectors that so many bytes take: the size of a disk in an image. */
+export function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / SECTOR) * SECTOR;
+}
+
 /** True when the bytes begin with qcow2's magic. */
 export function hasQcowMagic(bytes: Uint8Array): boolean {
   return (

@@ -1,6 +1,6 @@
 import { decodeName } from './extensions.ts';
 import { HeaderFields } from './header-fields.ts';
-import { SECTOR } from './layout.ts';
+import { SECTOR, wholeSectors } from './layout.ts';
 import { LUKS_MAGIC, type LuksHeader, type LuksSlot, MAX_KEY_BYTES, STRIPES } from './luks-header.ts';
 
 /*
@@ -101,7 +101,7 @@ function parseSlot(
   const sector = fields.u32(SLOT_OFFSET_AT);
   const materialOffset = sector * SECTOR;
   const materialLength = shared.keyBytes * stripes;
-  const stored = Math.ceil(materialLength / SECTOR) * SECTOR;
+  const stored = wholeSectors(materialLength);
   if (materialOffset < LUKS1_HEADER_BYTES || materialOffset > length - stored) {
     throw fields.bad('key_material_offset', sector, `leaves the encryption header of ${length} bytes`);
   }

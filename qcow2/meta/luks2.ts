@@ -1,6 +1,6 @@
 import { badImage, unsupported } from './fault.ts';
 import { JsonObject } from './json-object.ts';
-import { SECTOR } from './layout.ts';
+import { SECTOR, wholeSectors } from './layout.ts';
 import {
   type LuksCipherName,
   type LuksDigest,
@@ -228,7 +228,7 @@ function parseSlot(slot: JsonObject, { id, offset, size }: Area, digest: LuksDig
   if (stripes !== STRIPES) throw af.bad('stripes', `is not ${STRIPES}`);
   const area = slot.object('area');
   const materialLength = keyBytes * STRIPES;
-  if (size < Math.ceil(materialLength / SECTOR) * SECTOR) {
+  if (size < wholeSectors(materialLength)) {
     throw area.bad('size', `is too small for ${STRIPES} stripes of ${keyBytes} bytes`);
   }
   return {

@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
 import { type ObjectId, parseCommit } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
-import { diffAgainstSource } from '../compare/source-diff.ts';
+import { isSameDisk } from '../compare/source-diff.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
 import { canCompare, changesAgainstVersion } from './changes.ts';
 import { findForks } from './forks.ts';
@@ -116,10 +116,7 @@ async function refuseOther(job: CheckoutJob, mostLayers = Number.POSITIVE_INFINI
     const known = file.files === undefined ? undefined : await job.store.statCache.get(file.files);
     if (known?.commit === job.commit && known.disk === job.disk.name) return;
     const monitor = { signal: job.monitor.signal };
-    const differences = diffAgainstSource(job.store.objects, job.disk, file.source, job.workers, monitor);
-    const { done } = await differences[Symbol.asyncIterator]().next();
-    await differences.return(undefined);
-    if (done && file.source.size === Math.ceil(job.disk.virtualSize / 512) * 512) return;
+    if (await isSameDisk(job.store.objects, job.disk, file.source, job.workers, monitor)) return;
     throw new ImgstoreError(
       'EXISTS',
       `${job.path}: is in the way: it does not hold version ${job.commit.slice(0, 12)}: move it away`,

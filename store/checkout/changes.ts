@@ -1,15 +1,13 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { clusterCount, type ObjectId } from '../../objects/index.ts';
+import { wholeSectors } from '../../qcow2/index.ts';
 import type { OpenDisk } from '../commit/open-disk.ts';
 import { diffAgainstSource } from '../compare/source-diff.ts';
 import { allClusters } from '../version/disk-source.ts';
 import { hasMap } from '../version/has-map.ts';
 import { diffDiskMaps, ignore } from '../version/map-errors.ts';
-import { tryReadVersion, type VersionDisk } from '../version/version.ts';
+import type { VersionDisk } from '../version/version.ts';
 import { type CheckoutJob, type ImageCluster, skipNodes } from './job.ts';
-
-/** Bytes that a qcow2 disk's size is a multiple of. */
-const SECTOR = 512;
 
 /** The clusters that an overlay on another version's disk needs. @throws ImgstoreError `UNSUPPORTED` when their clusters differ in size. */
 export async function* changesAgainstVersion(
@@ -25,14 +23,6 @@ export async function* changesAgainstVersion(
   }
   for await (const { cluster, after } of diffDiskMaps(store.objects, base, disk, skipNodes(job)))
     yield { cluster, id: after };
-}
-
-/** What a file holds, known from the stat cache when it has not changed since it was committed or checked out; undefined when the store does not have that. */
-export async function knownVersion({ store }: CheckoutJob, file: OpenDisk): Promise<VersionDisk | undefined> {
-  const known = file.files === undefined ? undefined : await store.statCache.get(file.files);
-  // The stat cache may outlive a version.
-  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
-  return version?.disks.find((disk) => disk.name === known?.disk);
 }
 
 /**
@@ -78,13 +68,13 @@ export async function canCompare({ store, damage }: CheckoutJob, base: VersionDi
  * The last cluster, when a longer backing file would show behind the disk's end: an overlay has whole sectors.
  */
 function endThatShows({ virtualSize, clusterSize }: VersionDisk, backingSize: number): number | undefined {
-  const shows = virtualSize % SECTOR !== 0 && backingSize > virtualSize;
+  const shows = wholeSectors(virtualSize) > virtualSize && backingSize > virtualSize;
   return shows ? clusterCount(virtualSize, clusterSize) - 1 : undefined;
 }
 
 /** What a disk has at a cluster; undefined for zeros. */
 export async function storedAt(
-  { store, disk, damage }: CheckoutJob,
+  { store, disk, damage }: Pick<CheckoutJob, 'store' | 'disk'> & Partial<Pick<CheckoutJob, 'damage'>>,
   cluster: number,
 ): Promise<ObjectId | undefined> {
   const skip = damage === undefined ? undefined : ignore;

@@ -8,10 +8,11 @@ import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { trackFile } from '../track/start.ts';
+import { diskOfFiles } from '../version/disk-of-files.ts';
 import { findDisk, readVersion } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { backingOf, baseFiles, type ChainPlan, MOST_BASES, writeBaseFiles } from './base-file.ts';
-import { changesAgainstFile, changesAgainstVersion, knownVersion } from './changes.ts';
+import { changesAgainstFile, changesAgainstVersion } from './changes.ts';
 import { type DamagedRange, DamageList } from './damage.ts';
 import { type CheckoutJob, countClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
@@ -177,7 +178,7 @@ async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer
     const file = await nameFrom(job.path, path);
     // The user named the file, so the new one may be looked at with it.
     const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
-    const known = await knownVersion(onFile, base);
+    const known = await diskOfFiles(job.store, base.files);
     const changes = changesAgainstFile(onFile, base, known);
     const holds = known && { commit: known.version, disk: known.name };
     return { writtenBytes: await writeOverlay(onFile, changes, { file, format, holds }), backing: file };

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
-import type { KnownFile } from '../stat-cache.ts';
+import { type KnownFile, SETTLE_MS } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import type { CheckoutJob } from './job.ts';
 
@@ -26,8 +27,15 @@ export async function rememberOutput(
   await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
 }
 
+/** Notes in the stat cache what a file holds that was changed where it is, and is closed. */
+export async function rememberChanged(store: Store, file: WrittenFile, known: KnownFile): Promise<void> {
+  // Past this tick of the clock, every later write shows in the file's times.
+  await sleep(SETTLE_MS);
+  await rememberFile(store, file, known);
+}
+
 /** Notes in the stat cache what a file holds. */
-export async function rememberFile(
+async function rememberFile(
   store: Store,
   { path, format, allowBacking, mtimeNs }: WrittenFile,
   known: KnownFile,

@@ -5,7 +5,7 @@ import type { Store } from '../store.ts';
 import { dirtySince } from '../track/dirty.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
-import { tryReadVersion } from '../version/version.ts';
+import { tryReadDisk } from '../version/version.ts';
 import type { OpenDisk } from './disk.ts';
 import type { HeldDisk } from './disk-map.ts';
 import type { IngestBasis } from './ingest.ts';
@@ -83,7 +83,7 @@ export async function heldDisk(
   virtualSize: number,
 ): Promise<HeldDisk | undefined> {
   if (known === undefined) return undefined;
-  const disk = tryReadVersion(store.objects, known.commit)?.disks.find(({ name }) => name === known.disk);
+  const disk = tryReadDisk(store.objects, known);
   if (disk?.virtualSize !== virtualSize || disk.clusterSize !== store.clusterSize) return undefined;
   if (!(await hasMap(store.objects, disk.map))) return undefined;
   return { virtualSize, map: disk.map, clusters: known.clusters };

@@ -1,5 +1,6 @@
 import { type BlockSource, isZero, ResizedSource } from '../../block/index.ts';
 import type { ObjectId, SkipNode } from '../../objects/index.ts';
+import { wholeSectors } from '../../qcow2/index.ts';
 import { hashBatches } from '../hashed-batches.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
@@ -53,6 +54,19 @@ export async function* diffAgainstSource(
   for (; !next.done; next = await stored.next()) {
     yield { cluster: next.value.cluster, stored: next.value.id, hasData: false };
   }
+}
+
+/** Whether some disk is a version's: as long, in whole sectors, and the same bytes. All of it is read, until something differs. */
+export async function isSameDisk(
+  database: ObjectDatabase,
+  disk: VersionDisk,
+  source: BlockSource,
+  workers: ClusterWorkers,
+  monitor: Monitor,
+): Promise<boolean> {
+  if (wholeSectors(source.size) !== wholeSectors(disk.virtualSize)) return false;
+  for await (const _ of diffAgainstSource(database, disk, source, workers, monitor)) return false;
+  return true;
 }
 
 /** The first byte at or behind `offset` that is not zero, or undefined. */

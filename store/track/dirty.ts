@@ -7,7 +7,7 @@ import { presentOriginKey } from '../origin/key.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
-import { tryReadVersion, type VersionDisk } from '../version/version.ts';
+import { tryReadDisk, type VersionDisk } from '../version/version.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** More than these are not worth their memory: then most of the disk was written. */
@@ -31,23 +31,13 @@ export async function dirtySince(
   disk: OpenDisk,
   tip: ObjectId | undefined,
 ): Promise<DirtyDisk | string | undefined> {
-  const bitmaps = (await disk.bitmaps?.()) ?? [];
-  const found = bitmaps.flatMap((bitmap) => {
-    const tracked = parseTrackingName(bitmap.name);
-    return tracked === undefined ? [] : [{ bitmap, tracked }];
-  });
-  if (found.length === 0) return undefined;
-  if (found.length > 1) return 'there are several';
-  const { bitmap, tracked } = found[0]!;
-  const { commit, disk: name } = tracked;
-  const key = await presentOriginKey(store);
-  const expected = key === undefined ? undefined : trackingName(key, tracked, disk.bases[0]?.files);
-  if (expected !== bitmap.name || !tells(disk))
-    return 'another store made it, or the backing file has changed';
-  if (bitmap.flaw !== undefined) return BITMAP_FLAWS[bitmap.flaw];
+  const sealed = await sealedBitmap(store, disk);
+  if (sealed === undefined || typeof sealed === 'string') return sealed;
+  const { bitmap, tracked } = sealed;
+  const { commit } = tracked;
   if (tip !== undefined && tip !== commit)
     return `it began at version ${commit.slice(0, 12)}, and the branch has gone on since`;
-  const before = tryReadVersion(store.objects, commit)?.disks.find((each) => each.name === name);
+  const before = tryReadDisk(store.objects, tracked);
   if (
     before === undefined ||
     before.clusterSize !== store.clusterSize ||
@@ -58,6 +48,36 @@ export async function dirtySince(
   if (ranges === undefined) return 'most of the disk was written';
   if (!marksEnd(ranges, before, disk.source.size)) return 'the disk was made smaller meanwhile';
   return { ...tracked, basis: await basisOf(store, disk, before, ranges), dirtyBytes: sum(ranges) };
+}
+
+/** A bitmap of this store that QEMU has kept, and what the image held when it began. */
+interface SealedBitmap {
+  readonly bitmap: PersistentBitmap;
+  readonly tracked: TrackedDisk;
+}
+
+/** The bitmap of an image by which this store keeps track of it; as a line why it is not to be trusted; undefined when there is none. */
+async function sealedBitmap(store: Store, disk: OpenDisk): Promise<SealedBitmap | string | undefined> {
+  const bitmaps = (await disk.bitmaps?.()) ?? [];
+  const found = bitmaps.flatMap((bitmap) => {
+    const tracked = parseTrackingName(bitmap.name);
+    return tracked === undefined ? [] : [{ bitmap, tracked }];
+  });
+  const [ours, ...more] = found;
+  if (ours === undefined) return undefined;
+  if (more.length > 0) return 'there are several';
+  const key = await presentOriginKey(store);
+  const expected = key === undefined ? undefined : trackingName(key, ours.tracked, disk.bases[0]?.files);
+  if (expected !== ours.bitmap.name || !tells(disk))
+    return 'another store made it, or the backing file has changed';
+  return ours.bitmap.flaw === undefined ? ours : BITMAP_FLAWS[ours.bitmap.flaw];
+}
+
+/** Whether the bitmap of an image began at just that version: then it goes on. */
+export async function beganAt(store: Store, disk: OpenDisk, held: TrackedDisk): Promise<boolean> {
+  const sealed = await sealedBitmap(store, disk);
+  if (sealed === undefined || typeof sealed === 'string') return false;
+  return sealed.tracked.commit === held.commit && sealed.tracked.disk === held.disk;
 }
 
 /** Whether a change of the files below an image shows: it does not on block devices, and there is no file where a stored version stands in. */

@@ -4,11 +4,9 @@ import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import type { HeldDisk } from '../commit/disk-map.ts';
-import { presentOriginKey } from '../origin/key.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
-import { tells } from './dirty.ts';
-import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
+import { beganAt } from './dirty.ts';
 import { isTracked, startTracking } from './start.ts';
 
 /** How images are committed. */
@@ -62,7 +60,7 @@ export class TrackedImages {
     if (file === undefined) return;
     this.#files.delete(path);
     try {
-      if (await isUpToDate(this.#store, opened, { commit, disk: disk.name })) return await file.close();
+      if (await beganAt(this.#store, opened, { commit, disk: disk.name })) return await file.close();
       const { allowBacking = [] } = this.#request;
       const held = { commit, disk: disk.name, clusters: disk.clusters };
       await startTracking(this.#store, { path, file, opened, allowBacking, ...held });
@@ -81,13 +79,4 @@ export class TrackedImages {
   #notTracked(path: string, why: string): void {
     this.#monitor.onNotice?.(`${path}: the next commit will read all of it: ${why}`);
   }
-}
-
-/** Whether its bitmap began at that very version: then it goes on. */
-async function isUpToDate(store: Store, opened: OpenDisk, held: TrackedDisk): Promise<boolean> {
-  const bitmaps = (await opened.bitmaps?.()) ?? [];
-  const [ours, ...more] = bitmaps.filter(({ name }) => parseTrackingName(name) !== undefined);
-  const key = await presentOriginKey(store);
-  if (ours === undefined || more.length > 0 || key === undefined || !tells(opened)) return false;
-  return ours.flaw === undefined && ours.name === trackingName(key, held, opened.bases[0]?.files);
 }

@@ -1,12 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { InPlaceFile, RawFile } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { readBitmapNames, startBitmap } from '../../qcow2/index.ts';
-import { rememberFile } from '../checkout/remember.ts';
+import { rememberChanged } from '../checkout/remember.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { originKey } from '../origin/key.ts';
-import { SETTLE_MS } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { tells } from './dirty.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
@@ -69,9 +67,7 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
   }
   const mtimeNs = await file.mtimeNs();
   await file.close();
-  // Past this tick of the clock, every later write shows in the file's times.
-  await sleep(SETTLE_MS);
-  await rememberFile(store, { path, format: 'qcow2', allowBacking, mtimeNs }, { commit, disk, clusters });
+  await rememberChanged(store, { path, format: 'qcow2', allowBacking, mtimeNs }, { commit, disk, clusters });
 }
 
 /** As {@link startTracking}, of a file that was just written. */

@@ -100,6 +100,14 @@ export function tryReadVersion(
   }
 }
 
+/** A disk of a version, or undefined when there is none of that name or the version cannot be read. */
+export function tryReadDisk(
+  database: ObjectDatabase,
+  { commit, disk }: { readonly commit: ObjectId; readonly disk: string },
+): VersionDisk | undefined {
+  return tryReadVersion(database, commit)?.disks.find(({ name }) => name === disk);
+}
+
 /**
  * The disk of a version with a name, or its only one.
  * @throws ImgstoreError `NOT_FOUND` naming the disks there are, `USAGE` when there are several and none is named

@@ -1,10 +1,12 @@
 import { isZero } from '../../../block/index.ts';
-import { clusterCount, type ObjectId } from '../../../objects/index.ts';
+import { clusterCount } from '../../../objects/index.ts';
 import { diffAgainstSource, type SourceChange } from '../../compare/source-diff.ts';
-import { allClusters, clusterLength } from '../../version/disk-source.ts';
+import { diskOfFiles } from '../../version/disk-of-files.ts';
+import { clusterLength } from '../../version/disk-source.ts';
 import { hasMap } from '../../version/has-map.ts';
 import { diffDiskMaps } from '../../version/map-errors.ts';
-import { tryReadVersion, type VersionDisk } from '../../version/version.ts';
+import type { VersionDisk } from '../../version/version.ts';
+import { storedAt } from '../changes.ts';
 import type { InPlaceJob } from './job.ts';
 
 /** The clusters in which a target differs from the version, in order, each counted. What it holds is known from the stat cache, or read and hashed on all cores. */
@@ -36,10 +38,7 @@ async function* differences(job: InPlaceJob): AsyncGenerator<SourceChange> {
 
 /** The disk of a version that the target holds and has held unchanged since. */
 async function knownDisk({ store, disk, target }: InPlaceJob): Promise<VersionDisk | undefined> {
-  const { files } = target.present;
-  const known = files === undefined ? undefined : await store.statCache.get(files);
-  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
-  const base = version?.disks.find(({ name }) => name === known?.disk);
+  const base = await diskOfFiles(store, target.present.files);
   if (base?.clusterSize !== disk.clusterSize || base.virtualSize !== target.present.source.size)
     return undefined;
   return (await hasMap(store.objects, base.map)) ? base : undefined;
@@ -66,9 +65,4 @@ async function hasCleanTail({ disk, target }: InPlaceJob): Promise<boolean> {
   const tail = Buffer.alloc(source.size - disk.virtualSize);
   await source.read(disk.virtualSize, tail);
   return isZero(tail);
-}
-
-async function storedAt({ store, disk }: InPlaceJob, cluster: number): Promise<ObjectId | undefined> {
-  for await (const { id } of allClusters(store.objects, disk, cluster, cluster + 1)) return id;
-  return undefined;
 }

@@ -1,9 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { ImageFormat } from '../../../qcow2/index.ts';
 import type { Monitor } from '../../progress.ts';
 import { resolveCommit } from '../../revision/resolve.ts';
-import { SETTLE_MS } from '../../stat-cache.ts';
 import type { Store } from '../../store.ts';
 import { inDisk } from '../../version/map-errors.ts';
 import { findDisk, readVersion } from '../../version/version.ts';
@@ -11,7 +9,7 @@ import { ClusterWorkers } from '../../workers/pool.ts';
 import type { CheckoutResult } from '../checkout.ts';
 import { countClusters } from '../job.ts';
 import { refuseInStore } from '../refuse-output.ts';
-import { rememberFile } from '../remember.ts';
+import { rememberChanged } from '../remember.ts';
 import type { InPlaceCounts, InPlaceJob } from './job.ts';
 import { openTarget } from './target.ts';
 import { updateQcow2 } from './update-qcow2.ts';
@@ -65,10 +63,9 @@ export async function checkoutInPlace(
     } finally {
       await target.close();
     }
-    // Past this tick of the clock, every later write shows in the file's times.
-    await sleep(SETTLE_MS);
     const { format, header } = target;
-    await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
+    const file = { path, format, allowBacking, mtimeNs };
+    await rememberChanged(store, file, { commit, disk: disk.name, clusters });
     const backing = header?.backingFile ?? null;
     const seconds = (performance.now() - started) / 1000;
     return { file: path, format, virtualSize: disk.virtualSize, ...counts, backing, seconds };

@@ -6,8 +6,8 @@ import {
   readHeader,
   refuseUnwritable,
   topFormat,
+  wholeSectors,
 } from '../../../qcow2/index.ts';
-import { refuseInUse } from '../../commit/in-use.ts';
 import { type OpenDisk, openDisk } from '../../commit/open-disk.ts';
 import type { Monitor } from '../../progress.ts';
 import type { VersionDisk } from '../../version/version.ts';
@@ -47,14 +47,7 @@ export async function openTarget(
     const { allowBacking } = options;
     const header = format === 'qcow2' ? await writableHeader(path, disk, monitor) : undefined;
     if (header === undefined) refuseSmall(file, disk, monitor);
-    // The lock that keeps QEMU out of the target is ours.
-    const present = await openDisk(path, { format, allowBacking, forceShare: true });
-    try {
-      for (const below of present.paths.slice(1)) await refuseInUse(below);
-    } catch (error) {
-      await present.source.close();
-      throw error;
-    }
+    const present = await openDisk(path, { format, allowBacking, isLockedHere: true });
     const close = async () => {
       await present.source.close();
       await file.close();
@@ -107,7 +100,7 @@ async function writableHeader(
   const file = await RawFile.open(path);
   try {
     const header = await readHeader(file, path);
-    const size = Math.ceil(virtualSize / SECTOR) * SECTOR;
+    const size = wholeSectors(virtualSize);
     if (header.virtualSize !== size) {
       const shrink = header.virtualSize > size ? '--shrink ' : '';
       throw new ImgstoreError(
@@ -124,9 +117,6 @@ async function writableHeader(
     await file.close();
   }
 }
-
-/** Bytes that a qcow2 disk's size is a multiple of. */
-const SECTOR = 512;
 
 function refuseSmall(
   { path, isDevice, size }: InPlaceFile,

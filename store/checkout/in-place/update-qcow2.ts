@@ -1,5 +1,5 @@
 import type { ObjectId } from '../../../objects/index.ts';
-import { type ClusterPlace, ImageUpdate } from '../../../qcow2/index.ts';
+import { type ClusterPlace, ImageUpdate, wholeSectors } from '../../../qcow2/index.ts';
 import type { SourceChange } from '../../compare/source-diff.ts';
 import { throwIfStopped } from '../../progress.ts';
 import { allClusters, clusterLength } from '../../version/disk-source.ts';
@@ -124,7 +124,7 @@ class Qcow2Update {
       const length = clusterLength(disk, cluster);
       const to = offset + (cluster - guest * perUnit) * disk.clusterSize;
       const isLast = length < disk.clusterSize;
-      if (isLast && !isNew) target.file.write(to + length, Buffer.alloc(-length & (SECTOR - 1)));
+      if (isLast && !isNew) target.file.write(to + length, Buffer.alloc(wholeSectors(length) - length));
       if (id !== undefined) yield { id, length, pieces: [{ from: 0, length, to, isNew }] };
       else if (!isNew) counts.writtenBytes += target.file.zero(to, length);
       if (id === undefined && changed.has(cluster)) counts.zeroedBytes += length;
@@ -154,9 +154,6 @@ class Qcow2Update {
     if (isUsed) this.#job.target.file.zero(offset + filled, this.#update.clusterSize - filled);
   }
 }
-
-/** Bytes that a qcow2 disk's size is a multiple of. */
-const SECTOR = 512;
 
 /** Adds a piece, or makes the last longer where it goes on. */
 function join(pieces: PatchPiece[], piece: PatchPiece): void {

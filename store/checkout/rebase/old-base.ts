@@ -1,13 +1,14 @@
 import { ImgstoreError } from '../../../errors/index.ts';
-import type { ImageFormat } from '../../../qcow2/index.ts';
+import { type ImageFormat, wholeSectors } from '../../../qcow2/index.ts';
 import type { DiskBase } from '../../commit/disk.ts';
 import { type OpenDisk, openDisk } from '../../commit/open-disk.ts';
-import { diffAgainstSource } from '../../compare/source-diff.ts';
+import { isSameDisk } from '../../compare/source-diff.ts';
 import { claimedBase, type OverlayFile } from '../../origin/doubt.ts';
 import type { Monitor } from '../../progress.ts';
 import type { Store } from '../../store.ts';
+import { diskOfFiles } from '../../version/disk-of-files.ts';
 import { hasMap } from '../../version/has-map.ts';
-import { tryReadVersion, type VersionDisk } from '../../version/version.ts';
+import { tryReadDisk, type VersionDisk } from '../../version/version.ts';
 import type { ClusterWorkers } from '../../workers/pool.ts';
 
 /** What an overlay stands on now. */
@@ -61,11 +62,8 @@ export async function findOldBase(search: OldBaseSearch): Promise<OldBase> {
 }
 
 async function knownDisk(store: Store, { files, size }: DiskBase): Promise<VersionDisk | undefined> {
-  const known = await store.statCache.get(files);
-  const version = known === undefined ? undefined : tryReadVersion(store.objects, known.commit);
-  return version?.disks.find(
-    ({ name, virtualSize }) => name === known?.disk && sectors(virtualSize) === sectors(size),
-  );
+  const disk = await diskOfFiles(store, files);
+  return disk !== undefined && wholeSectors(disk.virtualSize) === wholeSectors(size) ? disk : undefined;
 }
 
 /** Whoever wrote that need not be trusted, as the file itself is looked at: it may have been moved, or touched. */
@@ -74,16 +72,9 @@ async function namedDisk(
   file: OpenDisk,
 ): Promise<VersionDisk | undefined> {
   const claim = await claimedBase(overlay, undefined);
-  const version = claim && tryReadVersion(store.objects, claim.base.commit);
-  const disk = version?.disks.find(({ name }) => name === claim?.base.disk);
-  if (disk === undefined || sectors(disk.virtualSize) !== sectors(file.source.size)) return undefined;
-  for await (const _ of diffAgainstSource(store.objects, disk, file.source, workers, monitor))
+  const disk = claim && tryReadDisk(store.objects, claim.base);
+  if (disk === undefined || !(await isSameDisk(store.objects, disk, file.source, workers, monitor)))
     return undefined;
   await file.refuseChanged();
   return disk;
-}
-
-/** A disk's size as images have it. */
-function sectors(size: number): number {
-  return Math.ceil(size / 512) * 512;
 }

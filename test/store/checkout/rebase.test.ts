@@ -22,6 +22,7 @@ import {
   type RebaseRequest,
   rebaseOverlay,
 } from '../../../store/index.ts';
+import { SETTLE_MS } from '../../../store/stat-cache.ts';
 import { qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { git } from '../git.ts';
@@ -57,6 +58,16 @@ async function place(
 async function baseName(made: TestStore, revision: string): Promise<string> {
   return `base-${(await git(made.path, 'rev-parse', revision)).slice(0, 12)}-vda.qcow2`;
 }
+
+test('rebaseOverlay leaves it known what an overlay holds that was committed', async () => {
+  const made = await place();
+  const disks = [{ name: 'vda', path: made.overlay }];
+  await sleep(SETTLE_MS);
+  const { commit } = await commitVersion(made.store, { disks, branch: 'vm' });
+  await made.rebase();
+  const again = await commitVersion(made.store, { disks, branch: 'vm' });
+  expect(again).toMatchObject({ commit, unchanged: true, disks: [{ readBytes: 0 }] });
+});
 
 test('rebaseOverlay puts an overlay onto another version and leaves what the guest sees', async () => {
   const made = await place();
