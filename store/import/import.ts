@@ -56,7 +56,7 @@ export async function importImage(
     const tags = await planTags(store, states, tagPrefix, disk, shortRefName(ref));
     const base = what.chain ? undefined : await knownBase(store, chain);
     const options = { ref, tip, disk, message: request.message, base };
-    const run = await ImportRun.begin(store, chain, states, tags, options, monitor);
+    const run = await ImportRun.begin({ store, chain, states, tags, options }, monitor);
     try {
       return await run.importAll();
     } finally {

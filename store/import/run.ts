@@ -32,6 +32,17 @@ export interface RunOptions {
   readonly base: KnownBase | undefined;
 }
 
+/** What an import is to store. */
+export interface ImportPlan {
+  readonly store: Store;
+  /** Open, and the caller's to close. */
+  readonly chain: OpenChain;
+  /** Oldest first. */
+  readonly states: readonly DiskState[];
+  readonly tags: readonly SnapshotTag[];
+  readonly options: RunOptions;
+}
+
 /** Stat cache entries are written at least so often: opening the database for each snapshot would take longer than its commit. */
 const REMEMBER_EVERY_MS = 2000;
 
@@ -64,11 +75,7 @@ export class ImportRun {
   #open: { readonly state: DiskState; readonly source: BlockSource } | undefined;
 
   private constructor(
-    store: Store,
-    chain: OpenChain,
-    states: readonly DiskState[],
-    tags: readonly SnapshotTag[],
-    options: RunOptions,
+    { store, chain, states, tags, options }: ImportPlan,
     monitor: Monitor,
     known: readonly (KnownFile | undefined)[],
   ) {
@@ -90,18 +97,12 @@ export class ImportRun {
     this.#announced = store.begin();
   }
 
-  static async begin(
-    store: Store,
-    chain: OpenChain,
-    states: readonly DiskState[],
-    tags: readonly SnapshotTag[],
-    options: RunOptions,
-    monitor: Monitor,
-  ): Promise<ImportRun> {
+  static async begin(plan: ImportPlan, monitor: Monitor): Promise<ImportRun> {
+    const { store, states } = plan;
     const asked = states.flatMap(({ files }) => files ?? []);
     const found = asked.length < states.length ? [] : await store.statCache.getAll(asked);
     const known = states.map((_, i) => found[i]);
-    return new ImportRun(store, chain, states, tags, options, monitor, known);
+    return new ImportRun(plan, monitor, known);
   }
 
   /** @throws ImgstoreError as `importImage` does */

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { expect, test } from 'vitest';
-import { qemuImg, qemuIo } from '../qcow2/qemu.ts';
+import { createOverlay, qemuImg, qemuIo } from '../qcow2/qemu.ts';
 import { oneLine, Workplace } from './imgstore.ts';
 import { ID, NUMBER } from './shapes.ts';
 
@@ -15,7 +15,7 @@ async function withImage(name = 'vm.qcow2'): Promise<Workplace> {
 
 async function addOverlay(place: Workplace, name: string): Promise<void> {
   const path = place.path(name);
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', place.path('base.qcow2'), '-F', 'qcow2', path);
+  await createOverlay(path, place.path('base.qcow2'));
   await qemuIo(path, `write -P ${name.length} 1M 64k`);
   await qemuImg('snapshot', '-c', 'clean', path);
   await qemuIo(path, `write -P 77 ${name.length}M 64k`);
@@ -74,17 +74,7 @@ test('log --graph --all shows ten forks of one base when ten overlays were impor
   const place = await withImage('vm0.qcow2');
   const names = Array.from({ length: 10 }, (_, i) => `vm${i}.qcow2`);
   for (const name of names.slice(1)) {
-    await qemuImg(
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-b',
-      place.path('base.qcow2'),
-      '-F',
-      'qcow2',
-      place.path(name),
-    );
+    await createOverlay(place.path(name), place.path('base.qcow2'));
     await qemuIo(place.path(name), `write -P 9${name.charAt(2)} 2M 64k`);
   }
   for (const name of names) await place.ok('import', '--chain', name);

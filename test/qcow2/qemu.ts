@@ -34,6 +34,17 @@ export async function qemuIo(image: string, ...commands: readonly string[]): Pro
   if (/failed|error/i.test(stdout + stderr)) throw new Error(stdout + stderr);
 }
 
+/** Makes an empty qcow2 that stands on a file. @param size of its disk, as qemu-img takes it; that of the file below when not given */
+export async function createOverlay(
+  image: string,
+  below: string,
+  format: 'qcow2' | 'raw' = 'qcow2',
+  size?: string,
+): Promise<void> {
+  const backing = ['-b', below, '-F', format];
+  await qemuImg('create', '-q', '-f', 'qcow2', ...backing, image, ...(size === undefined ? [] : [size]));
+}
+
 /** The bytes that QEMU sees in an image. */
 export async function qemuBytes(image: string, format = 'qcow2'): Promise<Buffer> {
   const raw = `${image}.as-raw`;

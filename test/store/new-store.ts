@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { type CommitRequest, type CommitResult, commitVersion, initStore, Store } from '../../store/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
@@ -58,4 +59,12 @@ export function listFiles(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .filter((name) => !name.startsWith('imgstore/'))
     .sort();
+}
+
+/** Longer than the ticks of the clock by which the system stamps files: what is younger, the stat cache does not take. */
+const SETTLE_MS = 60;
+
+/** Waits until what was written before counts as old. */
+export function settle(): Promise<void> {
+  return sleep(SETTLE_MS);
 }

@@ -7,7 +7,7 @@ import { watchPoints } from '../../../files/index.ts';
 import { clusterCount, mapLevels } from '../../../objects/index.ts';
 import { openImage } from '../../../qcow2/index.ts';
 import { checkoutVersion, commitVersion } from '../../../store/index.ts';
-import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
+import { createOverlay, noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL } from '../new-store.ts';
@@ -273,7 +273,7 @@ test('checkoutVersion stands on a file whose own backing file is in a folder tha
   for (const folder of ['bottom', 'top', 'out']) mkdirSync(made.file(folder));
   await writeFile(made.file('bottom/base.raw'), diskOf([1, 2, 0]));
   const file = made.file('top/middle.qcow2');
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', '../bottom/base.raw', '-F', 'raw', file);
+  await createOverlay(file, '../bottom/base.raw', 'raw');
   const request = { revision: 'web', output: made.file('out/web.qcow2'), backing: { file } };
   await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
     code: 'FORBIDDEN',

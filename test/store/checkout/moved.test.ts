@@ -3,9 +3,9 @@ import { chmodSync, readFileSync, truncateSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkoutVersion, DiskSource, readVersion, resolveCommit } from '../../../store/index.ts';
 import { noise, readAll } from '../../qcow2/qemu.ts';
-import { beforeFirst } from '../before-first.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
+import { beforeFirst } from '../watch-jobs.ts';
 
 /** Below it work is done in place, above it in threads. */
 const SIZES = [2 * 2 ** 20, 20 * 2 ** 20];

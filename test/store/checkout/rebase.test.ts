@@ -13,8 +13,7 @@ import {
 import { chmod } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { InPlaceFile } from '../../../block/index.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   checkoutVersion,
   commitVersion,
@@ -22,11 +21,11 @@ import {
   type RebaseRequest,
   rebaseOverlay,
 } from '../../../store/index.ts';
-import { SETTLE_MS } from '../../../store/stat-cache.ts';
-import { qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { createOverlay, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { git } from '../git.ts';
-import { commitBytes, newStore, SMALL, type TestStore } from '../new-store.ts';
+import { killedAt } from '../killed-update.ts';
+import { commitBytes, newStore, SMALL, settle, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
 
 const OLD = diskOf([1, 2, 3, 0, 5, 6, 7, 0]);
@@ -62,7 +61,7 @@ async function baseName(made: TestStore, revision: string): Promise<string> {
 test('rebaseOverlay leaves it known what an overlay holds that was committed', async () => {
   const made = await place();
   const disks = [{ name: 'vda', path: made.overlay }];
-  await sleep(SETTLE_MS);
+  await settle();
   const { commit } = await commitVersion(made.store, { disks, branch: 'vm' });
   await made.rebase();
   const again = await commitVersion(made.store, { disks, branch: 'vm' });
@@ -132,25 +131,7 @@ test('rebaseOverlay leaves what the guest sees wherever it is killed, and can be
   for (let step = 1; !finished; step++) {
     copyFileSync(made.file('kept.qcow2'), made.overlay);
     rmSync(made.file(base), { force: true });
-    let left = step;
-    const die = () => {
-      if (left-- <= 1) throw new Error('killed');
-    };
-    for (const name of ['write', 'sync', 'resize'] as const) {
-      const original = Reflect.get(InPlaceFile.prototype, name) as (...args: unknown[]) => unknown;
-      vi.spyOn(InPlaceFile.prototype, name).mockImplementation(function (
-        this: InPlaceFile,
-        ...args: unknown[]
-      ) {
-        die();
-        return original.apply(this, args) as never;
-      });
-    }
-    finished = await made.rebase().then(
-      () => true,
-      () => false,
-    );
-    vi.restoreAllMocks();
+    finished = await killedAt(step, () => made.rebase());
     kills += finished ? 0 : 1;
     expect((await qemuBytes(made.overlay)).equals(before), `killed at ${step}`).toBe(true);
     const check = JSON.parse(
@@ -204,7 +185,7 @@ describe('where the new base is', () => {
     ],
   ])('rebaseOverlay throws for a base file that %s, and leaves the overlay', async (_, name, code) => {
     const made = await place();
-    await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'vm.qcow2', '-F', 'qcow2', made.file('above.qcow2'));
+    await createOverlay(made.file('above.qcow2'), 'vm.qcow2');
     if (code === 'UNSUPPORTED') mkdirSync(made.file(name.replace(/\/[^/]*$/, '')), { recursive: true });
     const before = readFileSync(made.overlay);
     await expect(made.rebase({ base: made.file(name) })).rejects.toMatchObject({ code });
@@ -289,7 +270,7 @@ test.each([
     'clusters of another size',
     async ({ overlay }: Place) => {
       rmSync(overlay);
-      await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', overlay);
+      await createOverlay(overlay, 'base.qcow2');
     },
     'UNSUPPORTED',
   ],

@@ -2,7 +2,7 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync }
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { checkoutVersion } from '../../../store/index.ts';
-import { qemuBytes, qemuImg } from '../../qcow2/qemu.ts';
+import { createOverlay, qemuBytes } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, type TestStore } from '../new-store.ts';
@@ -65,9 +65,9 @@ test('checkoutVersion throws USAGE for a link to a base file of its chain', asyn
 async function qemuChain() {
   const made = await twoVersions();
   await writeFile(made.file('bottom.raw'), OLD);
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'bottom.raw', '-F', 'raw', made.file('middle.qcow2'));
+  await createOverlay(made.file('middle.qcow2'), 'bottom.raw', 'raw');
   symlinkSync('middle.qcow2', made.file('link.qcow2'));
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'link.qcow2', '-F', 'qcow2', made.file('top.qcow2'));
+  await createOverlay(made.file('top.qcow2'), 'link.qcow2');
   linkSync(made.file('bottom.raw'), made.file('hard.raw'));
   symlinkSync('.', made.file('folder'));
   return made;

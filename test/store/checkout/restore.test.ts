@@ -1,27 +1,21 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { checkoutVersion, packStore } from '../../../store/index.ts';
-import { ClusterWorkers } from '../../../store/workers/pool.ts';
 import { noise } from '../../qcow2/qemu.ts';
 import { commitBytes, newStore, reopen } from '../new-store.ts';
+import { watchJobs } from '../watch-jobs.ts';
 
 const CLUSTER = 65_536;
 const CLUSTERS = 80;
 
 /** How many clusters jobs of a kind were given. */
 function countItems(job: 'restore' | 'restoreWhole'): () => number {
-  const original = ClusterWorkers.prototype[job] as (this: ClusterWorkers, job: never) => Promise<never>;
   let items = 0;
-  const spy = vi.spyOn(ClusterWorkers.prototype, job).mockImplementation(function (
-    this: ClusterWorkers,
-    each: { readonly items: readonly unknown[] },
-  ) {
-    items += each.items.length;
-    return original.call(this, each as never);
+  watchJobs(job, (given) => {
+    items += (given as { readonly items: readonly unknown[] }).items.length;
   });
-  onTestFinished(() => spy.mockRestore());
   return () => items;
 }
 

@@ -1,6 +1,5 @@
 import { chmod, copyFile, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CommitResult, checkoutVersion, commitVersion } from '../../../store/index.ts';
@@ -8,11 +7,9 @@ import { loosePath } from '../../objects/loose/put-loose.ts';
 import { qemuBytes, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git, gitFsck } from '../git.ts';
-import { newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { newStore, reopen, SMALL, settle, type TestStore } from '../new-store.ts';
 import { diskBytes } from './disk-bytes.ts';
 
-/** Longer than the ticks of the clock by which the system stamps files: what is younger, the stat cache does not take. */
-const SETTLE_MS = 60;
 const MIB = 2 ** 20;
 
 const commitOf = ({ store, file }: TestStore, name: string): Promise<CommitResult> =>
@@ -46,7 +43,7 @@ async function withBase(written: number, size = '1G', clusterSize = 65536): Prom
   const made = await newStore(clusterSize);
   await qemuImg('create', '-q', '-f', 'qcow2', made.file('base.qcow2'), size);
   await qemuIo(made.file('base.qcow2'), `write -P 1 0 ${written}M`);
-  await sleep(SETTLE_MS);
+  await settle();
   await commitOf(made, 'base.qcow2');
   return made;
 }
@@ -76,7 +73,7 @@ describe('what an overlay on a known file costs', () => {
     await qemuIo(made.file('middle.qcow2'), 'write -P 2 1M 1M');
     await overlay(made, 'top.qcow2', 'middle.qcow2');
     await qemuIo(made.file('top.qcow2'), 'write -P 3 4M 1M');
-    await sleep(SETTLE_MS);
+    await settle();
     const both = await committedAsWhole(made, 'top.qcow2');
     expect(both).toMatchObject({ parents: [expect.any(String)], disks: [{ readBytes: 2 * MIB }] });
     const middle = await committedAsWhole(made, 'middle.qcow2');
@@ -138,7 +135,7 @@ describe('what an overlay on a known file costs', () => {
   test('commitVersion reads the cluster in which a raw base ends', async () => {
     const made = await newStore();
     await writeFile(made.file('base.raw'), diskOf([1, 2, 3], SMALL, 1024));
-    await sleep(SETTLE_MS);
+    await settle();
     await commitOf(made, 'base.raw');
     await overlay(made, 'top.qcow2', 'base.raw', [String(8 * SMALL)]);
     const result = await committedAsWhole(made, 'top.qcow2');
@@ -207,7 +204,7 @@ test('commitVersion makes the same of an overlay when it knows the base, whateve
       const made = await newStore();
       const names = ['base.qcow2', 'middle.qcow2', 'top.qcow2'];
       for (const [i, plan] of plans.entries()) await makeLayer(made, names[i]!, names[i - 1], plan);
-      await sleep(SETTLE_MS);
+      await settle();
       await commitOf(made, 'base.qcow2');
       await committedAsWhole(made, 'top.qcow2');
       await committedAsWhole(made, 'middle.qcow2');
@@ -239,7 +236,7 @@ describe('when the base is not what it was', () => {
     const bytes = await readFile(base);
     const known = new Date(Date.now() - 5000);
     await utimes(base, known, known);
-    await sleep(SETTLE_MS);
+    await settle();
     await commitOf(made, 'base.qcow2');
     bytes.fill(7, bytes.length - 65536);
     await writeFile(base, bytes);

@@ -1,17 +1,13 @@
 import { readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Level } from 'level';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkoutVersion, commitVersion } from '../../../store/index.ts';
 import { qemuBytes, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
-import { newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { newStore, reopen, SMALL, settle, type TestStore } from '../new-store.ts';
 import { diskBytes } from './disk-bytes.ts';
-
-/** Longer than the ticks of the clock by which the system stamps files. */
-const SETTLE_MS = 60;
 
 /** All of the file: it has no holes. */
 const READ = 3 * SMALL;
@@ -23,7 +19,7 @@ async function settled(): Promise<
   const made = await newStore();
   const image = made.file('web.raw');
   await writeFile(image, diskOf([1, 2, 0]));
-  await sleep(SETTLE_MS);
+  await settle();
   const commit = () => commitVersion(made.store, { disks: [{ name: 'vda', path: image }] });
   return { ...made, commit, image };
 }
@@ -155,7 +151,7 @@ test.each(['raw', 'qcow2'] as const)(
     await qemuIo(image, 'write -P 5 64k 64k');
     // As long as its disk, so that the size does not tell.
     await truncate(image, 2 ** 20);
-    await sleep(SETTLE_MS);
+    await settle();
     const commit = (as: 'raw' | 'qcow2') =>
       commitVersion(store, { disks: [{ name: 'vda', path: image }], branch: 'web', format: as });
     const disks = { raw: await readFile(image), qcow2: await qemuBytes(image) };

@@ -1,25 +1,13 @@
 import { stat, utimes, writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import {
-  commitVersion,
-  type ImportedVersion,
-  type ImportRequest,
-  importImage,
-} from '../../../store/index.ts';
-import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { commitVersion, type ImportRequest, importImage } from '../../../store/index.ts';
+import { createOverlay, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git, gitFsck } from '../git.ts';
-import { newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
-import { judgeByQemu, SETTLE_MS } from './judged.ts';
+import { newStore, reopen, SMALL, settle, type TestStore } from '../new-store.ts';
+import { importOf, judgeByQemu } from './judged.ts';
 
 const MIB = 2 ** 20;
-
-const importOf = (
-  { store, file }: TestStore,
-  name: string,
-  request: Partial<ImportRequest> = {},
-): Promise<ImportedVersion[]> => importImage(store, { path: file(name), ...request });
 
 async function layer({ file }: TestStore, name: string, below: string | undefined, ...commands: string[]) {
   const format = below?.endsWith('.raw') ? 'raw' : 'qcow2';
@@ -79,7 +67,7 @@ describe('importImage of a chain', () => {
 
   test('importImage finds all that it has stored when it is run again, with the stat cache and without', async () => {
     const made = await threeLayers();
-    await sleep(SETTLE_MS);
+    await settle();
     const versions = await importOf(made, 'top.qcow2', { chain: true });
     const again = await importOf(made, 'top.qcow2', { chain: true });
     expect(again).toMatchObject(
@@ -118,7 +106,7 @@ describe('importImage of a chain', () => {
   test('importImage makes one history with ten forks of ten overlays on one base', async () => {
     const made = await newStore(65536);
     await layer(made, 'base.qcow2', undefined, 'write -P 1 0 4M');
-    await sleep(SETTLE_MS);
+    await settle();
     const bases = new Set<string>();
     for (let i = 0; i < 10; i++) {
       await layer(made, `vm${i}.qcow2`, 'base.qcow2', `write -P ${20 + i} ${i}M 64k`);
@@ -155,30 +143,8 @@ describe('importImage of a chain', () => {
   test('importImage stores layers of other sizes, on a raw base', async () => {
     const made = await newStore();
     await writeFile(made.file('base.raw'), diskOf([1, 2, 3, 4, 5], SMALL, 512));
-    await qemuImg(
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-b',
-      'base.raw',
-      '-F',
-      'raw',
-      made.file('short.qcow2'),
-      '9k',
-    );
-    await qemuImg(
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-b',
-      'short.qcow2',
-      '-F',
-      'qcow2',
-      made.file('long.qcow2'),
-      '4M',
-    );
+    await createOverlay(made.file('short.qcow2'), 'base.raw', 'raw', '9k');
+    await createOverlay(made.file('long.qcow2'), 'short.qcow2', 'qcow2', '4M');
     await qemuIo(made.file('long.qcow2'), 'write -P 4 2M 1k');
     const versions = await importOf(made, 'long.qcow2', { chain: true });
     expect(versions.map(({ virtualSize }) => virtualSize)).toEqual([5 * SMALL - 512, 9216, 4 * MIB]);

@@ -1,14 +1,12 @@
 import { open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { type ImportRequest, importImage, initStore } from '../../../store/index.ts';
 import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { quickFolder } from '../../reliability/quick-folder.ts';
 import { git, gitFsck } from '../git.ts';
-import { listFiles, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { listFiles, newStore, reopen, SMALL, settle, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
-import { SETTLE_MS } from './judged.ts';
 import { type TableEntry, writeManySnapshots, writeSnapshotTable } from './snapshot-table.ts';
 
 async function image(size = '1M'): Promise<TestStore & { vm: string }> {
@@ -155,7 +153,7 @@ test('importImage stores 1000 snapshots, and finds them again', { timeout: 0 }, 
   await qemuImg('create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', vm, '1M');
   await qemuIo(vm, 'write -P 1 0 64k');
   await writeManySnapshots(vm, 1000, 16);
-  await sleep(SETTLE_MS);
+  await settle();
   const store = await reopen(path);
   const versions = await importImage(store, { path: vm });
   expect(versions).toHaveLength(1001);

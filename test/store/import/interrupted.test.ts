@@ -1,15 +1,14 @@
 import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { importImage, Store } from '../../../store/index.ts';
-import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { createOverlay, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { faultRuns, withFaultAt } from '../../reliability/faults.ts';
 import { quickFolder } from '../../reliability/quick-folder.ts';
 import { runHere, succeedHere } from '../../reliability/run-here.ts';
 import { startWithFault } from '../../reliability/start-with-fault.ts';
 import { git, gitFsck } from '../git.ts';
-import { SETTLE_MS } from './judged.ts';
+import { settle } from '../new-store.ts';
 
 const LONG = process.env.IMGSTORE_LONG === '1';
 /** Of the points at which a call may fail one in so many; in the long form every one. */
@@ -17,21 +16,34 @@ const FAULT_STEP = LONG ? 1 : 7;
 const KILL_STEP = LONG ? 1 : 41;
 
 /** A folder with an empty store, and an image with a base, two snapshots and a present state. */
-async function prepared(): Promise<{ folder: string; start: string }> {
+async function prepared(): Promise<string> {
   const folder = await quickFolder();
   const start = join(folder, 'start');
   await succeedHere(folder, 'init', start, '--cluster-size', '4096');
   const [base, top] = [join(start, 'base.qcow2'), join(start, 'vm.qcow2')];
   await qemuImg('create', '-q', '-f', 'qcow2', base, '1M');
   await qemuIo(base, 'write -P 1 0 64k');
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', top);
+  await createOverlay(top, 'base.qcow2');
   for (const [i, name] of ['one', 'two'].entries()) {
     await qemuIo(top, `write -P ${i + 2} ${i}k 1k`);
     await qemuImg('snapshot', '-c', name, top);
   }
   await qemuIo(top, 'write -P 9 8k 4k');
-  await sleep(SETTLE_MS);
-  return { folder, start };
+  await settle();
+  return start;
+}
+
+/** Where an import is interrupted: a place that can be as it was before, and the refs that are to be there in the end. */
+async function repeated(): Promise<{ place: string; renew: () => void; wanted: string }> {
+  const start = await prepared();
+  const place = join(start, '../run');
+  const renew = () => {
+    rmSync(place, { recursive: true, force: true });
+    cpSync(start, place, { recursive: true, preserveTimestamps: true });
+  };
+  renew();
+  await succeedHere(place, 'import', 'vm.qcow2');
+  return { place, renew, wanted: await refsOf(place) };
 }
 
 const refsOf = (place: string) => git(join(place, '.imgstore'), 'for-each-ref');
@@ -56,15 +68,7 @@ async function judge(place: string, wanted: string, name: string): Promise<void>
 test('importImage leaves a whole store wherever a call fails, and goes on from there', {
   timeout: 0,
 }, async () => {
-  const { folder, start } = await prepared();
-  const place = join(folder, 'run');
-  const renew = () => {
-    rmSync(place, { recursive: true, force: true });
-    cpSync(start, place, { recursive: true, preserveTimestamps: true });
-  };
-  renew();
-  await succeedHere(place, 'import', 'vm.qcow2');
-  const wanted = await refsOf(place);
+  const { place, renew, wanted } = await repeated();
   expect(wanted.split('\n')).toHaveLength(3);
   let faults = 0;
   for (const kindAt of faultRuns(LONG)) {
@@ -83,15 +87,7 @@ test('importImage leaves a whole store wherever a call fails, and goes on from t
 });
 
 test('importImage goes on after a kill', { timeout: 0 }, async () => {
-  const { folder, start } = await prepared();
-  const place = join(folder, 'run');
-  const renew = () => {
-    rmSync(place, { recursive: true, force: true });
-    cpSync(start, place, { recursive: true, preserveTimestamps: true });
-  };
-  renew();
-  await succeedHere(place, 'import', 'vm.qcow2');
-  const wanted = await refsOf(place);
+  const { place, renew, wanted } = await repeated();
   let kills = 0;
   for (let n = 5; ; n += KILL_STEP) {
     renew();
@@ -107,7 +103,7 @@ test('importImage goes on after a kill', { timeout: 0 }, async () => {
 });
 
 test('importImage keeps what it has stored when it is told to stop, and says so', async () => {
-  const { start } = await prepared();
+  const start = await prepared();
   const store = await Store.open(start);
   try {
     const stop = new AbortController();
@@ -132,7 +128,7 @@ test('importImage keeps what it has stored when it is told to stop, and says so'
 });
 
 test('importImage throws IN_USE when a file of the chain changes meanwhile, and keeps whole versions alone', async () => {
-  const { start } = await prepared();
+  const start = await prepared();
   const store = await Store.open(start);
   try {
     const path = join(start, 'vm.qcow2');

@@ -1,12 +1,22 @@
 import { truncate } from 'node:fs/promises';
 import { expect } from 'vitest';
-import { commitVersion, type ImportedVersion, type Store } from '../../../store/index.ts';
+import {
+  commitVersion,
+  type ImportedVersion,
+  type ImportRequest,
+  importImage,
+  type Store,
+} from '../../../store/index.ts';
 import { readVersion } from '../../../store/version/version.ts';
 import { qemuImg } from '../../qcow2/qemu.ts';
-import { newStore } from '../new-store.ts';
+import { newStore, type TestStore } from '../new-store.ts';
 
-/** Longer than the ticks of the clock by which the system stamps files: what is younger, the stat cache does not take. */
-export const SETTLE_MS = 60;
+/** Imports an image that lies beside a store. */
+export const importOf = (
+  { store, file }: TestStore,
+  name: string,
+  request: Partial<ImportRequest> = {},
+): Promise<ImportedVersion[]> => importImage(store, { path: file(name), ...request });
 
 /**
  * Fails unless each version is, cluster by cluster, what a store that knows nothing makes of the disk that QEMU reads from the same file and snapshot.

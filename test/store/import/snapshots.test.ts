@@ -1,28 +1,19 @@
 import { truncate, writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   type CheckoutRequest,
   checkoutVersion,
   commitVersion,
   createTag,
-  type ImportedVersion,
-  type ImportRequest,
   importImage,
 } from '../../../store/index.ts';
-import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { createOverlay, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { git, gitFsck, tryGit } from '../git.ts';
-import { listFiles, newStore, type TestStore } from '../new-store.ts';
+import { listFiles, newStore, settle, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
-import { judgeByQemu, SETTLE_MS } from './judged.ts';
+import { importOf, judgeByQemu } from './judged.ts';
 
 const MIB = 2 ** 20;
-
-const importOf = (
-  { store, file }: TestStore,
-  name: string,
-  request: Partial<ImportRequest> = {},
-): Promise<ImportedVersion[]> => importImage(store, { path: file(name), ...request });
 
 /** Three snapshots, 1 MiB apart, and a present state with 64 KiB more. */
 async function threeSnapshots(options: string[] = []): Promise<TestStore> {
@@ -94,7 +85,7 @@ describe('importImage of internal snapshots', () => {
 
   test('importImage reads nothing when it is run again, and commitVersion knows the file', async () => {
     const made = await threeSnapshots();
-    await sleep(SETTLE_MS);
+    await settle();
     const versions = await importOf(made, 'vm.qcow2');
     const again = await importOf(made, 'vm.qcow2');
     expect(again).toMatchObject(
@@ -129,7 +120,7 @@ describe('importImage of internal snapshots', () => {
     const [base, top] = [made.file('base.qcow2'), made.file('top.qcow2')];
     await qemuImg('create', '-q', '-f', 'qcow2', base, '64M');
     await qemuIo(base, 'write -P 1 0 2M');
-    await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', top);
+    await createOverlay(top, 'base.qcow2');
     await qemuIo(top, 'write -P 2 1M 64k');
     await qemuImg('snapshot', '-c', 'one', top);
     await qemuImg('resize', '-q', top, '80M');
@@ -148,9 +139,9 @@ describe('importImage of internal snapshots', () => {
     const [base, top] = [made.file('base.qcow2'), made.file('top.qcow2')];
     await qemuImg('create', '-q', '-f', 'qcow2', base, '64M');
     await qemuIo(base, 'write -P 1 0 2M');
-    await sleep(SETTLE_MS);
+    await settle();
     const known = await commitVersion(made.store, { disks: [{ name: 'vda', path: base }] });
-    await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', top);
+    await createOverlay(top, 'base.qcow2');
     await qemuIo(top, 'write -P 2 1M 64k');
     await qemuImg('snapshot', '-c', 'one', top);
     const versions = await importOf(made, 'top.qcow2', { snapshots: true });
@@ -194,7 +185,7 @@ describe('importImage of internal snapshots', () => {
 
   test('importImage says what it leaves out', async () => {
     const made = await threeSnapshots();
-    await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'vm.qcow2', '-F', 'qcow2', made.file('top.qcow2'));
+    await createOverlay(made.file('top.qcow2'), 'vm.qcow2');
     const notices: string[] = [];
     const monitor = { onNotice: (text: string) => notices.push(text) };
     await importImage(made.store, { path: made.file('top.qcow2'), chain: true }, monitor);

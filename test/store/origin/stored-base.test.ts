@@ -21,7 +21,7 @@ import {
   describeDisk,
 } from '../../../store/index.ts';
 import { TYPE_ORIGIN } from '../../../store/origin/extension.ts';
-import { qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { createOverlay, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, SMALL, type TestStore } from '../new-store.ts';
@@ -117,7 +117,7 @@ test.each([
 test('commitVersion reads an overlay on another one that stands on a stored version', async () => {
   const place = await overlayOn('file');
   const top = place.file('vm/above.qcow2');
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'top.qcow2', '-F', 'qcow2', top);
+  await createOverlay(top, 'top.qcow2');
   await qemuIo(top, 'write -P 3 0 1k');
   const expected = await qemuBytes(top);
   rmSync(place.base);

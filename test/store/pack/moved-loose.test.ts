@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { packStore } from '../../../store/index.ts';
 import { mixed, noise } from '../../objects/noise.ts';
-import { beforeFirst } from '../before-first.ts';
 import { gitFsck, gitObjects } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL } from '../new-store.ts';
+import { beforeFirst } from '../watch-jobs.ts';
 
 /** Versions of a disk that differ in some bytes of each cluster. */
 function edited(version: number, clusters: number): Buffer {

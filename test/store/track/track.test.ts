@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { copyFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { InPlaceFile } from '../../../block/index.ts';
 import { type CommitRequest, checkoutVersion, commitVersion, describeDisk } from '../../../store/index.ts';
 import { startTracking } from '../../../store/track/start.ts';
-import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { createOverlay, noise, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { killedAt } from '../killed-update.ts';
 import { newStore, SMALL, type TestStore } from '../new-store.ts';
 
 const MIB = 2 ** 20;
@@ -257,7 +258,7 @@ test('commit reads what a tracked disk has grown by', async () => {
 test('an overlay is kept track of as long as the files below it stay as they are', async () => {
   const made = await place();
   const overlay = made.file('top.qcow2');
-  await qemuImg('create', '-q', '-f', 'qcow2', '-b', 'vm.qcow2', '-F', 'qcow2', overlay);
+  await createOverlay(overlay, 'vm.qcow2');
   await qemuIo(overlay, 'write -P 1 2M 64k');
   const disks = [{ name: 'vda', path: overlay }];
   await made.commit({ disks, track: true });
@@ -330,28 +331,7 @@ test('a tracked image is whole and its next commit is right, wherever the beginn
   let kills = 0;
   for (let step = 1, finished = false; !finished; step++) {
     await qemuIo(made.image, `write -P ${step % 200} ${(step * 4) % 2048}k 4k`);
-    let left = step;
-    const strike = () => {
-      if (left-- <= 1) throw new Error('killed');
-    };
-    const spies = (['write', 'zero', 'resize', 'sync'] as const).map((name) => {
-      const original = InPlaceFile.prototype[name] as (this: InPlaceFile, ...args: never[]) => never;
-      return vi.spyOn(InPlaceFile.prototype, name).mockImplementation(function (
-        this: InPlaceFile,
-        ...args: unknown[]
-      ) {
-        strike();
-        return original.apply(this, args as never[]);
-      });
-    });
-    finished = await made.commit().then(
-      () => true,
-      (error: Error) => {
-        expect(error.message).toBe('killed');
-        return false;
-      },
-    );
-    for (const spy of spies) spy.mockRestore();
+    finished = await killedAt(step, () => made.commit());
     kills += finished ? 0 : 1;
     await expectWhole(made.image);
     await qemuIo(made.image, `write -P ${(step * 7) % 200} ${(step * 8) % 1024}k 8k`);
