@@ -8,6 +8,8 @@ import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
+import { holdsLastClean } from './last-clean.ts';
+import { trackingMark } from './mark.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** More than these are not worth their memory: then most of the disk was written. */
@@ -40,10 +42,8 @@ export async function dirtySince(
   if (found.length > 1) return 'there are several';
   const { bitmap, tracked } = found[0]!;
   const { commit, disk: name } = tracked;
-  const key = await presentOriginKey(store);
-  const expected = key === undefined ? undefined : trackingName(key, tracked, disk.bases[0]?.files);
-  if (expected !== bitmap.name || !tells(disk))
-    return 'another store made it, or the backing file has changed';
+  if ((await expectedName(store, disk, tracked)) !== bitmap.name)
+    return 'it is of another store or another image, or the backing file has changed';
   if (bitmap.flaw !== undefined) return BITMAP_FLAWS[bitmap.flaw];
   if (tip !== undefined && tip !== commit)
     return `it began at version ${commit.slice(0, 12)}, and the branch has gone on since`;
@@ -56,8 +56,21 @@ export async function dirtySince(
     return `version ${commit.slice(0, 12)} is not whole in this store`;
   const ranges = await dirtyRangesOf(bitmap);
   if (ranges === undefined) return 'most of the disk was written';
-  if (!marksEnd(ranges, before, disk.source.size)) return 'the disk was made smaller meanwhile';
+  if (!marksEnd(ranges, before, disk.source.size) || !(await holdsLastClean(store, disk, before, ranges)))
+    return 'the disk was made smaller meanwhile';
   return { ...tracked, basis: await basisOf(store, disk, before, ranges), dirtyBytes: sum(ranges) };
+}
+
+/** The name that a bitmap which this store put into an image has, if nothing has changed that it does not show; undefined when that cannot be told. */
+export async function expectedName(
+  store: Store,
+  disk: OpenDisk,
+  held: TrackedDisk,
+): Promise<string | undefined> {
+  const key = await presentOriginKey(store);
+  const mark = trackingMark(disk.extensions ?? []);
+  if (key === undefined || mark === undefined || !tells(disk)) return undefined;
+  return trackingName(key, held, { mark, below: disk.bases[0]?.files });
 }
 
 /** Whether a change of the files below an image shows: it does not on block devices, and there is no file where a stored version stands in. */
@@ -76,7 +89,8 @@ async function dirtyRangesOf(bitmap: PersistentBitmap): Promise<DirtyRange[] | u
 }
 
 /**
- * The last granule is dirty from the start. QEMU cuts a bitmap with the disk, and grows it by clean bits, though the bytes there are other ones then: so a disk that was smaller for a while shows.
+ * The last granule is dirty from the start. QEMU cuts a bitmap with the disk, and grows it by clean bits, though the bytes there are other ones then: so a disk that was smaller for a while shows, if nobody has
+ * written to its end since; {@link holdsLastClean} finds that.
  */
 function marksEnd(ranges: readonly DirtyRange[], { virtualSize }: VersionDisk, size: number): boolean {
   const last = virtualSize - 1;

@@ -4,11 +4,10 @@ import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import type { HeldDisk } from '../commit/disk-map.ts';
-import { presentOriginKey } from '../origin/key.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
-import { tells } from './dirty.ts';
-import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
+import { expectedName } from './dirty.ts';
+import { parseTrackingName, type TrackedDisk } from './name.ts';
 import { isTracked, startTracking } from './start.ts';
 
 /** How images are committed. */
@@ -87,7 +86,6 @@ export class TrackedImages {
 async function isUpToDate(store: Store, opened: OpenDisk, held: TrackedDisk): Promise<boolean> {
   const bitmaps = (await opened.bitmaps?.()) ?? [];
   const [ours, ...more] = bitmaps.filter(({ name }) => parseTrackingName(name) !== undefined);
-  const key = await presentOriginKey(store);
-  if (ours === undefined || more.length > 0 || key === undefined || !tells(opened)) return false;
-  return ours.flaw === undefined && ours.name === trackingName(key, held, opened.bases[0]?.files);
+  if (ours === undefined || ours.flaw !== undefined || more.length > 0) return false;
+  return ours.name === (await expectedName(store, opened, held));
 }

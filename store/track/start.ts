@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InPlaceFile, RawFile } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
@@ -9,6 +10,7 @@ import { originKey } from '../origin/key.ts';
 import { SETTLE_MS } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { tells } from './dirty.ts';
+import { MARK_BYTES, TYPE_TRACKING_MARK } from './mark.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** Whether an image has a bitmap by which a store keeps track of it. False for what is no qcow2. */
@@ -52,8 +54,10 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     if (size === 0) throw cannot(path, 'it has no bytes');
     await opened.refuseChanged();
     const granularity = store.clusterSize;
+    const mark = randomBytes(MARK_BYTES);
     const fresh = {
-      name: trackingName(key, { commit, disk }, opened.bases[0]?.files),
+      name: trackingName(key, { commit, disk }, { mark, below: opened.bases[0]?.files }),
+      extension: { type: TYPE_TRACKING_MARK, data: mark },
       granularity,
       dirtyGranule: Math.floor((size - 1) / granularity),
     };

@@ -196,6 +196,15 @@ test.each<[string, RegExp, (made: Place) => Promise<unknown>]>([
     },
   ],
   [
+    'the disk was smaller for a while, and its end was written to since',
+    /the disk was made smaller meanwhile$/,
+    async ({ image }) => {
+      await qemuImg('resize', '-q', '--shrink', image, '512k');
+      await qemuImg('resize', '-q', image, '4M');
+      await qemuIo(image, 'write -P 9 1020k 4k', 'write -P 9 4092k 4k');
+    },
+  ],
+  [
     'the disk is smaller',
     /the disk was made smaller meanwhile$/,
     ({ image }) => qemuImg('resize', '-q', '--shrink', image, '512k'),
@@ -220,7 +229,7 @@ test.each<[string, RegExp, (made: Place) => Promise<unknown>]>([
   ],
   [
     'the name was forged',
-    /another store made it, or the backing file has changed$/,
+    /it is of another store or another image, or the backing file has changed$/,
     async ({ image }) => {
       const [bitmap] = await bitmaps(image);
       await qemuImg('bitmap', '--remove', image, bitmap!.name);
@@ -269,7 +278,9 @@ test('an overlay is kept track of as long as the files below it stay as they are
   await sleep(30);
   await qemuIo(made.image, 'write -P 9 3M 4k');
   const changed = await made.commit({ disks });
-  expect(changed.notices[0]).toMatch(/another store made it, or the backing file has changed$/);
+  expect(changed.notices[0]).toMatch(
+    /it is of another store or another image, or the backing file has changed$/,
+  );
   expect(changed.map).toBe(await fullMap(overlay));
 });
 
@@ -311,6 +322,23 @@ test('copies of a tracked image are each kept track of', async () => {
   await qemuIo(made.file('moved.qcow2'), 'write -P 3 3M 4k');
   const moved = await made.commit({ disks: [{ name: 'vda', path: made.file('moved.qcow2') }] });
   expect(moved).toMatchObject({ notices: [], map: await fullMap(made.file('moved.qcow2')) });
+});
+
+test('commit does not trust a bitmap that was copied into an image of a snapshot', async () => {
+  const made = await place();
+  await qemuImg('snapshot', '-c', 'before', made.image);
+  await qemuIo(made.image, 'write -P 1 2M 64k');
+  await made.commit({ track: true });
+  const copy = made.file('copy.qcow2');
+  await qemuImg('convert', '--bitmaps', '-l', 'before', '-O', 'qcow2', made.image, copy);
+  const disks = [{ name: 'vda', path: copy }];
+  const { notices, map } = await made.commit({ disks, branch: 'copy' });
+  expect(notices).toHaveLength(1);
+  expect(notices[0]).toMatch(/it is of another store or another image, or the backing file has changed$/);
+  expect(map).toBe(await fullMap(copy));
+  const original = await made.commit();
+  expect(original).toMatchObject({ notices: expect.any(Array), map: await fullMap(made.image) });
+  expect(original.notices.filter((notice) => notice.includes('not trusted'))).toEqual([]);
 });
 
 test.each([['version 0.10', ['-o', 'compat=0.10'], /is of version 0\.10, which has no bitmaps/]] as const)(
