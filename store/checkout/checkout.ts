@@ -80,6 +80,11 @@ export async function checkoutVersion(
     throw new ImgstoreError('USAGE', 'a raw file has no backing file: use --format qcow2');
   if (format === 'raw' && request.track)
     throw new ImgstoreError('USAGE', 'a raw file has no bitmap to keep track by: use --format qcow2');
+  if (request.skipDamaged && request.track)
+    throw new ImgstoreError(
+      'USAGE',
+      'what is damaged is not the version, and cannot be kept track of: leave out one of --track and --skip-damaged',
+    );
   if (format === 'raw' && request.compress !== undefined)
     throw new ImgstoreError('USAGE', 'a raw file cannot be compressed: use --format qcow2');
   refuseBadDepth(backing, request.depth);

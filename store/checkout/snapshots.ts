@@ -9,7 +9,7 @@ import { clusterLength } from '../version/disk-source.ts';
 import { inDisk } from '../version/map-errors.ts';
 import { findDisk, readVersion, type Version, type VersionDisk } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
-import { type CheckoutResult, defaultOutput } from './checkout.ts';
+import { type CheckoutResult, defaultOutput, formatFromName } from './checkout.ts';
 import { type CheckoutJob, countClusters, jobClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
 import { Outputs } from './outputs.ts';
@@ -65,6 +65,8 @@ export async function checkoutSnapshots(
   const states = await readStates(store, request);
   const active = await findActive(store, states, request.active);
   const path = request.output ?? (await defaultOutput(store, active.name, undefined, 'qcow2'));
+  if (formatFromName(path) === 'raw')
+    throw new ImgstoreError('USAGE', `${path}: a raw file has no snapshots: name a qcow2`, { path });
   await refuseInStore(path, store.folder);
   await refuseTaken(path, force);
   const jobs: CheckoutJob[] = [];

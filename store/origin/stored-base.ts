@@ -69,7 +69,8 @@ async function askedBase(store: Store, revision: string, name: string | undefine
 /** The version's disk that the header names. @throws `failure`, with what the header says, when that must not be believed. */
 async function provenBase(store: Store, image: OverlayFile, failure: unknown): Promise<VersionDisk> {
   const claim = await claimedBase(image, await presentOriginKey(store));
-  if (claim === undefined || !isImgstoreError(failure)) throw failure;
+  if (!isImgstoreError(failure)) throw failure;
+  if (claim === undefined) throw failure.code === 'NOT_FOUND' ? withAdvice(failure) : failure;
   if (claim.doubt !== undefined) throw withClaim(failure, claim, claim.doubt);
   // What this store wrote into a header may be looked for anywhere.
   if (!(await isGone(image.path, claim.base.file))) throw failure;
@@ -79,6 +80,11 @@ async function provenBase(store: Store, image: OverlayFile, failure: unknown): P
   const disk = findDisk(readVersion(store.objects, commit), claim.base.disk);
   if (await hasMap(store.objects, disk.map)) return disk;
   throw withClaim(failure, claim, 'a part of that version is lost');
+}
+
+function withAdvice(failure: ImgstoreError): ImgstoreError {
+  const advice = 'put it there again, or say with --stored-base what it held';
+  return new ImgstoreError(failure.code, `${failure.message}: ${advice}`, failure.data, failure);
 }
 
 async function isGone(overlay: string, name: string): Promise<boolean> {

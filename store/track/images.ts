@@ -1,5 +1,5 @@
-import { InPlaceFile } from '../../block/index.ts';
-import { isImgstoreError } from '../../errors/index.ts';
+import { InPlaceFile, usedByQemu } from '../../block/index.ts';
+import { type ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
@@ -48,7 +48,7 @@ export class TrackedImages {
       this.#files.set(path, await InPlaceFile.open(path));
       return true;
     } catch (error) {
-      if (!isImgstoreError(error, 'FORBIDDEN')) throw error;
+      if (!isImgstoreError(error) || !(await canBeRead(path, error))) throw error;
       this.#notTracked(path, error.message);
       return false;
     }
@@ -80,6 +80,14 @@ export class TrackedImages {
   #notTracked(path: string, why: string): void {
     this.#monitor.onNotice?.(`${path}: the next commit will read all of it: ${why}`);
   }
+}
+
+const MAY_NOT_WRITE: readonly unknown[] = ['EROFS', 'EACCES', 'EPERM'];
+
+/** Whether an image that cannot be locked for writing can be committed as any other is: what is for reading only, or open for that. */
+async function canBeRead(path: string, { code, data }: ImgstoreError): Promise<boolean> {
+  if (code === 'IN_USE') return (await usedByQemu(path)) === 'reading';
+  return code === 'FORBIDDEN' || MAY_NOT_WRITE.includes(data.system);
 }
 
 /** Whether its bitmap began at that very version: then it goes on. */

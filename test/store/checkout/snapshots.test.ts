@@ -109,6 +109,7 @@ test('checkoutSnapshots throws for what it cannot write, and leaves no file', as
   await fails({ revisions: ['web', 'web~1', 'web'] }, 'USAGE');
   await fails({ revisions: ['web', 'nothing'] }, 'NOT_FOUND');
   await fails({ active: 'web~1' }, 'USAGE');
+  await fails({ output: made.file('all.raw') }, 'USAGE');
   await fails({ active: 'nothing' }, 'NOT_FOUND');
   await fails({ disk: 'vdz' }, 'NOT_FOUND');
   await fails({ output: made.file('no/such.qcow2') }, 'NOT_FOUND');

@@ -5,10 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { InPlaceFile } from '../../../block/index.ts';
+import { ImgstoreError } from '../../../errors/index.ts';
 import { type CommitRequest, checkoutVersion, commitVersion, describeDisk } from '../../../store/index.ts';
 import { startTracking } from '../../../store/track/start.ts';
 import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { newStore, SMALL, type TestStore } from '../new-store.ts';
+import { qemuHolds } from '../qemu-holds.ts';
 
 const MIB = 2 ** 20;
 
@@ -304,6 +306,8 @@ test('checkout --track writes an image whose commit reads only what was written'
   }
   const raw = { revision: 'vm', output: made.file('x.raw'), track: true };
   await expect(checkoutVersion(made.store, raw)).rejects.toMatchObject({ code: 'USAGE' });
+  const skipping = { revision: 'vm', output: made.file('x.qcow2'), track: true, skipDamaged: true };
+  await expect(checkoutVersion(made.store, skipping)).rejects.toMatchObject({ code: 'USAGE' });
 });
 
 test('copies of a tracked image are each kept track of', async () => {
@@ -339,6 +343,27 @@ test('commit does not trust a bitmap that was copied into an image of a snapshot
   const original = await made.commit();
   expect(original).toMatchObject({ notices: expect.any(Array), map: await fullMap(made.image) });
   expect(original.notices.filter((notice) => notice.includes('not trusted'))).toEqual([]);
+});
+
+test('commit of a tracked image that may only be read stores it, and says that the next one will read all of it', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  await qemuIo(made.image, 'write -P 1 2M 4k');
+  const told = { notices: [expect.stringMatching(/the next commit will read all of it: /)] };
+  const readOnly = new ImgstoreError('IO', 'read-only file system', { system: 'EROFS' });
+  vi.spyOn(InPlaceFile, 'open').mockRejectedValueOnce(readOnly);
+  expect(await made.commit()).toMatchObject({ ...told, map: await fullMap(made.image) });
+  await made.commit();
+  await qemuIo(made.image, 'write -P 2 3M 4k');
+  await qemuHolds(made.image, '-r');
+  expect(await made.commit()).toMatchObject({ ...told, map: await fullMap(made.image) });
+});
+
+test('commit of a tracked image that a QEMU writes to is refused', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  await qemuHolds(made.image);
+  await expect(made.commit()).rejects.toMatchObject({ code: 'IN_USE' });
 });
 
 test.each([['version 0.10', ['-o', 'compat=0.10'], /is of version 0\.10, which has no bitmaps/]] as const)(
