@@ -13,6 +13,8 @@ export interface WrittenFile {
   readonly allowBacking: readonly string[];
   /** Of the file when it was complete: another one now means that somebody has written to it since. */
   readonly mtimeNs: bigint;
+  /** The locks on it are the caller's. */
+  readonly isLockedHere?: boolean | undefined;
 }
 
 /** Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent. */
@@ -29,11 +31,11 @@ export async function rememberOutput(
 /** Notes in the stat cache what a file holds. */
 export async function rememberFile(
   store: Store,
-  { path, format, allowBacking, mtimeNs }: WrittenFile,
+  { path, format, allowBacking, mtimeNs, isLockedHere }: WrittenFile,
   known: KnownFile,
 ): Promise<void> {
   try {
-    const file = await openDisk(path, { format, allowBacking });
+    const file = await openDisk(path, { format, allowBacking, isLockedHere });
     try {
       if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
       await store.statCache.put(file.files, file.lookedNs, known);

@@ -72,9 +72,9 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     throw error;
   }
   const mtimeNs = await file.mtimeNs();
-  await file.close();
-  // Past this tick of the clock, every later write shows in the file's times.
+  // Past this tick of the clock, every later write shows in the file's times: nobody else may write before.
   await sleep(SETTLE_MS);
+  await file.close();
   await rememberFile(store, { path, format: 'qcow2', allowBacking, mtimeNs }, { commit, disk, clusters });
 }
 

@@ -60,13 +60,13 @@ export async function checkoutInPlace(
       await (target.header === undefined ? updateRaw(job) : updateQcow2(job));
       await target.file.sync();
       mtimeNs = await target.file.mtimeNs();
+      // Past this tick of the clock, every later write shows in the file's times: nobody else may write before.
+      await sleep(SETTLE_MS);
     } catch (error) {
       throw target.file.isChanged ? partly(path, inDisk(disk, error)) : inDisk(disk, error);
     } finally {
       await target.close();
     }
-    // Past this tick of the clock, every later write shows in the file's times.
-    await sleep(SETTLE_MS);
     const { format, header } = target;
     await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
     const backing = header?.backingFile ?? null;

@@ -282,7 +282,7 @@ class Rebase {
     await sleep(SETTLE_MS);
     await rememberFile(
       this.#store,
-      { path, format: 'qcow2', allowBacking: this.#allowBacking, mtimeNs },
+      { path, format: 'qcow2', allowBacking: this.#allowBacking, mtimeNs, isLockedHere: true },
       known,
     );
   }

@@ -292,6 +292,15 @@ test.each([
   expect(readdirSync(made.file('.'))).toEqual(files);
 });
 
+test('rebaseOverlay remembers what an overlay holds whose version is known', async () => {
+  const made = await place();
+  const disks = [{ name: 'vda', path: made.overlay }];
+  await commitVersion(made.store, { disks });
+  await made.rebase();
+  const { disks: stored } = await commitVersion(made.store, { disks });
+  expect(stored).toMatchObject([{ readBytes: 0 }]);
+});
+
 test('rebaseOverlay throws IN_USE while a QEMU has the overlay open', async () => {
   const made = await place();
   const qemu: ChildProcess = spawn('qemu-io', ['-f', 'qcow2', made.overlay], {
