@@ -60,6 +60,12 @@ export class TrackedImages {
     const file = this.#files.get(path);
     if (file === undefined) return;
     this.#files.delete(path);
+    if (opened.bitmaps === undefined) {
+      // What the file holds as a raw disk says nothing of the disk in it.
+      if (this.#request.track)
+        this.#notTracked(path, 'only a qcow2 that is read as one can be kept track of');
+      return await file.close();
+    }
     try {
       if (await isUpToDate(this.#store, opened, { commit, disk: disk.name })) return await file.close();
       const { allowBacking = [] } = this.#request;

@@ -359,6 +359,19 @@ test('commit of a tracked image that may only be read stores it, and says that t
   expect(await made.commit()).toMatchObject({ ...told, map: await fullMap(made.image) });
 });
 
+test('commit of a tracked image as a raw disk leaves its bitmap as it is', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  const before = await bitmaps(made.image);
+  const asRaw = await made.commit({ format: 'raw', branch: 'raw' });
+  expect(asRaw.notices).toEqual([]);
+  const { notices } = await made.commit({ format: 'raw', branch: 'raw', track: true });
+  expect(notices).toEqual([expect.stringMatching(/only a qcow2 that is read as one can be kept track of$/)]);
+  expect(await bitmaps(made.image)).toEqual(before);
+  await qemuIo(made.image, 'write -P 1 2M 4k');
+  expect(await made.commit()).toMatchObject({ notices: [], map: await fullMap(made.image) });
+});
+
 test('commit of a tracked image that a QEMU writes to is refused', async () => {
   const made = await place();
   await made.commit({ track: true });
