@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import type { Monitor } from '../progress.ts';
@@ -108,7 +108,7 @@ export async function checkoutVersion(
     if (request.track) {
       const below = typeof backing === 'object' ? [dirname(backing.file)] : [];
       const held = { commit, disk: disk.name, clusters };
-      await trackFile(store, { path, ...held, allowBacking: [...allowBacking, ...below] });
+      await track(store, { path, ...held, allowBacking: [...allowBacking, ...below] }, monitor);
     }
     return {
       file: path,
@@ -122,6 +122,20 @@ export async function checkoutVersion(
     await outputs.discard();
     await workers.close();
     reading?.withdraw();
+  }
+}
+
+/** The file is complete: that its bitmap cannot begin is no failure of the checkout. */
+async function track(
+  store: Store,
+  start: Parameters<typeof trackFile>[1],
+  { onNotice }: Monitor,
+): Promise<void> {
+  try {
+    await trackFile(store, start);
+  } catch (error) {
+    if (!isImgstoreError(error)) throw error;
+    onNotice?.(`${start.path}: the next commit will read all of it: ${error.message}`);
   }
 }
 

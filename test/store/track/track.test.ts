@@ -310,6 +310,19 @@ test('checkout --track writes an image whose commit reads only what was written'
   await expect(checkoutVersion(made.store, skipping)).rejects.toMatchObject({ code: 'USAGE' });
 });
 
+test('checkout --track writes the image, and says why, where its bitmap cannot begin', async () => {
+  const made = await place();
+  const { map } = await made.commit();
+  const full = new ImgstoreError('IO', 'no space left on the device', { system: 'ENOSPC' });
+  vi.spyOn(InPlaceFile, 'open').mockRejectedValueOnce(full);
+  const notices: string[] = [];
+  const output = made.file('x.qcow2');
+  const request = { revision: 'vm', output, track: true };
+  await checkoutVersion(made.store, request, { onNotice: (notice) => notices.push(notice) });
+  expect(notices).toEqual([`${output}: the next commit will read all of it: no space left on the device`]);
+  expect(await fullMap(output)).toBe(map);
+});
+
 test('copies of a tracked image are each kept track of', async () => {
   const made = await place();
   await made.commit({ track: true });
