@@ -5,7 +5,7 @@ import type {
   ImageFormat,
   ImageKey,
   PersistentBitmap,
-  RawExtension,
+  Qcow2Header,
   StandIn,
 } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
@@ -69,8 +69,8 @@ export interface OpenDisk {
   readonly files: KnownFiles | undefined;
   /** Persistent bitmaps of a qcow2. */
   readonly bitmaps?: (() => Promise<readonly PersistentBitmap[]>) | undefined;
-  /** Of the header of a qcow2. */
-  readonly extensions?: readonly RawExtension[] | undefined;
+  /** Of a qcow2. */
+  readonly header?: Qcow2Header | undefined;
   /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
   readonly bases: readonly DiskBase[];
   /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */

@@ -11,9 +11,7 @@ import { hasMap } from '../version/has-map.ts';
 import { findDisk, readVersion, type VersionDisk } from '../version/version.ts';
 import { type BaseClaim, claimedBase, type OverlayFile } from './doubt.ts';
 import { presentOriginKey } from './key.ts';
-
-/** Not to be found by a sweep's number: only a ref that leads to a version says that all of it is there. */
-const NO_SWEEP = -1;
+import { NO_SWEEP } from './named-base.ts';
 
 export interface StoredBaseOptions extends OpenDiskOptions {
   /** The version that a backing file that is gone held, by the user's word. */

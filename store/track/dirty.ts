@@ -68,7 +68,7 @@ export async function expectedName(
   held: TrackedDisk,
 ): Promise<string | undefined> {
   const key = await presentOriginKey(store);
-  const mark = trackingMark(disk.extensions ?? []);
+  const mark = trackingMark(disk.header?.extensions.list ?? []);
   if (key === undefined || mark === undefined || !tells(disk)) return undefined;
   return trackingName(key, held, { mark, below: disk.bases[0]?.files });
 }

@@ -374,3 +374,20 @@ describe('the extension in a header', () => {
     expect(statSync(`${place.path}/imgstore/key`).mode & 0o777).toBe(0o600);
   });
 });
+
+test('commitVersion begins a new branch of an overlay at the version that its base was checked out from, also when both were moved', async () => {
+  const place = await overlayOn('chain');
+  renameSync(place.file('vm'), place.file('moved'));
+  const overlay = place.file('moved/top.qcow2');
+  await qemuIo(overlay, 'write -P 7 5k 2k');
+  const made = await commit({ ...place, overlay });
+  expect(made).toMatchObject({ parents: [place.held], unchanged: false });
+  expect((await readBack(place.store, 'vm')).equals(await qemuBytes(overlay))).toBe(true);
+});
+
+test('commitVersion begins a history of its own for an overlay that names a base by no seal of this store', async () => {
+  const place = await overlayOn('chain');
+  const other = await newStore();
+  await qemuIo(place.overlay, 'write -P 7 5k 2k');
+  expect(await commit({ ...place, store: other.store })).toMatchObject({ parents: [] });
+});
