@@ -27,7 +27,8 @@ test('checkoutInPlace and checkoutVersion with a bitmap keep the locks on a file
   const made = await newStore();
   await commitBytes(made, 'web', diskOf([1, 2]));
   await commitBytes(made, 'web', diskOf([3, 2]));
-  const close = InPlaceFile.prototype.close;
+  const { value } = Object.getOwnPropertyDescriptor(InPlaceFile.prototype, 'close')!;
+  const close = value as () => Promise<void>;
   const heldMs: number[] = [];
   const spy = vi.spyOn(InPlaceFile.prototype, 'close').mockImplementation(async function (this: InPlaceFile) {
     heldMs.push(Date.now() - Number((await this.mtimeNs()) / 1_000_000n));
