@@ -5,6 +5,7 @@ import type { StandIn } from '../../qcow2/index.ts';
 import type { OpenDisk, OpenDiskOptions } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { resolveCommit } from '../revision/resolve.ts';
+import type { KnownFiles } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { DiskSource } from '../version/disk-source.ts';
 import { hasMap } from '../version/has-map.ts';
@@ -51,7 +52,19 @@ export async function openDiskOnStore(
       { path },
     );
   }
-  return { ...disk, onto, notices: [...disk.notices, notice] };
+  const [{ version, name }, { files, bases, notices }] = [onto, disk];
+  // What files hold that stand on nothing of their own depends on the disk that stands in.
+  const onDisk = (known: KnownFiles): KnownFiles => ({
+    ...known,
+    format: `${known.format} on ${version} ${name}`,
+  });
+  return {
+    ...disk,
+    onto,
+    files: files && onDisk(files),
+    bases: bases.map((base) => ({ ...base, files: onDisk(base.files) })),
+    notices: [...notices, notice],
+  };
 }
 
 async function askedBase(store: Store, revision: string, name: string | undefined): Promise<VersionDisk> {

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { chmod, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   BRANCHES,
@@ -309,6 +310,26 @@ describe('--stored-base', () => {
     expect((await readBack(place.store, 'vm')).equals(expected)).toBe(true);
     const same = { revision: 'vm', other: place.overlay, storedBase: 'web~1' };
     expect(await compare(place.store, same)).toMatchObject({ identical: true });
+  });
+
+  test('commitVersion takes what the user names anew each time, also of a file that has not changed since', async () => {
+    const place = await overlayOn('chain');
+    const [lower, upper] = [place.file('vm/lower.qcow2'), place.file('vm/upper.qcow2')];
+    const create = ['create', '-q', '-u', '-f', 'qcow2', '-F', 'qcow2'];
+    await qemuImg(...create, '-b', 'gone.qcow2', lower, String(OLD.length));
+    await qemuImg(...create, '-b', 'lower.qcow2', upper, String(OLD.length));
+    for (const overlay of [lower, upper]) {
+      const bytes: Buffer[] = [];
+      for (const [i, storedBase] of ['web', 'web~1', 'web'].entries()) {
+        // Past the tick of the clock in which it was written.
+        await sleep(30);
+        await commit({ ...place, overlay }, { storedBase, branch: `vm${i}` });
+        bytes.push(await readBack(place.store, `vm${i}`));
+        await deleteRef(place.store, BRANCHES, `vm${i}`);
+      }
+      expect(bytes[0]!.equals(bytes[1]!)).toBe(false);
+      expect(bytes[0]!.equals(bytes[2]!)).toBe(true);
+    }
   });
 
   test('commitVersion throws USAGE when the file is there, and NOT_FOUND for no version', async () => {
