@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InPlaceFile, RawFile } from '../../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../../errors/index.ts';
-import { syncFolder } from '../../../files/index.ts';
+import { passPoint, syncFolder } from '../../../files/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import {
   describeImage,
@@ -310,6 +310,7 @@ async function syncFile(path: string): Promise<void> {
   try {
     const handle = await open(path);
     try {
+      passPoint('rebase.fsync', path);
       await handle.sync();
     } finally {
       await handle.close();

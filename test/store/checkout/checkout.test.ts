@@ -1,4 +1,13 @@
-import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
@@ -293,6 +302,53 @@ test('checkoutVersion stands on a file whose own backing file is in a folder tha
   });
 });
 
+describe('a backing file that changes', () => {
+  const BASE = diskOf([1, 2, 3]);
+
+  test.each([
+    ['is known to the store', true],
+    ['is not known', false],
+  ])(
+    'checkoutVersion throws IN_USE when one that %s is written to meanwhile, and leaves no file',
+    async (_, isKnown) => {
+      const made = await newStore();
+      const file = made.file('base.raw');
+      await writeFile(file, BASE);
+      if (isKnown) await commitVersion(made.store, { disks: [{ name: 'vda', path: file }], branch: 'base' });
+      await commitBytes(made, 'web', diskOf([1, 5, 3]));
+      const stop = watchPoints((point) => {
+        // In no file's size does it show, nor in the time of the last write, which anybody may set.
+        if (point !== 'checkout.create') return;
+        const { atime, mtime } = statSync(file);
+        writeFileSync(file, diskOf([1, 2, 4]));
+        utimesSync(file, atime, mtime);
+      });
+      onTestFinished(stop);
+      const files = readdirSync(made.file('.'));
+      const request = { revision: 'web', output: made.file('out.qcow2'), backing: { file } };
+      await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
+        code: 'IN_USE',
+        message: expect.stringContaining(file),
+      });
+      expect(readdirSync(made.file('.'))).toEqual(files);
+    },
+  );
+
+  test('checkoutVersion compares with one that was written to since it was committed', async () => {
+    const made = await newStore();
+    const file = made.file('base.raw');
+    await writeFile(file, BASE);
+    await commitVersion(made.store, { disks: [{ name: 'vda', path: file }], branch: 'base' });
+    const wanted = diskOf([1, 5, 3]);
+    await commitBytes(made, 'web', wanted);
+    await writeFile(file, diskOf([1, 2, 4]));
+    const output = made.file('out.qcow2');
+    const result = await checkoutVersion(made.store, { revision: 'web', output, backing: { file } });
+    expect(result.writtenBytes).toBe(2 * SMALL);
+    expect((await qemuBytes(output)).equals(wanted)).toBe(true);
+  });
+});
+
 describe('the output', () => {
   test('checkoutVersion throws EXISTS for a file that comes while it writes, and leaves it', async () => {
     const made = await newStore();
@@ -318,7 +374,7 @@ describe('the output', () => {
       const record = { version: 1, clusterSize: SMALL, disks: { vda: { virtualSize, levels } } };
       const id = await commitTree(made.store, { 'image.json': JSON.stringify(record), disks: [] });
       const stop = watchPoints((point) => {
-        if (point !== 'checkout.write') return;
+        if (point !== 'checkout.create') return;
         // Not every file system refuses it.
         throw Object.assign(new Error('too large'), { code: 'EFBIG' });
       });
