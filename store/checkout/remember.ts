@@ -1,6 +1,7 @@
+import { type FileIdentity, sameIdentity } from '../../block/index.ts';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
-import { openDisk } from '../commit/open-disk.ts';
+import { type OpenDisk, openDisk } from '../commit/open-disk.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import type { CheckoutJob } from './job.ts';
@@ -13,29 +14,33 @@ export interface WrittenFile {
   readonly allowBacking: readonly string[];
   /** Of the file when it was complete: another one now means that somebody has written to it since. */
   readonly mtimeNs: bigint;
+  /** The files below it, as they were when it held the version; not looked at when undefined. */
+  readonly below?: readonly FileIdentity[] | undefined;
 }
 
 /** Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent. */
 export async function rememberOutput(
-  { store, commit, disk, clusters, path, allowBacking, damage }: CheckoutJob,
+  { store, commit, disk, clusters, path, allowBacking, damage, below }: CheckoutJob,
   format: ImageFormat,
   mtimeNs: bigint,
 ): Promise<void> {
   // It holds no version, or stands on a file that holds none.
   if (damage !== undefined && !damage.isEmpty) return;
-  await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
+  const written = { path, format, allowBacking, mtimeNs, below };
+  await rememberFile(store, written, { commit, disk: disk.name, clusters });
 }
 
 /** Notes in the stat cache what a file holds. */
 export async function rememberFile(
   store: Store,
-  { path, format, allowBacking, mtimeNs }: WrittenFile,
+  { path, format, allowBacking, mtimeNs, below }: WrittenFile,
   known: KnownFile,
 ): Promise<void> {
   try {
     const file = await openDisk(path, { format, allowBacking });
     try {
       if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
+      if (!areBelow(below, file)) return;
       await store.statCache.put(file.files, file.lookedNs, known);
     } finally {
       await file.source.close();
@@ -44,4 +49,11 @@ export async function rememberFile(
     // The file is complete; that it cannot be opened under the rules for images (a backing file elsewhere) costs time later only.
     if (!isImgstoreError(error)) throw error;
   }
+}
+
+/** Whether an image of one file stands on just these, unchanged: what is written to one of them shows through. */
+export function areBelow(below: readonly FileIdentity[] | undefined, { files }: OpenDisk): boolean {
+  if (below === undefined) return true;
+  const now = files?.identities.slice(1) ?? [];
+  return now.length === below.length && now.every((each, i) => sameIdentity(each, below[i]!));
 }

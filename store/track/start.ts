@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InPlaceFile, RawFile } from '../../block/index.ts';
+import { changedWhileRead, type FileIdentity, InPlaceFile, RawFile } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { readBitmapNames, startBitmap } from '../../qcow2/index.ts';
-import { rememberFile } from '../checkout/remember.ts';
+import { areBelow, rememberFile } from '../checkout/remember.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { originKey } from '../origin/key.ts';
@@ -36,6 +36,8 @@ export interface TrackingStart extends TrackedDisk {
   /** Clusters of the disk that hold data. */
   readonly clusters: number;
   readonly allowBacking: readonly string[];
+  /** The files below the image, as they were when it was known to hold the version; as they were when it was opened, if not given. */
+  readonly below?: readonly FileIdentity[] | undefined;
 }
 
 /**
@@ -44,6 +46,7 @@ export interface TrackingStart extends TrackedDisk {
  */
 export async function startTracking(store: Store, start: TrackingStart): Promise<void> {
   const { path, file, opened, commit, disk, clusters, allowBacking } = start;
+  const below = start.below ?? opened.files?.identities.slice(1);
   try {
     const key = await originKey(store);
     if (key === undefined) throw cannot(path, 'the store cannot be written to');
@@ -51,6 +54,7 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     const { size } = opened.source;
     if (size === 0) throw cannot(path, 'it has no bytes');
     await opened.refuseChanged();
+    if (!areBelow(below, opened)) throw changedWhileRead(opened.bases[0]?.files.identities[0]?.path ?? path);
     const granularity = store.clusterSize;
     const fresh = {
       name: trackingName(key, { commit, disk }, opened.bases[0]?.files),
@@ -71,7 +75,11 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
   await file.close();
   // Past this tick of the clock, every later write shows in the file's times.
   await sleep(SETTLE_MS);
-  await rememberFile(store, { path, format: 'qcow2', allowBacking, mtimeNs }, { commit, disk, clusters });
+  await rememberFile(
+    store,
+    { path, format: 'qcow2', allowBacking, mtimeNs, below },
+    { commit, disk, clusters },
+  );
 }
 
 /** As {@link startTracking}, of a file that was just written. */

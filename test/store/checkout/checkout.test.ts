@@ -20,6 +20,7 @@ import { noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } from '../../qco
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL } from '../new-store.ts';
+import { readBack } from '../read-back.ts';
 import { commitTree } from '../version/make-version.ts';
 
 /** A disk as a qcow2 shows it: whole sectors. */
@@ -331,6 +332,45 @@ describe('a backing file that changes', () => {
         message: expect.stringContaining(file),
       });
       expect(readdirSync(made.file('.'))).toEqual(files);
+    },
+  );
+
+  test.each([
+    ['before the new file has its name', 'checkout.write', false],
+    ['when the new file gets its name', 'checkout.link', false],
+    ['before the new file is kept track of', 'checkout.link', true],
+  ])(
+    'an overlay is not taken for the version when its backing file is written to %s',
+    async (_, at, track) => {
+      const made = await newStore();
+      const file = made.file('base.raw');
+      await writeFile(file, BASE);
+      await commitBytes(made, 'web', diskOf([1, 5, 3]));
+      const stop = watchPoints((point) => {
+        if (point !== at) return;
+        writeFileSync(file, diskOf([1, 2, 4]));
+        const time = statSync(made.path).mtimeMs / 1000;
+        utimesSync(file, time, time);
+        // As a slow checkout, which has not come to look at it for as long as a clock may stand still.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      });
+      const output = made.file('out.qcow2');
+      const files = readdirSync(made.file('.'));
+      const done = await checkoutVersion(made.store, {
+        revision: 'web',
+        output,
+        backing: { file },
+        track,
+      }).then(
+        () => 'done',
+        ({ code }) => code,
+      );
+      stop();
+      expect(done).toBe(at === 'checkout.write' || track ? 'IN_USE' : 'done');
+      if (at === 'checkout.write') return expect(readdirSync(made.file('.'))).toEqual(files);
+      const disks = [{ name: 'vda', path: output }];
+      await commitVersion(made.store, { disks, branch: 'vm' });
+      expect((await readBack(made.store, 'vm')).equals(await qemuBytes(output))).toBe(true);
     },
   );
 
