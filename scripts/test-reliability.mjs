@@ -15,10 +15,13 @@ import { run, runScript, StepFailed } from './setup/step.mjs';
 
 const FORMS = {
   faults: {
-    files: ['fault-sweep', 'crash-sweep', 'kill-sweep', 'full-disk', 'in-place-kills', 'in-place-power'],
+    files: [
+      ...['fault-sweep', 'crash-sweep', 'kill-sweep', 'full-disk'],
+      ...['in-place-kills', 'in-place-power', 'rebase-power', 'tracking-kills'],
+    ],
     env: { IMGSTORE_LONG: '1' },
   },
-  kills: { files: ['kills'], env: { IMGSTORE_KILL_ROUNDS: '200' } },
+  kills: { files: ['kills', 'tracked-qemu'], env: { IMGSTORE_KILL_ROUNDS: '200' } },
   thrash: { files: ['thrash'], env: { IMGSTORE_THRASH_SECONDS: '120' } },
   'bit-rot': { files: ['bit-rot'], env: { IMGSTORE_FLIPS: '1000' } },
 };

@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
-import { openDisk } from '../commit/open-disk.ts';
+import { type OpenDisk, openDisk } from '../commit/open-disk.ts';
 import type { Monitor } from '../progress.ts';
 import { shortRefName } from '../refs/name.ts';
 import { resolveCommit, resolveRevision } from '../revision/resolve.ts';
@@ -96,20 +96,23 @@ export async function checkoutVersion(
   const { compress, force = false, allowBacking = [] } = request;
   await refuseInStore(path, store.folder);
   const clusters = await countClusters(store, disk, request.skipDamaged ?? false);
+  const base = typeof backing === 'object' ? await openDisk(backing.file, { allowBacking }) : undefined;
+  const below = base?.files?.identities;
   const workers = new ClusterWorkers(clusters * disk.clusterSize);
   const outputs = new Outputs();
   const damage = request.skipDamaged ? new DamageList() : undefined;
   const output = { path, force, readOnly: false, compress, allowBacking, outputs };
-  const job = { store, commit, disk, clusters, ...output, workers, monitor, damage };
+  const job = { store, commit, disk, clusters, ...output, workers, monitor, damage, below };
   const reading = store.announceReading([commit]);
   try {
     const written =
-      format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, backing, request.depth);
+      format === 'raw' ? await writeWhole(job, 'raw') : await writeLayer(job, base ?? backing, request.depth);
+    await base?.refuseChanged();
     await outputs.publish();
     if (request.track) {
-      const below = typeof backing === 'object' ? [dirname(backing.file)] : [];
-      const held = { commit, disk: disk.name, clusters };
-      await track(store, { path, ...held, allowBacking: [...allowBacking, ...below] }, monitor);
+      const named = typeof backing === 'object' ? [dirname(backing.file)] : [];
+      const held = { commit, disk: disk.name, clusters, below };
+      await track(store, { path, ...held, allowBacking: [...allowBacking, ...named] }, monitor);
     }
     return {
       file: path,
@@ -122,6 +125,7 @@ export async function checkoutVersion(
   } finally {
     await outputs.discard();
     await workers.close();
+    await base?.source.close();
     reading?.withdraw();
   }
 }
@@ -165,11 +169,11 @@ function refuseBadDepth(backing: Backing, depth: number | undefined): void {
 
 async function writeLayer(
   job: CheckoutJob,
-  backing: Backing,
+  backing: Backing | OpenDisk,
   depth: number | undefined,
 ): Promise<WrittenLayer> {
   if (backing === 'none') return writeWhole(job, 'qcow2');
-  if (typeof backing === 'object') return writeOnFile(job, backing.file);
+  if (typeof backing === 'object') return writeOnFile(job, backing as OpenDisk);
   return writeOnChain(job, { forksOnly: backing === 'fork', depth });
 }
 
@@ -188,22 +192,18 @@ async function writeOnChain(job: CheckoutJob, plan: ChainPlan): Promise<WrittenL
   return { writtenBytes: await writeOverlay(job, changes, backing), backing: backing.file };
 }
 
-async function writeOnFile(job: CheckoutJob, path: string): Promise<WrittenLayer> {
+async function writeOnFile(job: CheckoutJob, base: OpenDisk): Promise<WrittenLayer> {
+  const { path } = base;
   const { format } = await describeImage(path);
-  const base = await openDisk(path, { allowBacking: job.allowBacking });
-  try {
-    await refuseOwnBacking(job.path, base.paths);
-    await refuseTaken(job.path, job.force);
-    const file = await nameFrom(job.path, path);
-    // The user named the file, so the new one may be looked at with it.
-    const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
-    const known = await diskOfFiles(job.store, base.files);
-    const changes = changesAgainstFile(onFile, base, known);
-    const holds = known && { commit: known.version, disk: known.name };
-    return { writtenBytes: await writeOverlay(onFile, changes, { file, format, holds }), backing: file };
-  } finally {
-    await base.source.close();
-  }
+  await refuseOwnBacking(job.path, base.paths);
+  await refuseTaken(job.path, job.force);
+  const file = await nameFrom(job.path, path);
+  // The user named the file, so the new one may be looked at with it.
+  const onFile = { ...job, allowBacking: [...job.allowBacking, dirname(path)] };
+  const known = await diskOfFiles(job.store, base.files);
+  const changes = changesAgainstFile(onFile, base, known);
+  const holds = known && { commit: known.version, disk: known.name };
+  return { writtenBytes: await writeOverlay(onFile, changes, { file, format, holds }), backing: file };
 }
 
 /** The name by which an overlay's header calls its backing file: from the overlay's folder, so that both can move together. */

@@ -1,3 +1,4 @@
+import type { FileIdentity } from '../../block/index.ts';
 import type { ObjectId, SkipNode } from '../../objects/index.ts';
 import type { CompressionType } from '../../qcow2/index.ts';
 import type { Monitor } from '../progress.ts';
@@ -28,6 +29,8 @@ export interface CheckoutJob {
   readonly compress: CompressionType | undefined;
   /** Folders from which backing files may come, besides the image's own. */
   readonly allowBacking: readonly string[];
+  /** The file that was there before and the new one stands on, with all below that, as they were when they were looked at. */
+  readonly below?: readonly FileIdentity[] | undefined;
   /** Where the files go until all are written. */
   readonly outputs: Outputs;
   readonly workers: ClusterWorkers;

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { InPlaceFile } from '../../block/index.ts';
+import { type FileIdentity, type InPlaceFile, sameIdentity } from '../../block/index.ts';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ImageFormat } from '../../qcow2/index.ts';
-import { openDisk } from '../commit/open-disk.ts';
+import { type OpenDisk, openDisk } from '../commit/open-disk.ts';
 import { type KnownFile, SETTLE_MS } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import type { CheckoutJob } from './job.ts';
@@ -17,24 +17,27 @@ export interface WrittenFile {
   readonly mtimeNs: bigint;
   /** The locks on it are the caller's. */
   readonly isLockedHere?: boolean | undefined;
+  /** The files below it, as they were when it held the version; not looked at when undefined. */
+  readonly below?: readonly FileIdentity[] | undefined;
 }
 
 /** Notes in the stat cache what a new file holds, so that committing it unchanged reads nothing and an overlay on it finds its parent. */
 export async function rememberOutput(
-  { store, commit, disk, clusters, path, allowBacking, damage }: CheckoutJob,
+  { store, commit, disk, clusters, path, allowBacking, damage, below }: CheckoutJob,
   format: ImageFormat,
   mtimeNs: bigint,
 ): Promise<void> {
   // It holds no version, or stands on a file that holds none.
   if (damage !== undefined && !damage.isEmpty) return;
-  await rememberFile(store, { path, format, allowBacking, mtimeNs }, { commit, disk: disk.name, clusters });
+  const written = { path, format, allowBacking, mtimeNs, below };
+  await rememberFile(store, written, { commit, disk: disk.name, clusters });
 }
 
 /** Notes in the stat cache what a file holds that was changed where it is. @param file whose locks are held */
 export async function rememberChanged(
   store: Store,
   file: InPlaceFile,
-  opening: Pick<WrittenFile, 'format' | 'allowBacking'>,
+  opening: Pick<WrittenFile, 'format' | 'allowBacking' | 'below'>,
   known: KnownFile,
 ): Promise<void> {
   const mtimeNs = await file.mtimeNs();
@@ -46,13 +49,14 @@ export async function rememberChanged(
 /** Notes in the stat cache what a file holds. */
 async function rememberFile(
   store: Store,
-  { path, format, allowBacking, mtimeNs, isLockedHere }: WrittenFile,
+  { path, format, allowBacking, mtimeNs, isLockedHere, below }: WrittenFile,
   known: KnownFile,
 ): Promise<void> {
   try {
     const file = await openDisk(path, { format, allowBacking, isLockedHere });
     try {
       if (file.files?.identities[0]?.mtimeNs !== String(mtimeNs)) return;
+      if (!areBelow(below, file)) return;
       await store.statCache.put(file.files, file.lookedNs, known);
     } finally {
       await file.source.close();
@@ -61,4 +65,11 @@ async function rememberFile(
     // The file is complete; that it cannot be opened under the rules for images (a backing file elsewhere) costs time later only.
     if (!isImgstoreError(error)) throw error;
   }
+}
+
+/** Whether an image of one file stands on just these, unchanged: what is written to one of them shows through. */
+export function areBelow(below: readonly FileIdentity[] | undefined, { files }: OpenDisk): boolean {
+  if (below === undefined) return true;
+  const now = files?.identities.slice(1) ?? [];
+  return now.length === below.length && now.every((each, i) => sameIdentity(each, below[i]!));
 }

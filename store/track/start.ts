@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { InPlaceFile, RawFile } from '../../block/index.ts';
+import { changedWhileRead, type FileIdentity, InPlaceFile, RawFile } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { readBitmapNames, startBitmap } from '../../qcow2/index.ts';
-import { rememberChanged } from '../checkout/remember.ts';
+import { areBelow, rememberChanged } from '../checkout/remember.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { originKey } from '../origin/key.ts';
@@ -36,6 +36,8 @@ export interface TrackingStart extends TrackedDisk {
   /** Clusters of the disk that hold data. */
   readonly clusters: number;
   readonly allowBacking: readonly string[];
+  /** The files below the image, as they were when it was known to hold the version; as they were when it was opened, if not given. */
+  readonly below?: readonly FileIdentity[] | undefined;
 }
 
 /**
@@ -44,6 +46,7 @@ export interface TrackingStart extends TrackedDisk {
  */
 export async function startTracking(store: Store, start: TrackingStart): Promise<void> {
   const { path, file, opened, commit, disk, clusters, allowBacking } = start;
+  const below = start.below ?? opened.files?.identities.slice(1);
   try {
     const key = await originKey(store);
     if (key === undefined) throw cannot(path, 'the store cannot be written to');
@@ -51,6 +54,7 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     const { size } = opened.source;
     if (size === 0) throw cannot(path, 'it has no bytes');
     await opened.refuseChanged();
+    if (!areBelow(below, opened)) throw changedWhileRead(opened.bases[0]?.files.identities[0]?.path ?? path);
     const granularity = store.clusterSize;
     const mark = randomBytes(MARK_BYTES);
     const fresh = {
@@ -65,7 +69,8 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     } finally {
       await source.close();
     }
-    await rememberChanged(store, file, { format: 'qcow2', allowBacking }, { commit, disk, clusters });
+    const opening = { format: 'qcow2', allowBacking, below } as const;
+    await rememberChanged(store, file, opening, { commit, disk, clusters });
   } finally {
     await file.close();
   }

@@ -28,7 +28,9 @@ async function collectRemains(verb: WritingVerb, place: string): Promise<Remains
   const remains: Remains[] = [];
   const passed = new Set<string>();
   const random = new Random(SEED);
-  const durable = new DurableFolder(place, readTree(place));
+  const tree = readTree(place);
+  const isChanged = (path: string) => path === verb.changes?.file && tree.entries.has(path);
+  const durable = new DurableFolder(place, tree, isChanged);
   const note = (at: string, done: boolean) => {
     const tree = readTree(place);
     if (!done) remains.push({ tree, name: `kill at ${at}`, killed: true });
@@ -65,7 +67,7 @@ test.for(WRITING_VERBS)(
   async (verb) => {
     const folder = await quickFolder();
     const place = join(folder, 'run');
-    const history = await sampleHistory();
+    const history = await sampleHistory(verb);
     const judge = await Judge.create(verb, history, join(folder, 'scratch'));
     writeTree(place, history.tree);
     const complaints: string[] = [];

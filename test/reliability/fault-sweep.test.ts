@@ -19,7 +19,7 @@ afterAll(() => {
 
 test.for(WRITING_VERBS)('$name leaves a whole store wherever a call fails', { timeout: 0 }, async (verb) => {
   const folder = await quickFolder();
-  const history = await sampleHistory();
+  const history = await sampleHistory(verb);
   const judge = await Judge.create(verb, history, join(folder, 'scratch'));
   const complaints: string[] = [];
   for (const kindAt of faultRuns(LONG)) {

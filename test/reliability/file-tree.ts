@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A file with its bytes, or a folder with its entries, and the inode that it has. */
@@ -9,6 +9,8 @@ export interface FileNode {
   readonly inode: number;
   /** Permission bits. */
   readonly mode: number;
+  /** When it was written last, in seconds since 1970: an import takes it for the date of a version. */
+  readonly writtenSeconds: number;
   readonly bytes: Buffer;
 }
 
@@ -32,7 +34,13 @@ export function readTree(path: string): FolderNode {
     if (CACHE.test(at)) continue;
     const stats = lstatSync(at);
     if (stats.isDirectory()) entries.set(name, readTree(at));
-    else entries.set(name, { inode: stats.ino, mode: stats.mode & 0o777, bytes: readFileSync(at) });
+    else
+      entries.set(name, {
+        inode: stats.ino,
+        mode: stats.mode & 0o777,
+        writtenSeconds: stats.mtimeMs / 1000,
+        bytes: readFileSync(at),
+      });
   }
   return { inode: lstatSync(path).ino, entries };
 }
@@ -41,8 +49,13 @@ export function readTree(path: string): FolderNode {
 export function writeTree(path: string, { entries }: FolderNode): void {
   mkdirSync(path, { recursive: true });
   for (const [name, node] of entries) {
-    if (isFolder(node)) writeTree(join(path, name), node);
-    else writeFileSync(join(path, name), node.bytes, { mode: node.mode });
+    const at = join(path, name);
+    if (isFolder(node)) {
+      writeTree(at, node);
+      continue;
+    }
+    writeFileSync(at, node.bytes, { mode: node.mode });
+    utimesSync(at, node.writtenSeconds, node.writtenSeconds);
   }
 }
 

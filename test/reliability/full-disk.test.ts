@@ -40,7 +40,7 @@ test.for(WRITING_VERBS)(
     const folder = await quickFolder();
     const small = join(folder, 'small');
     smallFileSystem(context, small);
-    const history = await sampleHistory();
+    const history = await sampleHistory(verb);
     const judge = await Judge.create(verb, history, join(folder, 'scratch'));
     const [place, ballast] = [join(small, 'run'), join(small, 'ballast')];
     const complaints: string[] = [];

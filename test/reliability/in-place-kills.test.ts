@@ -1,15 +1,14 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
-import { afterAll, expect, type TestContext, test } from 'vitest';
-import { system } from '../acceptance/system.ts';
+import { afterAll, expect, test } from 'vitest';
 import { type Outcome, Workplace } from '../cmd/imgstore.ts';
 import { qemuBytes } from '../qcow2/qemu.ts';
 import { hasLeaksOnly, snapshotBytes, TARGETS, type TargetKind, WANTED } from './in-place-targets.ts';
+import { INJECTED_CALLS, needsStrace, throughStrace } from './strace.ts';
 
 /** Of a command's calls one in so many for each fate, as each takes a process; in the long form every one. */
 const STEP = process.env.IMGSTORE_LONG === '1' ? 1 : 13;
 
-/** The calls by which a file is changed, and what can become of one. */
-const CALLS = ['pwrite64', 'fallocate', 'ftruncate', 'fsync'];
+/** What can become of a call by which a file is changed. */
 const FATES = ['signal=SIGKILL', 'error=EIO', 'error=ENOSPC'];
 
 let struck = 0;
@@ -44,20 +43,7 @@ class Place {
   /** Makes the target what it was, and writes the version into it while the n-th call of a kind fails. */
   async strike(call: string, n: number, fate: string): Promise<Outcome> {
     await copyFile(this.#place.path('kept'), this.path);
-    const inject = `inject=${call}:${fate}:when=${n}`;
-    const through = [
-      'strace',
-      '-f',
-      '-qq',
-      '-o',
-      '/dev/null',
-      '-P',
-      this.path,
-      '-e',
-      `trace=${call}`,
-      '-e',
-      inject,
-    ];
+    const through = throughStrace(call, n, fate, this.path);
     // With one thread for what is not synchronous, the calls of each kind are counted as one row.
     return this.#place.start(this.#args, { through, env: { UV_THREADPOOL_SIZE: '1' } }).finished;
   }
@@ -81,14 +67,6 @@ class Place {
   }
 }
 
-function needsStrace(context: TestContext): void {
-  try {
-    system('strace', '-f', '-qq', '-o', '/dev/null', 'true');
-  } catch {
-    context.skip('strace is not here, or may not trace');
-  }
-}
-
 test.for(TARGETS)(
   'checkout --in-place into $name is completed by a second run, wherever the first is killed or a call fails',
   { timeout: 0 },
@@ -96,7 +74,7 @@ test.for(TARGETS)(
     needsStrace(context);
     const place = await Place.create(kind);
     const kept = kind.snapshot === undefined ? undefined : await snapshotBytes(place.path, kind.snapshot);
-    for (const call of CALLS) {
+    for (const call of INJECTED_CALLS) {
       for (const [i, fate] of FATES.entries()) {
         // Each kind of target and each fate begins at another call.
         const shift = call === 'pwrite64' ? (TARGETS.indexOf(kind) + 4 * i) % STEP : 0;

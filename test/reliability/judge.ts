@@ -1,11 +1,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { tryGit } from '../store/git.ts';
+import { git, tryGit } from '../store/git.ts';
 import { type FolderNode, filesOf, readTree, treeDigest, writeTree } from './file-tree.ts';
 import { changedVersions } from './known-versions.ts';
 import { type Ending, runHere } from './run-here.ts';
 import type { SampleHistory } from './sample-history.ts';
-import { differences, type Situation, situationOf, strangeness, UNFINISHED } from './situation.ts';
+import { type Course, differences, situationOf, strangeness, UNFINISHED } from './situation.ts';
 import type { WritingVerb } from './verbs.ts';
 
 /** What a fault has left, to be judged. */
@@ -29,8 +29,7 @@ export class Judge {
   readonly #scratch: string;
   /** Digests of the versions that the verb leaves in the store, by id. */
   readonly #versions: ReadonlyMap<string, string>;
-  readonly #before: Situation;
-  readonly #after: Situation;
+  readonly #course: Course;
   /** Equal remains are judged once. */
   readonly #known = new Set<string>();
   /** So are equal ends of running the verb again. */
@@ -40,27 +39,27 @@ export class Judge {
     verb: WritingVerb,
     scratch: string,
     versions: ReadonlyMap<string, string>,
-    before: Situation,
-    after: Situation,
+    course: Course,
   ) {
     this.#verb = verb;
     this.#scratch = scratch;
     this.#versions = versions;
-    this.#before = before;
-    this.#after = after;
+    this.#course = course;
   }
 
   /** Runs the verb without a fault, to know what it does. @param scratch a folder to try things in */
   static async create(verb: WritingVerb, { tree, digests }: SampleHistory, scratch: string): Promise<Judge> {
     place(scratch, tree);
-    const before = await situationOf(scratch, tree);
+    const { changes } = verb;
+    const before = await situationOf(scratch, tree, changes);
     const { status, stderr } = await runHere(scratch, ...verb.args);
     if (status !== 0) throw new Error(`${verb.name}: ${stderr}`);
-    const after = await situationOf(scratch, readTree(scratch));
+    const after = await situationOf(scratch, readTree(scratch), changes);
     const store = join(scratch, '.imgstore');
     const isLeft = (id: string) => tryGit(store, 'cat-file', '-e', id) !== undefined;
     const versions = new Map([...digests].filter(([id]) => isLeft(id)));
-    return new Judge(verb, scratch, versions, before, after);
+    const between = new Set(verb.goesInSteps ? (await git(store, 'rev-list', '--branches')).split('\n') : []);
+    return new Judge(verb, scratch, versions, { before, after, between, changes });
   }
 
   /** Says what is wrong with what a fault has left. */
@@ -73,13 +72,13 @@ export class Judge {
     const complaints: string[] = [];
     try {
       if (!killed) complaints.push(...leftovers(tree));
-      const now = await situationOf(this.#scratch, tree);
+      const now = await situationOf(this.#scratch, tree, this.#verb.changes);
       complaints.push(...(await this.#changed(powerFailed)));
       if (done)
         complaints.push(
-          ...differences(powerFailed ? { ...now, files: this.#after.files } : now, this.#after),
+          ...differences(powerFailed ? { ...now, files: this.#course.after.files } : now, this.#course.after),
         );
-      else complaints.push(...strangeness(now, this.#before, this.#after, powerFailed));
+      else complaints.push(...strangeness(now, this.#course, powerFailed));
       if (complaints.length === 0 && !once) complaints.push(...(await this.#again(killed, powerFailed)));
     } catch (error) {
       complaints.push(String(error));
@@ -89,9 +88,9 @@ export class Judge {
 
   /** What a user does with files that a failure of the power has left partial. */
   async #removePartialFiles(): Promise<void> {
-    const { files } = await situationOf(this.#scratch, readTree(this.#scratch));
+    const { files } = await situationOf(this.#scratch, readTree(this.#scratch), this.#verb.changes);
     for (const [path, digest] of files)
-      if (digest !== this.#before.files.get(path) && digest !== this.#after.files.get(path))
+      if (digest !== this.#course.before.files.get(path) && digest !== this.#course.after.files.get(path))
         rmSync(join(this.#scratch, path));
   }
 
@@ -123,7 +122,10 @@ export class Judge {
     const key = `${treeDigest(tree)} ${killed} ${powerFailed}`;
     if (this.#ends.has(key)) return [];
     this.#ends.add(key);
-    const complaints = differences(await situationOf(this.#scratch, tree), this.#after).filter(
+    const complaints = differences(
+      await situationOf(this.#scratch, tree, this.#verb.changes),
+      this.#course.after,
+    ).filter(
       // A kill within a renaming may leave the name that stands in.
       (line) => !(killed && /^unexpected refs\/heads\/\S+-renamed /.test(line)),
     );

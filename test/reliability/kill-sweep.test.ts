@@ -24,7 +24,7 @@ test.for(WRITING_VERBS)(
   { timeout: 0 },
   async (verb) => {
     const folder = await quickFolder();
-    const history = await sampleHistory();
+    const history = await sampleHistory(verb);
     const judge = await Judge.create(verb, history, join(folder, 'scratch'));
     const place = join(folder, 'run');
     const complaints: string[] = [];

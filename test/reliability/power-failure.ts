@@ -49,15 +49,17 @@ function byChance(random: Random): Survival {
  */
 export class DurableFolder {
   readonly #root: string;
+  readonly #isAsWritten: (name: string) => boolean;
   readonly #entries = new Map<number, ReadonlyMap<string, number>>();
   readonly #nodes = new Map<number, TreeNode>();
   readonly #bytes = new Map<number, Buffer>();
   /** Files are held open, so that no inode is used for another file. */
   readonly #held = new Map<number, number>();
 
-  /** @param tree of the folder, all of it durable */
-  constructor(root: string, tree: FolderNode) {
+  /** @param tree of the folder, all of it durable @param isAsWritten of files that are fsynced past all points: they are never behind */
+  constructor(root: string, tree: FolderNode, isAsWritten: (name: string) => boolean = () => false) {
     this.#root = root;
+    this.#isAsWritten = isAsWritten;
     this.#see(tree, root);
     for (const node of this.#nodes.values()) this.#sync(node);
   }
@@ -98,6 +100,11 @@ export class DurableFolder {
     const durable = this.#entries.get(inode) ?? new Map<string, number>();
     const left = new Map<string, TreeNode>();
     for (const name of [...new Set([...durable.keys(), ...entries.keys()])].sort()) {
+      const written = entries.get(name);
+      if (written !== undefined && this.#isAsWritten(name)) {
+        left.set(name, written);
+        continue;
+      }
       const [before, now] = [durable.get(name), entries.get(name)];
       const node = before === now?.inode || survival.entry() ? now : this.#nodes.get(before ?? -1);
       if (node === undefined) continue;

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { mixed, noise } from '../objects/noise.ts';
 import { diskOf } from '../store/disks.ts';
 import { git } from '../store/git.ts';
-import { type FolderNode, readTree } from './file-tree.ts';
+import { type FolderNode, readTree, writeTree } from './file-tree.ts';
 import { succeedHere } from './run-here.ts';
+import type { WritingVerb } from './verbs.ts';
 
 /** Bytes of a cluster in these stores. */
 const CLUSTER = 4096;
@@ -27,18 +28,33 @@ export interface SampleHistory extends History {
   readonly tree: FolderNode;
 }
 
-let sample: Promise<SampleHistory> | undefined;
+const samples = new Map<WritingVerb | undefined, Promise<SampleHistory>>();
 
-/** The folder of {@link makeHistory}, in memory, made once for the tests of a file. */
-export function sampleHistory(): Promise<SampleHistory> {
-  sample ??= readHistory();
-  return sample;
+/** The folder of {@link makeHistory}, in memory, with what a verb needs besides; made once for the tests of a file. */
+export function sampleHistory(verb?: WritingVerb): Promise<SampleHistory> {
+  if (verb?.prepare === undefined) return keptSample(undefined, (folder) => makeHistory(folder));
+  const { prepare } = verb;
+  return keptSample(verb, async (folder) => {
+    const { digests, tree } = await sampleHistory();
+    writeTree(folder, tree);
+    await prepare(folder);
+    return { digests };
+  });
 }
 
-async function readHistory(): Promise<SampleHistory> {
+function keptSample(
+  verb: WritingVerb | undefined,
+  make: (folder: string) => Promise<History>,
+): Promise<SampleHistory> {
+  const kept = samples.get(verb) ?? readHistory(make);
+  samples.set(verb, kept);
+  return kept;
+}
+
+async function readHistory(make: (folder: string) => Promise<History>): Promise<SampleHistory> {
   const folder = await mkdtemp(join(tmpdir(), 'imgstore-test-'));
   try {
-    const { digests } = await makeHistory(folder);
+    const { digests } = await make(folder);
     return { digests, tree: readTree(folder) };
   } finally {
     rmSync(folder, { recursive: true });

@@ -1,10 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Store } from '../../store/index.ts';
+import { qemuBytes } from '../qcow2/qemu.ts';
 import { gitFsck } from '../store/git.ts';
 import { type FolderNode, filesOf, isFolder } from './file-tree.ts';
+import { hasLeaksOnly } from './in-place-targets.ts';
 import { runHere } from './run-here.ts';
 import { digestOf } from './sample-history.ts';
+import type { ChangedImage } from './verbs.ts';
 
 /** What there is in a folder with a store that a user would miss. */
 export interface Situation {
@@ -21,19 +24,36 @@ const SECOND = join('fresh', STORE);
 /** Temporary names, locks, and announcements of work. */
 export const UNFINISHED = /tmp[-_]|\.lock$|\/work\/./;
 
-/** Looks at a folder. @throws when git finds anything wrong with a store in it, or a ref that cannot be read */
-export async function situationOf(folder: string, tree: FolderNode): Promise<Situation> {
+/** Looks at a folder. @param changes an image of which only counts what a guest sees @throws when git finds anything wrong with a store in it, or a ref that cannot be read */
+export async function situationOf(
+  folder: string,
+  tree: FolderNode,
+  changes?: ChangedImage,
+): Promise<Situation> {
   const second = existsSync(join(folder, SECOND));
   for (const store of second ? [STORE, SECOND] : [STORE]) {
     await gitFsck(join(folder, store));
     await ownFsck(folder, store);
   }
-  return { refs: await refsOf(folder), files: filesBeside(tree), second };
+  const files = filesBeside(tree);
+  if (changes !== undefined && files.has(changes.file))
+    files.set(changes.file, await guestDigest(join(folder, changes.file)));
+  return { refs: await refsOf(folder), files, second };
 }
 
 async function ownFsck(folder: string, store: string): Promise<void> {
   const { status, stdout, stderr } = await runHere(folder, 'fsck', '--store', store, '--json');
   if (status !== 0) throw new Error(`imgstore fsck: exit code ${status}: ${stderr}${stdout}`);
+}
+
+/** Digest of what a guest sees in an image, if QEMU finds nothing wrong with it but leaks. */
+async function guestDigest(image: string): Promise<string> {
+  try {
+    await hasLeaksOnly(image);
+    return digestOf(await qemuBytes(image));
+  } catch (error) {
+    return `damaged: ${String(error)}`;
+  }
 }
 
 async function refsOf(folder: string): Promise<Map<string, string>> {
@@ -55,18 +75,28 @@ function filesBeside(tree: FolderNode): Map<string, string> {
   return digests;
 }
 
+/** How a verb goes from one situation to another. */
+export interface Course {
+  readonly before: Situation;
+  readonly after: Situation;
+  /** Ids that refs may have on the way. */
+  readonly between: ReadonlySet<string>;
+  /** What it changes where it is. */
+  readonly changes: ChangedImage | undefined;
+}
+
 /** What cannot have come of going from one situation to another, however far. */
 export function strangeness(
   now: Situation,
-  before: Situation,
-  after: Situation,
+  { before, after, between, changes }: Course,
   powerFailed: boolean,
 ): string[] {
   const strange: string[] = [];
   for (const name of new Set([...before.refs.keys(), ...after.refs.keys(), ...now.refs.keys()])) {
     const id = now.refs.get(name);
     const standsIn = /-renamed$/.test(name) && id !== undefined;
-    if (id !== before.refs.get(name) && id !== after.refs.get(name) && !standsIn)
+    const isBetween = id !== undefined && between.has(id);
+    if (id !== before.refs.get(name) && id !== after.refs.get(name) && !standsIn && !isBetween)
       strange.push(`${name} is at ${id}`);
   }
   const held = new Set(now.refs.values());
@@ -74,6 +104,7 @@ export function strangeness(
     if (!held.has(id) && [...after.refs.values()].includes(id)) strange.push(`no ref leads to ${id}`);
   if (powerFailed) return strange;
   for (const path of new Set([...before.files.keys(), ...now.files.keys()])) {
+    if (path === changes?.file && changes.hasOtherBytes) continue;
     const digest = now.files.get(path);
     if (digest !== before.files.get(path) && digest !== after.files.get(path))
       strange.push(`${path} is partial`);

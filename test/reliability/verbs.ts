@@ -1,11 +1,59 @@
+import { join } from 'node:path';
+import { qemuImg, qemuIo } from '../qcow2/qemu.ts';
+import { succeedHere } from './run-here.ts';
+
 /** A command line that changes files, to be run in a folder made by `makeHistory`. */
 export interface WritingVerb {
   readonly name: string;
+  /** Makes what it needs besides, in that folder. */
+  readonly prepare?: (folder: string) => Promise<void>;
   readonly args: readonly string[];
   /** Parts of names of points that it must pass, so that it does what its name says. */
   readonly passes: readonly string[];
   /** What else leads to the same end when a kill has come half-way. */
   readonly otherwise?: readonly (readonly string[])[];
+  /** It stores one version after the other. */
+  readonly goesInSteps?: boolean;
+  /** A qcow2 that it changes where it is. What a guest sees in it counts, and that QEMU finds nothing but leaks. */
+  readonly changes?: ChangedImage;
+}
+
+/** An image that a verb changes where it is, past all points: a failure of the power in there is for tests of its own. */
+export interface ChangedImage {
+  readonly file: string;
+  /** Whether a guest sees other bytes afterwards; then it may be anything on the way. */
+  readonly hasOtherBytes: boolean;
+}
+
+const IMAGE = 'vm.qcow2';
+
+/** An image with some clusters of data. */
+async function makeImage(folder: string, ...options: readonly string[]): Promise<string> {
+  const image = join(folder, IMAGE);
+  await qemuImg('create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4096', ...options, image, '48k');
+  await qemuIo(image, 'write -P 1 4k 20k', 'write -P 2 40k 6k');
+  return image;
+}
+
+/** An image that is kept track of and was written to since. */
+async function makeTracked(folder: string): Promise<void> {
+  const image = await makeImage(folder);
+  await succeedHere(folder, 'commit', IMAGE, '--track');
+  await qemuIo(image, 'write -P 3 12k 8k');
+}
+
+/** An image with an internal snapshot. */
+async function makeSnapshot(folder: string): Promise<void> {
+  const image = await makeImage(folder);
+  await qemuImg('snapshot', '-c', 'one', image);
+  await qemuIo(image, 'write -P 3 12k 8k');
+}
+
+/** An overlay on an older version, written to. */
+async function makeOverlay(folder: string): Promise<void> {
+  await succeedHere(folder, 'checkout', 'db~1', '-o', 'below.qcow2');
+  await succeedHere(folder, 'checkout', 'db~1', '-o', IMAGE, '--backing', 'below.qcow2');
+  await qemuIo(join(folder, IMAGE), 'write -P 3 2k 8k');
 }
 
 /** Every verb that writes, in each of the ways that it goes about it. */
@@ -50,5 +98,55 @@ export const WRITING_VERBS: readonly WritingVerb[] = [
     name: 'checkout over a file',
     args: ['checkout', 'db', '-o', 'mail.raw', '--force'],
     passes: ['checkout.rename'],
+  },
+  {
+    name: 'checkout --snapshots',
+    args: ['checkout', 'db~1', 'db', '-o', 'out.qcow2', '--snapshots'],
+    passes: ['checkout.link'],
+  },
+  {
+    name: 'checkout --track',
+    args: ['checkout', 'db', '-o', 'out.qcow2', '--track'],
+    passes: ['checkout.link'],
+    changes: { file: 'out.qcow2', hasOtherBytes: false },
+  },
+  {
+    name: 'checkout --in-place',
+    prepare: async (folder) => {
+      await makeImage(folder);
+    },
+    args: ['checkout', 'db', '-o', IMAGE, '--in-place'],
+    passes: ['work.create'],
+    changes: { file: IMAGE, hasOtherBytes: true },
+  },
+  {
+    name: 'commit --track',
+    prepare: async (folder) => {
+      await makeImage(folder);
+    },
+    args: ['commit', IMAGE, '--track'],
+    passes: ['ref.rename'],
+    changes: { file: IMAGE, hasOtherBytes: false },
+  },
+  {
+    name: 'commit of a tracked image',
+    prepare: makeTracked,
+    args: ['commit', IMAGE],
+    passes: ['ref.rename'],
+    changes: { file: IMAGE, hasOtherBytes: false },
+  },
+  {
+    name: 'import',
+    prepare: makeSnapshot,
+    goesInSteps: true,
+    args: ['import', IMAGE, '--quiet'],
+    passes: ['ref.rename'],
+  },
+  {
+    name: 'rebase',
+    prepare: makeOverlay,
+    args: ['rebase', IMAGE, '--onto', 'db'],
+    passes: ['checkout.link', 'rebase.fsync', 'rebase.fsync-folder'],
+    changes: { file: IMAGE, hasOtherBytes: false },
   },
 ];

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError } from '../../../errors/index.ts';
-import { syncFolder } from '../../../files/index.ts';
+import { passPoint, syncFolder } from '../../../files/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import { describeImage } from '../../../qcow2/index.ts';
 import { openDisk } from '../../commit/open-disk.ts';
@@ -81,6 +81,7 @@ async function syncFile(path: string): Promise<void> {
   try {
     const handle = await open(path);
     try {
+      passPoint('rebase.fsync', path);
       await handle.sync();
     } finally {
       await handle.close();

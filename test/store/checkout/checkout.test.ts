@@ -1,4 +1,13 @@
-import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
@@ -11,6 +20,7 @@ import { createOverlay, noise, qemuBytes, qemuCheck, qemuImg, qemuIo, readAll } 
 import { diskOf, diskPlans, planned } from '../disks.ts';
 import { git } from '../git.ts';
 import { commitBytes, newStore, reopen, SMALL } from '../new-store.ts';
+import { readBack } from '../read-back.ts';
 import { commitTree } from '../version/make-version.ts';
 
 /** A disk as a qcow2 shows it: whole sectors. */
@@ -290,6 +300,92 @@ test('checkoutVersion stands on a file whose own backing file is in a folder tha
   expect(await commitVersion(made.store, commit)).toMatchObject({
     unchanged: true,
     disks: [{ readBytes: 0 }],
+  });
+});
+
+describe('a backing file that changes', () => {
+  const BASE = diskOf([1, 2, 3]);
+
+  test.each([
+    ['is known to the store', true],
+    ['is not known', false],
+  ])(
+    'checkoutVersion throws IN_USE when one that %s is written to meanwhile, and leaves no file',
+    async (_, isKnown) => {
+      const made = await newStore();
+      const file = made.file('base.raw');
+      await writeFile(file, BASE);
+      if (isKnown) await commitVersion(made.store, { disks: [{ name: 'vda', path: file }], branch: 'base' });
+      await commitBytes(made, 'web', diskOf([1, 5, 3]));
+      const stop = watchPoints((point) => {
+        // In no file's size does it show, nor in the time of the last write, which anybody may set.
+        if (point !== 'checkout.create') return;
+        const { atime, mtime } = statSync(file);
+        writeFileSync(file, diskOf([1, 2, 4]));
+        utimesSync(file, atime, mtime);
+      });
+      onTestFinished(stop);
+      const files = readdirSync(made.file('.'));
+      const request = { revision: 'web', output: made.file('out.qcow2'), backing: { file } };
+      await expect(checkoutVersion(made.store, request)).rejects.toMatchObject({
+        code: 'IN_USE',
+        message: expect.stringContaining(file),
+      });
+      expect(readdirSync(made.file('.'))).toEqual(files);
+    },
+  );
+
+  test.each([
+    ['before the new file has its name', 'checkout.write', false],
+    ['when the new file gets its name', 'checkout.link', false],
+    ['before the new file is kept track of', 'checkout.link', true],
+  ])(
+    'an overlay is not taken for the version when its backing file is written to %s',
+    async (_, at, track) => {
+      const made = await newStore();
+      const file = made.file('base.raw');
+      await writeFile(file, BASE);
+      await commitBytes(made, 'web', diskOf([1, 5, 3]));
+      const stop = watchPoints((point) => {
+        if (point !== at) return;
+        writeFileSync(file, diskOf([1, 2, 4]));
+        const time = statSync(made.path).mtimeMs / 1000;
+        utimesSync(file, time, time);
+        // As a slow checkout, which has not come to look at it for as long as a clock may stand still.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      });
+      const output = made.file('out.qcow2');
+      const files = readdirSync(made.file('.'));
+      const done = await checkoutVersion(made.store, {
+        revision: 'web',
+        output,
+        backing: { file },
+        track,
+      }).then(
+        () => 'done',
+        ({ code }) => code,
+      );
+      stop();
+      expect(done).toBe(at === 'checkout.write' ? 'IN_USE' : 'done');
+      if (at === 'checkout.write') return expect(readdirSync(made.file('.'))).toEqual(files);
+      const disks = [{ name: 'vda', path: output }];
+      await commitVersion(made.store, { disks, branch: 'vm' });
+      expect((await readBack(made.store, 'vm')).equals(await qemuBytes(output))).toBe(true);
+    },
+  );
+
+  test('checkoutVersion compares with one that was written to since it was committed', async () => {
+    const made = await newStore();
+    const file = made.file('base.raw');
+    await writeFile(file, BASE);
+    await commitVersion(made.store, { disks: [{ name: 'vda', path: file }], branch: 'base' });
+    const wanted = diskOf([1, 5, 3]);
+    await commitBytes(made, 'web', wanted);
+    await writeFile(file, diskOf([1, 2, 4]));
+    const output = made.file('out.qcow2');
+    const result = await checkoutVersion(made.store, { revision: 'web', output, backing: { file } });
+    expect(result.writtenBytes).toBe(2 * SMALL);
+    expect((await qemuBytes(output)).equals(wanted)).toBe(true);
   });
 });
 
