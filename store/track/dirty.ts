@@ -1,14 +1,15 @@
-import type { ComparedExtent } from '../../block/index.ts';
+import type { BlockSource, ComparedExtent } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import { BITMAP_FLAWS, type DirtyRange, type PersistentBitmap } from '../../qcow2/index.ts';
+import { BITMAP_FLAWS, type DirtyRange } from '../../qcow2/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import type { IngestBasis } from '../commit/ingest.ts';
 import { presentOriginKey } from '../origin/key.ts';
+import type { KnownFiles } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadVersion, type VersionDisk } from '../version/version.ts';
-import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
+import { isProvisional, parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** More than these are not worth their memory: then most of the disk was written. */
 const MOST_RANGES = 1_000_000;
@@ -31,20 +32,63 @@ export async function dirtySince(
   disk: OpenDisk,
   tip: ObjectId | undefined,
 ): Promise<DirtyDisk | string | undefined> {
-  const bitmaps = (await disk.bitmaps?.()) ?? [];
+  const bitmaps = ((await disk.bitmaps?.()) ?? []).map((bitmap) => ({
+    bitmap,
+    name: bitmap.name,
+    flaw: bitmap.flaw && BITMAP_FLAWS[bitmap.flaw],
+  }));
+  const image = { bitmaps, below: disk.bases[0]?.files, tells: tells(disk) };
+  const trusted = await trustedBitmap(store, image, tip);
+  if (trusted === undefined || typeof trusted === 'string') return trusted;
+  return dirtyDisk(store, disk.source, trusted, trusted.bitmap.bitmap.dirty());
+}
+
+/** What is said of a bitmap, wherever it is kept. */
+export interface NamedBitmap {
+  readonly name: string;
+  /** Why it does not have all that was written, as a part of a line. */
+  readonly flaw: string | undefined;
+}
+
+/** An image in whose bitmaps one of this store is looked for. */
+export interface ImageWithBitmaps<Bitmap> {
+  readonly bitmaps: readonly Bitmap[];
+  /** The image's backing file with all below that; undefined for none. */
+  readonly below: KnownFiles | undefined;
+  /** As {@link tells} has it. */
+  readonly tells: boolean;
+}
+
+/** A bitmap in which all is that was written since an image held a disk of a version, which is whole in the store. */
+export interface TrustedBitmap<Bitmap> extends TrackedDisk {
+  readonly bitmap: Bitmap;
+  readonly before: VersionDisk;
+}
+
+/**
+ * The bitmap of this store among those of an image.
+ * @param tip of the branch that the disk is committed to; undefined for a new one
+ * @returns why it is not to be trusted, as a line; undefined when there is none
+ */
+export async function trustedBitmap<Bitmap extends NamedBitmap>(
+  store: Store,
+  { bitmaps, below, tells }: ImageWithBitmaps<Bitmap>,
+  tip: ObjectId | undefined,
+): Promise<TrustedBitmap<Bitmap> | string | undefined> {
   const found = bitmaps.flatMap((bitmap) => {
     const tracked = parseTrackingName(bitmap.name);
     return tracked === undefined ? [] : [{ bitmap, tracked }];
   });
   if (found.length === 0) return undefined;
+  if (found.some(({ tracked }) => isProvisional(tracked)))
+    return 'a commit of the machine while it ran did not come to its end';
   if (found.length > 1) return 'there are several';
   const { bitmap, tracked } = found[0]!;
   const { commit, disk: name } = tracked;
   const key = await presentOriginKey(store);
-  const expected = key === undefined ? undefined : trackingName(key, tracked, disk.bases[0]?.files);
-  if (expected !== bitmap.name || !tells(disk))
-    return 'another store made it, or the backing file has changed';
-  if (bitmap.flaw !== undefined) return BITMAP_FLAWS[bitmap.flaw];
+  const expected = key === undefined ? undefined : trackingName(key, tracked, below);
+  if (expected !== bitmap.name || !tells) return 'another store made it, or the backing file has changed';
+  if (bitmap.flaw !== undefined) return bitmap.flaw;
   if (tip !== undefined && tip !== commit)
     return `it began at version ${commit.slice(0, 12)}, and the branch has gone on since`;
   const before = tryReadVersion(store.objects, commit)?.disks.find((each) => each.name === name);
@@ -54,10 +98,24 @@ export async function dirtySince(
     !(await hasMap(store.objects, before.map))
   )
     return `version ${commit.slice(0, 12)} is not whole in this store`;
-  const ranges = await dirtyRangesOf(bitmap);
+  return { ...tracked, bitmap, before };
+}
+
+/**
+ * What must be read of a disk.
+ * @param dirty what the bitmap has as written, ascending
+ * @returns why the bitmap is of no use after all, as a line
+ */
+export async function dirtyDisk(
+  store: Store,
+  source: BlockSource,
+  { commit, disk, before }: Omit<TrustedBitmap<unknown>, 'bitmap'>,
+  dirty: AsyncIterable<DirtyRange>,
+): Promise<DirtyDisk | string> {
+  const ranges = await gather(dirty);
   if (ranges === undefined) return 'most of the disk was written';
-  if (!marksEnd(ranges, before, disk.source.size)) return 'the disk was made smaller meanwhile';
-  return { ...tracked, basis: await basisOf(store, disk, before, ranges), dirtyBytes: sum(ranges) };
+  if (!marksEnd(ranges, before, source.size)) return 'the disk was made smaller meanwhile';
+  return { commit, disk, basis: await basisOf(store, source, before, ranges), dirtyBytes: sum(ranges) };
 }
 
 /** Whether a change of the files below an image shows: it does not on block devices, and there is no file where a stored version stands in. */
@@ -65,10 +123,10 @@ export function tells({ files, bases, facts, onto }: OpenDisk): boolean {
   return files !== undefined && onto === undefined && ((facts.layers ?? 1) === 1 || bases.length > 0);
 }
 
-/** Ranges that the bitmap has as written; undefined for too many. */
-async function dirtyRangesOf(bitmap: PersistentBitmap): Promise<DirtyRange[] | undefined> {
+/** Ranges that a bitmap has as written; undefined for too many. */
+async function gather(dirty: AsyncIterable<DirtyRange>): Promise<DirtyRange[] | undefined> {
   const ranges: DirtyRange[] = [];
-  for await (const range of bitmap.dirty()) {
+  for await (const range of dirty) {
     ranges.push(range);
     if (ranges.length > MOST_RANGES) return undefined;
   }
@@ -85,7 +143,7 @@ function marksEnd(ranges: readonly DirtyRange[], { virtualSize }: VersionDisk, s
 
 async function basisOf(
   store: Store,
-  { source }: OpenDisk,
+  source: BlockSource,
   before: VersionDisk,
   ranges: readonly DirtyRange[],
 ): Promise<IngestBasis> {
@@ -105,7 +163,7 @@ function withGrowth(ranges: readonly DirtyRange[], before: number, size: number)
 }
 
 async function* extentsOf(
-  source: OpenDisk['source'],
+  source: BlockSource,
   changed: readonly DirtyRange[],
 ): AsyncGenerator<ComparedExtent> {
   let end = 0;
