@@ -112,9 +112,11 @@ export class Instant {
       try {
         if (client.ended === undefined) await step();
       } catch (error) {
-        this.#options.onNotice(
-          `${(error as Error).message}: what this commit has put into the machine stays there until the next one`,
-        );
+        const left =
+          client.ended === undefined
+            ? 'what this commit has put into the machine stays there until the next one'
+            : 'what it has kept of writes is lost, if it runs no more';
+        this.#options.onNotice(`${(error as Error).message}: ${left}`);
       }
     }
     await this.#scratch?.remove();
