@@ -44,17 +44,20 @@ export class GuestAgent {
   /** Connects to an agent and finds out whether it answers. @throws ImgstoreError `QMP` */
   static async connect(address: NbdAddress, options: GuestAgentOptions): Promise<GuestAgent> {
     const seconds = options.syncSeconds ?? SYNC_SECONDS;
+    // The signal is for the connection as long as that lasts: it must not end one over which file systems are thawed.
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(new Error('cannot be reached')), seconds * 1000);
+    let agent: GuestAgent | undefined;
     try {
-      const agent = new GuestAgent(await connect(address, AbortSignal.timeout(seconds * 1000)), options);
-      try {
-        await agent.#sync(seconds);
-        return agent;
-      } catch (error) {
-        agent.close();
-        throw error;
-      }
+      agent = new GuestAgent(await connect(address, stop.signal), options);
+      clearTimeout(timer);
+      await agent.#sync(seconds);
+      return agent;
     } catch (error) {
+      agent?.close();
       throw asQmpFailure(error, options.label);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -21,11 +21,12 @@ import type { Store } from '../store.ts';
 import { dirtyDisk } from '../track/dirty.ts';
 import { BitmapChange, settle, trustedLive } from './bitmaps.ts';
 import { findDisks, type LiveDisk, type NamedNode } from './find-disks.ts';
-import { whileFrozen } from './freeze.ts';
+import { thawAnew, whileFrozen } from './freeze.ts';
 import { lookAtImage } from './image-file.ts';
 import { bitmapContext, type HeldLive, Instant } from './instant.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { Monitor } from './monitor.ts';
+import { refuseThreads } from './refuse-threads.ts';
 import { folderBeside, removeOldScratch } from './scratch.ts';
 
 /** How to make a version of a machine that runs. */
@@ -63,7 +64,9 @@ export async function commitMachine(
   const started = performance.now();
   const monitor = await Monitor.connect(parseQmpAddress(request.qmp), request.qmp);
   try {
-    await removeLeftovers(monitor);
+    const wasKilled = await removeLeftovers(monitor);
+    if (wasKilled && request.agent !== undefined)
+      await thawAnew(request.agent, (notice) => watcher.onNotice?.(notice));
     const result = await new LiveCommit(store, request, watcher, monitor).run();
     return { ...result, seconds: (performance.now() - started) / 1000 };
   } finally {
@@ -123,6 +126,7 @@ class LiveCommit {
   /** The disks, when what a killed commit has left in their bitmaps is in order. */
   async #settledDisks(): Promise<LiveDisk[]> {
     const disks = await findDisks(this.#monitor, this.#request.nodes ?? []);
+    await refuseThreads(this.#monitor, disks);
     const key = await originKey(this.#store);
     const actions = key === undefined ? [] : disks.flatMap((disk) => settle(disk, key));
     if (actions.length === 0) return disks;

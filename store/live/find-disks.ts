@@ -13,6 +13,8 @@ export interface NamedNode {
 export interface LiveDisk {
   readonly name: string;
   readonly node: BlockNode;
+  /** Path of its device; undefined of a node that no device has. */
+  readonly qdev: string | undefined;
 }
 
 const FIRST_LETTER = 'a'.charCodeAt(0);
@@ -27,7 +29,7 @@ export async function findDisks(monitor: Monitor, named: readonly NamedNode[]): 
   const disks =
     named.length > 0
       ? await namedDisks(monitor, devices ?? [], named)
-      : (devices ?? []).filter(isDisk).map(({ node }) => ({ name: undefined, node }));
+      : (devices ?? []).filter(isDisk).map(({ node, qdev }) => ({ name: undefined, node, qdev }));
   if (disks.length === 0) {
     const why = devices === undefined ? 'has no devices' : 'has no disks that a guest can write to';
     throw new ImgstoreError('USAGE', `${monitor.label}: ${why}: name nodes with --node`, {});
@@ -40,7 +42,7 @@ export async function findDisks(monitor: Monitor, named: readonly NamedNode[]): 
   const twice = disks.find(({ node }, i) => disks.findIndex((other) => other.node.name === node.name) !== i);
   if (twice !== undefined)
     throw new ImgstoreError('USAGE', `${monitor.label}: node '${twice.node.name}' is named twice`);
-  return disks.map(({ name, node }, i) => ({ name: name ?? defaultName(i), node }));
+  return disks.map((disk, i) => ({ ...disk, name: disk.name ?? defaultName(i) }));
 }
 
 function defaultName(index: number): string {
@@ -57,7 +59,7 @@ async function namedDisks(monitor: Monitor, devices: readonly BlockDevice[], nam
   return named.map((wanted) => {
     const device = devices.find((each) => [each.name, each.qdev, deviceId(each)].includes(wanted.node));
     const node = nodes.find(({ name }) => name === wanted.node) ?? device?.node;
-    if (node !== undefined) return { name: wanted.name, node };
+    if (node !== undefined) return { name: wanted.name, node, qdev: deviceOf(devices, node)?.qdev };
     const known = devices.map((each) => each.node.name).join(', ');
     throw new ImgstoreError(
       'NOT_FOUND',
@@ -65,6 +67,10 @@ async function namedDisks(monitor: Monitor, devices: readonly BlockDevice[], nam
       { node: wanted.node },
     );
   });
+}
+
+function deviceOf(devices: readonly BlockDevice[], { name }: BlockNode): BlockDevice | undefined {
+  return devices.find(({ node }) => node.name === name);
 }
 
 /** `id=` of a device, which its path ends with, before what its backend is called. */

@@ -4,25 +4,26 @@ import { GuestAgent, parseQmpAddress } from '../../nbd/index.ts';
 /** A guest must not stand still for longer than Windows allows. */
 const MOST_FROZEN_MS = 10_000;
 
+/** Who hears that a guest cannot be thawed. */
+type OnNotice = (notice: string) => void;
+
 /**
  * Runs `work` while the file systems of a guest are frozen, and thaws them in any case: at the latest after ten seconds, and then the work has failed.
- * @param socket of the agent @param onNotice hears when they cannot be thawed
+ * @param socket of the agent
  * @throws ImgstoreError `QMP`, and what `work` throws, when that has ended
  */
 export async function whileFrozen(
   socket: string,
   work: () => Promise<void>,
-  onNotice: (notice: string) => void,
+  onNotice: OnNotice,
 ): Promise<void> {
-  const agent = await GuestAgent.connect(parseQmpAddress(socket), { label: socket });
+  const agent = await connectAgent(socket);
   try {
     const thaw = once(async () => {
       try {
         await agent.thaw();
-      } catch (error) {
-        onNotice(
-          `${(error as Error).message}: the file systems of the guest may be frozen: run virsh domfsthaw, or guest-fsfreeze-thaw by the agent`,
-        );
+      } catch {
+        await thawAnew(socket, onNotice);
       }
     });
     try {
@@ -34,6 +35,22 @@ export async function whileFrozen(
   } finally {
     agent.close();
   }
+}
+
+/** Thaws a guest over a new connection: one that broke, or was killed with its process, may have left it frozen. */
+export async function thawAnew(socket: string, onNotice: OnNotice): Promise<void> {
+  try {
+    const agent = await connectAgent(socket);
+    await agent.thaw().finally(() => agent.close());
+  } catch (error) {
+    onNotice(
+      `${(error as Error).message}: the file systems of the guest may be frozen: run virsh domfsthaw, or guest-fsfreeze-thaw by the agent`,
+    );
+  }
+}
+
+function connectAgent(socket: string): Promise<GuestAgent> {
+  return GuestAgent.connect(parseQmpAddress(socket), { label: socket });
 }
 
 async function withinTime(work: Promise<void>, thaw: () => Promise<void>): Promise<void> {

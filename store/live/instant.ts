@@ -1,5 +1,5 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import { isObject, NbdSource, type QmpEvent } from '../../nbd/index.ts';
+import { isObject, isRefusal, type JsonObject, NbdSource, type QmpEvent } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { BitmapChange, TrustedLive } from './bitmaps.ts';
 import type { LiveDisk } from './find-disks.ts';
@@ -63,7 +63,7 @@ export class Instant {
       return instant;
     } catch (error) {
       await instant.release(undefined);
-      throw error;
+      throw instant.failure ?? error;
     }
   }
 
@@ -74,7 +74,7 @@ export class Instant {
 
   /** Why the disks are not to be had any more as they were; undefined if they are. */
   get failure(): ImgstoreError | undefined {
-    return this.#failure ?? this.#guard?.failure;
+    return this.#guard?.failure ?? this.#failure;
   }
 
   /** @throws ImgstoreError `QMP` when what was read may not be of the moment */
@@ -95,9 +95,9 @@ export class Instant {
   async release(commit: ObjectId | undefined): Promise<void> {
     this.#stopListening();
     this.#guard?.stop();
-    for (const source of this.#sources) await source.close();
     const steps: (() => Promise<unknown>)[] = [
       () => removeExports(this.#monitor),
+      () => Promise.all(this.#sources.map((source) => source.close())),
       async () => {
         if (this.#isServing) await this.#monitor.execute('nbd-server-stop');
       },
@@ -119,6 +119,7 @@ export class Instant {
         this.#options.onNotice(`${(error as Error).message}: ${left}`);
       }
     }
+    for (const source of this.#sources) await source.close();
     await this.#scratch?.remove();
   }
 
@@ -126,12 +127,11 @@ export class Instant {
     const { folder, like } = this.#options;
     this.#scratch = await ScratchFolder.create(folder, like);
     for (const [i, disk] of this.#disks.entries()) await this.#addScratch(i, disk);
-    const actions = this.#disks.flatMap((disk, i) => this.#beginning(i, disk));
+    this.#guard = await SpaceGuard.start(this.#scratch.path, () => this.#stopAll());
     await this.#options.atOnce(async () => {
-      await this.#monitor.transaction(actions);
+      await this.#holdAll();
       this.#isHeld = true;
     });
-    this.#guard = new SpaceGuard(this.#scratch.path, () => this.#stopAll());
     await this.#serve();
   }
 
@@ -147,13 +147,26 @@ export class Instant {
     });
   }
 
-  #beginning(i: number, { node, change }: HeldLive): Action[] {
+  /** What cannot be kept must not fail the guest's own write, where QEMU (10.1) can do that. */
+  async #holdAll(): Promise<void> {
+    const hold = (options: JsonObject) =>
+      this.#monitor.transaction(this.#disks.flatMap((disk, i) => this.#beginning(i, disk, options)));
+    try {
+      await hold({ 'on-cbw-error': 'break-snapshot' });
+    } catch (error) {
+      if (!isRefusal(error) || !/on-cbw-error'? is unexpected/.test((error as Error).message)) throw error;
+      await hold({});
+    }
+  }
+
+  #beginning(i: number, { node, change }: HeldLive, options: JsonObject): Action[] {
     const backup = {
       'job-id': liveName(i),
       device: node.name,
       target: liveName(i),
       sync: 'none',
       'auto-dismiss': false,
+      ...options,
     };
     return [
       ...(change?.begin(liveName(i), this.#options.granularity) ?? []),

@@ -16,7 +16,7 @@ export interface LiveBitmap {
 export interface BlockNode {
   readonly name: string;
   readonly driver: string;
-  /** What QEMU opened, by its own name; may be relative to its working directory, or no file. */
+  /** The file, by the name that QEMU has for it; may be relative to its working directory, or no file. */
   readonly file: string;
   /** The files below it, the nearest first. */
   readonly backing: readonly string[];
@@ -113,6 +113,35 @@ export class Monitor {
     return (await this.#list('query-block-exports')).map(({ id }) => text(id));
   }
 
+  /** Of QEMU, as [major, minor]; zeros if it does not say. @throws ImgstoreError `QMP` */
+  async version(): Promise<readonly [number, number]> {
+    const answer = await this.execute('query-version');
+    const { major, minor } = isObject(answer) && isObject(answer.qemu) ? answer.qemu : {};
+    return [typeof major === 'number' ? major : 0, typeof minor === 'number' ? minor : 0];
+  }
+
+  /** Whether there are threads that do the requests of some disks. @throws ImgstoreError `QMP` */
+  async hasThreads(): Promise<boolean> {
+    try {
+      const objects = await this.#list('qom-list', { path: '/objects' });
+      return objects.some(({ type }) => type === 'child<iothread>');
+    } catch (error) {
+      // As long as no object of any kind was made.
+      if (isRefusal(error, 'DeviceNotFound')) return false;
+      throw error;
+    }
+  }
+
+  /** The property of a device, as text; undefined if it has none. @throws ImgstoreError `QMP` */
+  async property(path: string, property: string): Promise<string | undefined> {
+    try {
+      return text(await this.execute('qom-get', { path, property }));
+    } catch (error) {
+      if (isRefusal(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Waits until something is as it should be. @param what for the message: "the end of job x" @throws ImgstoreError `QMP` */
   async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
     for (const deadline = Date.now() + WAIT_MS; !(await isSo()); await sleep(POLL_MS)) {
@@ -129,8 +158,8 @@ export class Monitor {
     this.client.close();
   }
 
-  async #list(command: string): Promise<JsonObject[]> {
-    const list = await this.execute(command);
+  async #list(command: string, args?: JsonObject): Promise<JsonObject[]> {
+    const list = await this.execute(command, args);
     if (!Array.isArray(list) || !list.every(isObject))
       throw this.failure(`${command} gives no list of objects`);
     return list;
@@ -145,7 +174,7 @@ export class Monitor {
     return {
       name: text(entry['node-name']),
       driver: text(entry.drv),
-      file: text(entry.file),
+      file: fileName(text(entry.file)),
       backing: backingOf(image),
       size,
       readOnly: entry.ro === true,
@@ -181,8 +210,20 @@ function hasBitmaps(image: JsonObject): boolean {
 function backingOf(image: JsonObject): string[] {
   const files: string[] = [];
   for (let below = image['backing-image']; isObject(below); below = below['backing-image'])
-    files.push(text(below.filename));
+    files.push(fileName(text(below.filename)));
   return files;
+}
+
+/** The lowest file of what QEMU names by its options (`json:{"driver": …, "file": {"filename": …}}`), as it does when a name does not say all. */
+function fileName(name: string): string {
+  if (!name.startsWith('json:')) return name;
+  try {
+    let options: unknown = JSON.parse(name.slice('json:'.length));
+    while (isObject(options) && isObject(options.file)) options = options.file;
+    return isObject(options) ? text(options.filename) : '';
+  } catch {
+    return '';
+  }
 }
 
 function text(value: unknown): string {

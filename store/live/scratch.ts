@@ -1,4 +1,5 @@
-import { chown, type FileHandle, mkdir, open, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
@@ -47,7 +48,7 @@ export class ScratchFolder {
       const owner = await ownerOf(like);
       for (const path of new Set([made.path, made.#socketFolder])) {
         await mkdir(path, { mode: 0o700 });
-        if (owner !== undefined) await chown(path, owner.uid, owner.gid);
+        if (owner !== undefined) await giveFolder(path, owner);
       }
       await symlink(made.socket, join(made.path, SOCKET_LINK));
       return made;
@@ -123,8 +124,23 @@ async function writeScratch(file: FileHandle, size: number, granularity: number)
   await file.truncate(await writer.finish());
 }
 
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Gives a folder that was just made to somebody, and not what somebody else has put in its place meanwhile. */
+async function giveFolder(path: string, { uid, gid }: Owner): Promise<void> {
+  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    if ((await folder.stat()).uid === process.getuid?.()) await folder.chown(uid, gid);
+  } finally {
+    await folder.close();
+  }
+}
+
 /** Whose files are made, where root makes them for somebody. */
-async function ownerOf(path: string): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+async function ownerOf(path: string): Promise<Owner | undefined> {
   return process.getuid?.() === 0 ? await stat(path) : undefined;
 }
 

@@ -2,9 +2,10 @@ import { statfs } from 'node:fs/promises';
 import { ImgstoreError } from '../../errors/index.ts';
 
 /** How often to look. */
-const LOOK_MS = 200;
-/** Room that is left to others: this part of the file system, but no more than {@link MOST_LEFT_BYTES}. */
+const LOOK_MS = 100;
+/** Room that is left to others: a part of the file system, within limits. */
 const LEFT_PART = 0.05;
+const LEAST_LEFT_BYTES = 64 * 2 ** 20;
 const MOST_LEFT_BYTES = 2 ** 30;
 
 /**
@@ -17,13 +18,20 @@ export class SpaceGuard {
   readonly #timer: NodeJS.Timeout;
   #failure: ImgstoreError | undefined;
 
-  /** @param onFull called once */
-  constructor(folder: string, onFull: () => void) {
+  private constructor(folder: string, onFull: () => void) {
     this.#folder = folder;
     this.#onFull = onFull;
     this.#timer = setInterval(() => void this.#look(), LOOK_MS);
   }
 
+  /** @param onFull called once, when there is too little @throws ImgstoreError `IO` when there is too little from the start */
+  static async start(folder: string, onFull: () => void): Promise<SpaceGuard> {
+    const free = await tooLittle(folder);
+    if (free !== undefined) throw full(folder, free, 'which the guest may need meanwhile');
+    return new SpaceGuard(folder, onFull);
+  }
+
+  /** Undefined as long as there is room. */
   get failure(): ImgstoreError | undefined {
     return this.#failure;
   }
@@ -33,16 +41,27 @@ export class SpaceGuard {
   }
 
   async #look(): Promise<void> {
-    const room = await statfs(this.#folder).catch(() => undefined);
-    if (room === undefined || this.#failure !== undefined) return;
-    const free = room.bavail * room.bsize;
-    if (free >= Math.min(MOST_LEFT_BYTES, room.blocks * room.bsize * LEFT_PART)) return;
+    const free = await tooLittle(this.#folder);
+    if (free === undefined || this.#failure !== undefined) return;
     this.stop();
-    this.#failure = new ImgstoreError(
-      'IO',
-      `${this.#folder}: only ${free} bytes are left on its disk, and the guest goes on writing: nothing was stored: name a folder with more room with --scratch`,
-      { path: this.#folder, free },
-    );
+    this.#failure = full(this.#folder, free, 'and the guest goes on writing');
     this.#onFull();
   }
+}
+
+/** Bytes that are left, when those are too few. */
+async function tooLittle(folder: string): Promise<number | undefined> {
+  const room = await statfs(folder).catch(() => undefined);
+  if (room === undefined) return undefined;
+  const free = room.bavail * room.bsize;
+  const part = Math.max(LEAST_LEFT_BYTES, room.blocks * room.bsize * LEFT_PART);
+  return free < Math.min(MOST_LEFT_BYTES, part) ? free : undefined;
+}
+
+function full(folder: string, free: number, why: string): ImgstoreError {
+  return new ImgstoreError(
+    'IO',
+    `${folder}: only ${free} bytes are left on its disk, ${why}: nothing was stored: name a folder with more room with --scratch`,
+    { path: folder, free },
+  );
 }

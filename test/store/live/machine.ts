@@ -15,16 +15,18 @@ export interface MachineOptions {
   readonly more?: readonly string[];
 }
 
-/** A QEMU with disks, and two monitors: `qmp` for imgstore, the other for the test. It ends with the test. */
+/** A QEMU with disks, and three monitors: `qmp` and `second` for imgstore, the other for the test. It ends with the test. */
 export class Machine {
   readonly images: readonly string[];
   readonly qmp: string;
+  readonly second: string;
   readonly client: QmpClient;
   readonly #child: ChildProcess;
 
   private constructor(images: readonly string[], qmp: string, client: QmpClient, child: ChildProcess) {
     this.images = images;
     this.qmp = qmp;
+    this.second = `${qmp}2`;
     this.client = client;
     this.#child = child;
   }
@@ -35,7 +37,7 @@ export class Machine {
     { boot = false, drives, more = [] }: MachineOptions = {},
   ): Promise<Machine> {
     const [qmp, own] = [join(folder, 'qmp'), join(folder, 'own')];
-    for (const path of [qmp, own]) rmSync(path, { force: true });
+    for (const path of [qmp, `${qmp}2`, own]) rmSync(path, { force: true });
     const usual = images.map((image) => `file=${image},if=virtio,format=qcow2,discard=unmap`);
     const child = spawn(
       'qemu-system-x86_64',
@@ -52,7 +54,7 @@ export class Machine {
           'none',
           ...(boot ? [] : ['-S']),
         ],
-        ...[qmp, own].flatMap((path) => ['-qmp', `unix:${path},server=on,wait=off`]),
+        ...[qmp, `${qmp}2`, own].flatMap((path) => ['-qmp', `unix:${path},server=on,wait=off`]),
         ...(drives ?? usual).flatMap((drive) => ['-drive', drive]),
         ...more,
       ],

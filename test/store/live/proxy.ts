@@ -12,12 +12,12 @@ export interface Proxy {
 
 /**
  * Stands between imgstore and a monitor, and does something at one command.
- * @param at number of the command from 1 on
+ * @param at number of the command from 1 on, or the name of one
  */
 export async function startProxy(
   path: string,
   target: string,
-  at: number,
+  at: number | string,
   moment: Moment,
   act: () => Promise<void>,
 ): Promise<Proxy> {
@@ -34,8 +34,9 @@ export async function startProxy(
     eachLine(client, async (line) => {
       const { execute, id } = JSON.parse(line) as { execute: string; id: string };
       commands.push(execute);
-      if (commands.length === at && moment === 'before') await act();
-      if (commands.length === at) awaited = id;
+      const isIt = commands.length === at || execute === at;
+      if (isIt && moment === 'before') await act();
+      if (isIt) awaited = id;
       monitor.write(`${line}\n`);
     });
     eachLine(monitor, async (line) => {
