@@ -1,6 +1,16 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import { type CommitResult, commitVersion, type DiskFormat, type DiskToStore } from '../store/index.ts';
+import {
+  type Attachment,
+  type CommitResult,
+  commitMachine,
+  commitVersion,
+  type DiskFormat,
+  type DiskToStore,
+  type Monitor,
+  type NamedNode,
+  type Store,
+} from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { startPackIfNeeded } from './auto-pack.ts';
 import { Context } from './context.ts';
@@ -19,6 +29,10 @@ interface CommitOptions {
   readonly allowEmpty?: boolean;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
+  readonly qmp?: string;
+  readonly node?: readonly string[];
+  readonly agent?: string;
+  readonly scratch?: string;
   readonly track?: boolean;
   readonly keyFile?: string;
 }
@@ -50,23 +64,87 @@ export function define(command: Command): void {
     )
     .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
     .option('--force-share', 'store an image although a running QEMU writes to it')
+    .option(
+      '--qmp <socket>',
+      "store the disks of a machine that runs, by its QEMU's monitor: a unix socket, or HOST:PORT",
+      pathArgument,
+    )
+    .option(
+      '--node <[name=]node>',
+      'with --qmp: only this disk, by its node or device (several times)',
+      collect,
+    )
+    .option(
+      '--agent <socket>',
+      "with --qmp: freeze the guest's file systems for the moment, by its guest agent",
+      pathArgument,
+    )
+    .option(
+      '--scratch <dir>',
+      'with --qmp: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
+      pathArgument,
+    )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web',
+      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web',
     )
     .action(async (images: readonly string[], options: CommitOptions, command: Command) => {
       const context = new Context(command);
-      const disks = namedDisks(images, options.disk ?? []);
+      const commit = commitOf(images, options);
       const result = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
-        const made = await context.monitored('commit', (monitor) =>
-          commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor),
-        );
+        const made = await context.monitored('commit', (monitor) => commit(store, attachments, monitor));
         if (startPackIfNeeded(store)) context.notice('packing the store in the background');
         return made;
       });
-      context.result(commitJson(result), () => commitText(result));
+      const live = options.qmp !== undefined;
+      context.result({ ...commitJson(result), live }, () => commitText(result));
     });
+}
+
+type Commit = (store: Store, attachments: readonly Attachment[], monitor: Monitor) => Promise<CommitResult>;
+
+/** Which kind of commit is asked for. @throws ImgstoreError `USAGE` */
+function commitOf(images: readonly string[], options: CommitOptions): Commit {
+  if (options.qmp !== undefined) return machineCommit(options.qmp, images, options);
+  const stray = (['node', 'agent', 'scratch'] as const).find((name) => options[name] !== undefined);
+  if (stray !== undefined)
+    throw new ImgstoreError('USAGE', `--${stray} is for machines that run: name one with --qmp`);
+  const disks = namedDisks(images, options.disk ?? []);
+  return (store, attachments, monitor) =>
+    commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor);
+}
+
+/** Options about image files, which have no meaning for a machine that runs. */
+const FOR_FILES = {
+  disk: '--disk',
+  storedBase: '--stored-base',
+  format: '--format',
+  track: '--track',
+  keyFile: '--key-file',
+  forceShare: '--force-share',
+} as const;
+
+function machineCommit(qmp: string, images: readonly string[], options: CommitOptions): Commit {
+  if (images.length > 0)
+    throw new ImgstoreError(
+      'USAGE',
+      `--qmp stores the disks of the machine: leave out ${images[0]}, or name disks with --node`,
+    );
+  for (const [name, option] of Object.entries(FOR_FILES)) {
+    if (options[name as keyof typeof FOR_FILES] !== undefined)
+      throw new ImgstoreError('USAGE', `${option} is for images, and has no meaning with --qmp`);
+  }
+  const nodes = (options.node ?? []).map(parseNode);
+  return (store, attachments, monitor) =>
+    commitMachine(store, { ...options, qmp, nodes, attachments }, monitor);
+}
+
+/** `NODE` or `NAME=NODE`. QEMU's own names for nodes have a `#`, and none has a `=`. */
+function parseNode(text: string): NamedNode {
+  if (!text.includes('=')) return { node: text };
+  const { name, path } = parseNamedFile('--node', text);
+  return { name, node: path };
 }
 
 function namedDisks(images: readonly string[], named: readonly string[]): DiskToStore[] {

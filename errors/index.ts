@@ -42,6 +42,8 @@ export type ErrorCode =
   | 'DAMAGED'
   /** An NBD server, or the way to it, failed or broke the protocol. */
   | 'NBD'
+  /** The monitor of a QEMU, or the agent in its guest, failed, refused or broke the protocol. */
+  | 'QMP'
   /** The system refused: no space, no permission, input or output error. */
   | 'IO'
   /** Stopped by a signal. */

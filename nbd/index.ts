@@ -7,7 +7,8 @@
  * something that a server can tell about ranges, `base:allocation` for where data and holes are.
  *
  * `protocol/` encodes and parses messages and touches no socket; `transport/` connects and reads exact numbers of bytes; `client/` negotiates,
- * keeps requests and replies together, and is the disk.
+ * keeps requests and replies together, and is the disk. `qmp/` talks to the monitor of a QEMU, which can be made to serve the disks of its machine, and to
+ * the agent in its guest.
  *
  * @module
  */
@@ -15,4 +16,8 @@ export { listExports, type NbdOptions } from './client/open.ts';
 export { NbdSource, type StatusRange } from './client/source.ts';
 export { ALLOCATION_CONTEXT } from './protocol/constants.ts';
 export type { ListedExport } from './protocol/listed-export.ts';
+export { parseQmpAddress } from './qmp/address.ts';
+export { GuestAgent, type GuestAgentOptions } from './qmp/agent.ts';
+export { isRefusal, QmpClient, type QmpEvent, type QmpOptions } from './qmp/client.ts';
+export { isObject, type JsonObject } from './qmp/messages.ts';
 export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, parseNbdUri } from './uri.ts';

@@ -53,6 +53,8 @@ export { type LoggedVersion, type LogStart, logVersions } from './history/log.ts
 export { type ImportRequest, importImage } from './import/import.ts';
 export type { ImportedVersion } from './import/imported-version.ts';
 export { type InitOptions, initStore } from './init.ts';
+export { commitMachine, type LiveCommitRequest } from './live/commit.ts';
+export type { NamedNode } from './live/find-disks.ts';
 export { STORE_FOLDER } from './location.ts';
 export { needsPacking } from './pack/auto-pack.ts';
 export { type PackRequest, type PackResult, packStore } from './pack/pack-store.ts';

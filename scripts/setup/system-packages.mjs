@@ -10,6 +10,8 @@ import { heading, run, StepFailed } from './step.mjs';
 /** Debian package → the commands that tests run out of it. */
 const COMMANDS_OF = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
+  'qemu-system-x86': ['qemu-system-x86_64'],
+  'qemu-system-common': ['qemu-storage-daemon'],
   git: ['git'],
   e2fsprogs: ['mke2fs', 'debugfs'],
   nbdkit: ['nbdkit'],

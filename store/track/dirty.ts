@@ -1,4 +1,4 @@
-import type { ComparedExtent } from '../../block/index.ts';
+import type { BlockSource, ComparedExtent } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { BITMAP_FLAWS, type DirtyRange, type PersistentBitmap } from '../../qcow2/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
@@ -9,8 +9,14 @@ import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadDisk, type VersionDisk } from '../version/version.ts';
 import { holdsLastClean } from './last-clean.ts';
-import { trackingMark } from './mark.ts';
-import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
+import { markOf } from './mark.ts';
+import {
+  type BitmapPlace,
+  isProvisional,
+  parseTrackingName,
+  type TrackedDisk,
+  trackingName,
+} from './name.ts';
 
 /** More than these are not worth their memory: then most of the disk was written. */
 const MOST_RANGES = 1_000_000;
@@ -33,7 +39,88 @@ export async function dirtySince(
   disk: OpenDisk,
   tip: ObjectId | undefined,
 ): Promise<DirtyDisk | string | undefined> {
-  const sealed = await sealedBitmap(store, disk);
+  const trusted = await trustedBitmap(store, await bitmapsOf(disk), tip);
+  if (trusted === undefined || typeof trusted === 'string') return trusted;
+  return dirtyDisk(store, disk.source, trusted, trusted.bitmap.bitmap.dirty());
+}
+
+/** Whether the bitmap of an image began at just that version: then it goes on. */
+export async function beganAt(store: Store, disk: OpenDisk, held: TrackedDisk): Promise<boolean> {
+  const sealed = await sealedBitmap(store, await bitmapsOf(disk));
+  if (sealed === undefined || typeof sealed === 'string') return false;
+  return sealed.tracked.commit === held.commit && sealed.tracked.disk === held.disk;
+}
+
+async function bitmapsOf(
+  disk: OpenDisk,
+): Promise<ImageWithBitmaps<NamedBitmap & { readonly bitmap: PersistentBitmap }>> {
+  const bitmaps = ((await disk.bitmaps?.()) ?? []).map((bitmap) => ({
+    bitmap,
+    name: bitmap.name,
+    flaw: bitmap.flaw && BITMAP_FLAWS[bitmap.flaw],
+  }));
+  return { bitmaps, place: bitmaps.length === 0 ? undefined : await placeOf(disk) };
+}
+
+/** What is said of a bitmap, wherever it is kept. */
+export interface NamedBitmap {
+  readonly name: string;
+  /** Why it does not have all that was written, as a part of a line. */
+  readonly flaw: string | undefined;
+}
+
+/** An image in whose bitmaps one of this store is looked for. */
+export interface ImageWithBitmaps<Bitmap> {
+  readonly bitmaps: readonly Bitmap[];
+  /** As {@link placeOf} has it. */
+  readonly place: BitmapPlace | undefined;
+}
+
+/** A bitmap of this store that QEMU has kept, and what the image held when it began. */
+interface SealedBitmap<Bitmap> {
+  readonly bitmap: Bitmap;
+  readonly tracked: TrackedDisk;
+}
+
+/** The bitmap of an image by which this store keeps track of it; as a line why it is not to be trusted; undefined when there is none. */
+async function sealedBitmap<Bitmap extends NamedBitmap>(
+  store: Store,
+  { bitmaps, place }: ImageWithBitmaps<Bitmap>,
+): Promise<SealedBitmap<Bitmap> | string | undefined> {
+  const found = bitmaps.flatMap((bitmap) => {
+    const tracked = parseTrackingName(bitmap.name);
+    return tracked === undefined ? [] : [{ bitmap, tracked }];
+  });
+  if (found.some(({ tracked }) => isProvisional(tracked)))
+    return 'a commit of the machine while it ran did not come to its end';
+  const [ours, ...more] = found;
+  if (ours === undefined) return undefined;
+  if (more.length > 0) return 'there are several';
+  const key = await presentOriginKey(store);
+  const expected =
+    key === undefined || place === undefined ? undefined : trackingName(key, ours.tracked, place);
+  if (expected !== ours.bitmap.name)
+    return 'it is of another store or another image, or the backing file has changed';
+  return ours.bitmap.flaw ?? ours;
+}
+
+/** A bitmap in which all is that was written since an image held a disk of a version, which is whole in the store. */
+export interface TrustedBitmap<Bitmap> extends TrackedDisk {
+  readonly bitmap: Bitmap;
+  readonly before: VersionDisk;
+}
+
+/**
+ * The bitmap of this store among those of an image.
+ * @param tip of the branch that the disk is committed to; undefined for a new one
+ * @returns why it is not to be trusted, as a line; undefined when there is none
+ */
+export async function trustedBitmap<Bitmap extends NamedBitmap>(
+  store: Store,
+  image: ImageWithBitmaps<Bitmap>,
+  tip: ObjectId | undefined,
+): Promise<TrustedBitmap<Bitmap> | string | undefined> {
+  const sealed = await sealedBitmap(store, image);
   if (sealed === undefined || typeof sealed === 'string') return sealed;
   const { bitmap, tracked } = sealed;
   const { commit } = tracked;
@@ -46,47 +133,31 @@ export async function dirtySince(
     !(await hasMap(store.objects, before.map))
   )
     return `version ${commit.slice(0, 12)} is not whole in this store`;
-  const ranges = await dirtyRangesOf(bitmap);
+  return { ...tracked, bitmap, before };
+}
+
+/**
+ * What must be read of a disk.
+ * @param dirty what the bitmap has as written, ascending
+ * @returns why the bitmap is of no use after all, as a line
+ */
+export async function dirtyDisk(
+  store: Store,
+  source: BlockSource,
+  { commit, disk, before }: Omit<TrustedBitmap<unknown>, 'bitmap'>,
+  dirty: AsyncIterable<DirtyRange>,
+): Promise<DirtyDisk | string> {
+  const ranges = await gather(dirty);
   if (ranges === undefined) return 'most of the disk was written';
-  if (!marksEnd(ranges, before, disk.source.size) || !(await holdsLastClean(store, disk, before, ranges)))
+  if (!marksEnd(ranges, before, source.size) || !(await holdsLastClean(store, source, before, ranges)))
     return 'the disk was made smaller meanwhile';
-  return { ...tracked, basis: await basisOf(store, disk, before, ranges), dirtyBytes: sum(ranges) };
+  return { commit, disk, basis: await basisOf(store, source, before, ranges), dirtyBytes: sum(ranges) };
 }
 
-/** A bitmap of this store that QEMU has kept, and what the image held when it began. */
-interface SealedBitmap {
-  readonly bitmap: PersistentBitmap;
-  readonly tracked: TrackedDisk;
-}
-
-/** The bitmap of an image by which this store keeps track of it; as a line why it is not to be trusted; undefined when there is none. */
-async function sealedBitmap(store: Store, disk: OpenDisk): Promise<SealedBitmap | string | undefined> {
-  const bitmaps = (await disk.bitmaps?.()) ?? [];
-  const found = bitmaps.flatMap((bitmap) => {
-    const tracked = parseTrackingName(bitmap.name);
-    return tracked === undefined ? [] : [{ bitmap, tracked }];
-  });
-  const [ours, ...more] = found;
-  if (ours === undefined) return undefined;
-  if (more.length > 0) return 'there are several';
-  if ((await expectedName(store, disk, ours.tracked)) !== ours.bitmap.name)
-    return 'it is of another store or another image, or the backing file has changed';
-  return ours.bitmap.flaw === undefined ? ours : BITMAP_FLAWS[ours.bitmap.flaw];
-}
-
-/** Whether the bitmap of an image began at just that version: then it goes on. */
-export async function beganAt(store: Store, disk: OpenDisk, held: TrackedDisk): Promise<boolean> {
-  const sealed = await sealedBitmap(store, disk);
-  if (sealed === undefined || typeof sealed === 'string') return false;
-  return sealed.tracked.commit === held.commit && sealed.tracked.disk === held.disk;
-}
-
-/** The name that a bitmap which this store put into an image has, if nothing has changed that it does not show; undefined when that cannot be told. */
-async function expectedName(store: Store, disk: OpenDisk, held: TrackedDisk): Promise<string | undefined> {
-  const key = await presentOriginKey(store);
-  const mark = trackingMark(disk.header?.extensions.list ?? []);
-  if (key === undefined || mark === undefined || !tells(disk)) return undefined;
-  return trackingName(key, held, { mark, below: disk.bases[0]?.files });
+/** Where bitmaps of an image are good; undefined when that cannot be told. */
+export async function placeOf(disk: OpenDisk): Promise<BitmapPlace | undefined> {
+  const mark = tells(disk) ? await markOf(disk) : undefined;
+  return mark && { mark, below: disk.bases[0]?.files };
 }
 
 /** Whether a change of the files below an image shows: it does not on block devices, and there is no file where a stored version stands in. */
@@ -94,10 +165,10 @@ export function tells({ files, bases, facts, onto }: OpenDisk): boolean {
   return files !== undefined && onto === undefined && ((facts.layers ?? 1) === 1 || bases.length > 0);
 }
 
-/** Ranges that the bitmap has as written; undefined for too many. */
-async function dirtyRangesOf(bitmap: PersistentBitmap): Promise<DirtyRange[] | undefined> {
+/** Ranges that a bitmap has as written; undefined for too many. */
+async function gather(dirty: AsyncIterable<DirtyRange>): Promise<DirtyRange[] | undefined> {
   const ranges: DirtyRange[] = [];
-  for await (const range of bitmap.dirty()) {
+  for await (const range of dirty) {
     ranges.push(range);
     if (ranges.length > MOST_RANGES) return undefined;
   }
@@ -115,7 +186,7 @@ function marksEnd(ranges: readonly DirtyRange[], { virtualSize }: VersionDisk, s
 
 async function basisOf(
   store: Store,
-  { source }: OpenDisk,
+  source: BlockSource,
   before: VersionDisk,
   ranges: readonly DirtyRange[],
 ): Promise<IngestBasis> {
@@ -135,7 +206,7 @@ function withGrowth(ranges: readonly DirtyRange[], before: number, size: number)
 }
 
 async function* extentsOf(
-  source: OpenDisk['source'],
+  source: BlockSource,
   changed: readonly DirtyRange[],
 ): AsyncGenerator<ComparedExtent> {
   let end = 0;

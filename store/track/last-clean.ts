@@ -1,6 +1,6 @@
+import type { BlockSource } from '../../block/index.ts';
 import { objectId } from '../../objects/index.ts';
 import type { DirtyRange } from '../../qcow2/index.ts';
-import type { OpenDisk } from '../commit/disk.ts';
 import type { Store } from '../store.ts';
 import { allClusters, clusterLength, type StoredCluster } from '../version/disk-source.ts';
 import type { VersionDisk } from '../version/version.ts';
@@ -13,7 +13,7 @@ import type { VersionDisk } from '../version/version.ts';
  */
 export async function holdsLastClean(
   store: Store,
-  { source }: OpenDisk,
+  source: BlockSource,
   before: VersionDisk,
   ranges: readonly DirtyRange[],
 ): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import type { ObjectId } from '../../objects/index.ts';
+import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 
 /** `imgstore-<commit>-<seal>-<disk>`: a bitmap in an image, in which QEMU notes what is written to it after it held a version. */
@@ -32,8 +32,24 @@ export function trackingName(
   { mark, below }: BitmapPlace,
 ): string {
   const what = ['track', commit, disk, Buffer.from(mark).toString('hex')];
-  const text = JSON.stringify([...what, below?.format ?? null, below?.identities ?? []]);
-  const seal = createHmac('sha256', key).update(text).digest().subarray(0, SEAL_BYTES);
+  return sealed(key, { commit, disk }, [...what, below?.format ?? null, below?.identities ?? []]);
+}
+
+/**
+ * The name of a bitmap that begins before the version is made whose bitmap it is to be: that of no version.
+ * @param key of the store @param follows name of the bitmap that stopped when it began, which together with it has all that was written
+ */
+export function provisionalName(key: Uint8Array, disk: string, follows: string | undefined): string {
+  return sealed(key, { commit: NULL_ID, disk }, ['live', disk, follows ?? null]);
+}
+
+/** Whether a bitmap's name is a {@link provisionalName}. */
+export function isProvisional({ commit }: TrackedDisk): boolean {
+  return commit === NULL_ID;
+}
+
+function sealed(key: Uint8Array, { commit, disk }: TrackedDisk, content: readonly unknown[]): string {
+  const seal = createHmac('sha256', key).update(JSON.stringify(content)).digest().subarray(0, SEAL_BYTES);
   return `imgstore-${commit}-${seal.toString('hex')}-${disk}`;
 }
 

@@ -1,0 +1,224 @@
+import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import type { DirtyRange } from '../../qcow2/index.ts';
+import type { Attachment } from '../commit/attachments.ts';
+import type { OpenDisk } from '../commit/disk.ts';
+import type { KnownDisk } from '../commit/known-disk.ts';
+import { defaultBranch, sourceTitle } from '../commit/names.ts';
+import {
+  type CommitResult,
+  type NamedDisk,
+  refuseBadNames,
+  refuseParent,
+  storeVersion,
+} from '../commit/store-version.ts';
+import { nowNs } from '../commit/watched-files.ts';
+import { branchTip } from '../history/tips.ts';
+import { originKey } from '../origin/key.ts';
+import type { Monitor as Watcher } from '../progress.ts';
+import { BRANCHES, fullRefName } from '../refs/name.ts';
+import type { Store } from '../store.ts';
+import { dirtyDisk } from '../track/dirty.ts';
+import { BitmapChange, settle, trustedLive } from './bitmaps.ts';
+import { findDisks, type LiveDisk, type NamedNode } from './find-disks.ts';
+import { thawAnew, whileFrozen } from './freeze.ts';
+import { lookAtImage } from './image-file.ts';
+import { bitmapContext, type HeldLive, Instant } from './instant.ts';
+import { removeLeftovers } from './leftovers.ts';
+import { Monitor } from './monitor.ts';
+import { refuseThreads } from './refuse-threads.ts';
+import { folderBeside, removeOldScratch } from './scratch.ts';
+
+/** How to make a version of a machine that runs. */
+export interface LiveCommitRequest {
+  /** Of QEMU's monitor: path of its socket, or `HOST:PORT`. */
+  readonly qmp: string;
+  /** All that the guest can write to when none is named. */
+  readonly nodes?: readonly NamedNode[] | undefined;
+  /** Of the guest agent, by which file systems are frozen at the moment. */
+  readonly agent?: string | undefined;
+  /** Folder for scratch files; beside the first disk's image if not said. */
+  readonly scratch?: string | undefined;
+  readonly attachments?: readonly Attachment[] | undefined;
+  /** The first disk's file name without its ending when not given. */
+  readonly branch?: string | undefined;
+  readonly message?: string | undefined;
+  /** The version that a new branch starts from. */
+  readonly parent?: string | undefined;
+  /** Makes a version although nothing has changed. */
+  readonly allowEmpty?: boolean | undefined;
+  /** Folders from which backing files may come, besides the images' own. */
+  readonly allowBacking?: readonly string[] | undefined;
+}
+
+/**
+ * Stores a version of a machine while it runs: all its disks as they were at one moment. Of a qcow2 only what was written since the last
+ * version is read, by a dirty bitmap that QEMU keeps, as `commit --track` has it.
+ * @throws ImgstoreError `QMP`, `NBD`, `BUSY` while another commit of the machine runs, `IN_USE` when its NBD server is, and what `commitVersion` throws
+ */
+export async function commitMachine(
+  store: Store,
+  request: LiveCommitRequest,
+  watcher: Watcher = {},
+): Promise<CommitResult> {
+  const started = performance.now();
+  const monitor = await Monitor.connect(parseQmpAddress(request.qmp), request.qmp);
+  try {
+    const wasKilled = await removeLeftovers(monitor);
+    if (wasKilled && request.agent !== undefined)
+      await thawAnew(request.agent, (notice) => watcher.onNotice?.(notice));
+    const result = await new LiveCommit(store, request, watcher, monitor).run();
+    return { ...result, seconds: (performance.now() - started) / 1000 };
+  } finally {
+    monitor.close();
+  }
+}
+
+/** One commit of a machine. */
+class LiveCommit {
+  readonly #store: Store;
+  readonly #request: LiveCommitRequest;
+  readonly #watcher: Watcher;
+  readonly #monitor: Monitor;
+
+  constructor(store: Store, request: LiveCommitRequest, watcher: Watcher, monitor: Monitor) {
+    this.#store = store;
+    this.#request = request;
+    this.#watcher = watcher;
+    this.#monitor = monitor;
+  }
+
+  async run(): Promise<Omit<CommitResult, 'seconds'>> {
+    const [store, request] = [this.#store, this.#request];
+    const transaction = store.begin();
+    try {
+      const disks = await this.#settledDisks();
+      const title = disks[0]!.node.file || disks[0]!.node.name;
+      const ref = fullRefName(BRANCHES, request.branch ?? defaultBranch(title));
+      refuseBadNames(disks, request.attachments);
+      const tip = await branchTip(store, ref);
+      await refuseParent(store, { ref, tip, parent: request.parent });
+      const held: HeldLive[] = [];
+      for (const disk of disks) held.push(await this.#look(disk, tip));
+      const instant = await this.#hold(held);
+      let commit: ObjectId | undefined;
+      try {
+        const named: NamedDisk[] = [];
+        for (const [i, disk] of held.entries())
+          named.push(await this.#named(disk, instant.sources[i]!, instant));
+        const message =
+          request.message ??
+          `Store ${disks.map(({ node }) => sourceTitle(node.file || node.name)).join(', ')}`;
+        const version = { ...request, ref, tip, message };
+        const result = await storeVersion(store, version, named, transaction, this.#watcher);
+        commit = result.commit;
+        return result;
+      } catch (error) {
+        throw instant.failure ?? error;
+      } finally {
+        await instant.release(commit);
+      }
+    } finally {
+      await transaction.discard();
+    }
+  }
+
+  /** The disks, when what a killed commit has left in their bitmaps is in order. */
+  async #settledDisks(): Promise<LiveDisk[]> {
+    const disks = await findDisks(this.#monitor, this.#request.nodes ?? []);
+    await refuseThreads(this.#monitor, disks);
+    const key = await originKey(this.#store);
+    const actions = key === undefined ? [] : disks.flatMap((disk) => settle(disk, key));
+    if (actions.length === 0) return disks;
+    await this.#monitor.transaction(actions);
+    return findDisks(this.#monitor, this.#request.nodes ?? []);
+  }
+
+  /** Finds out what is known of a disk before it is held. */
+  async #look(disk: LiveDisk, tip: ObjectId | undefined): Promise<HeldLive> {
+    const image = await lookAtImage(disk.node, this.#request.allowBacking);
+    const key = await originKey(this.#store);
+    const untracked = image.untracked ?? (key === undefined ? 'the store cannot be written to' : undefined);
+    const none = { ...disk, image, trusted: undefined, change: undefined };
+    if (untracked !== undefined) {
+      this.#notice(`disk ${disk.name}: the next commit will read all of it: ${untracked}`);
+      return none;
+    }
+    const trusted = await trustedLive(this.#store, disk.node.bitmaps, image, tip);
+    if (typeof trusted !== 'string') {
+      return { ...none, trusted, change: new BitmapChange(disk, key!, trusted?.bitmap.name) };
+    }
+    this.#notice(`disk ${disk.name}: its bitmap is not trusted, so all of it is read: ${trusted}`);
+    return { ...none, change: new BitmapChange(disk, key!, undefined) };
+  }
+
+  async #hold(held: readonly HeldLive[]): Promise<Instant> {
+    const { scratch, agent } = this.#request;
+    const image = held.find((disk) => disk.image.path !== undefined)?.image.path;
+    const folder = scratch ?? (await folderBeside(image, this.#monitor.label));
+    await removeOldScratch(folder);
+    await this.#monitor.transaction(held.flatMap(({ change, node }) => change?.clear(node.bitmaps) ?? []));
+    const onNotice = (notice: string) => this.#notice(notice);
+    return Instant.hold(this.#monitor, held, {
+      folder,
+      like: image ?? folder,
+      granularity: this.#store.clusterSize,
+      atOnce: (hold) => (agent === undefined ? hold() : whileFrozen(agent, hold, onNotice)),
+      onNotice,
+    });
+  }
+
+  async #named(held: HeldLive, source: NbdSource, instant: Instant): Promise<NamedDisk> {
+    const disk: OpenDisk = {
+      path: held.node.file || held.node.name,
+      source,
+      facts: held.image.facts,
+      paths: [],
+      notices: [],
+      allocatedBytes: undefined,
+      expectedBytes: source.size,
+      files: undefined,
+      bases: [],
+      lookedNs: nowNs(),
+      refuseChanged: () => instant.refuseLost(),
+    };
+    return { name: held.name, disk, known: await this.#known(held, source) };
+  }
+
+  /** What of the disk needs not be read. */
+  async #known({ name, trusted }: HeldLive, source: NbdSource): Promise<KnownDisk> {
+    const nothing = { held: undefined, basis: undefined, baseVersion: undefined, expectedBytes: source.size };
+    if (trusted === undefined) return nothing;
+    const context = bitmapContext(trusted.bitmap.name);
+    const dirty = source.contexts.includes(context)
+      ? await dirtyDisk(this.#store, source, trusted, dirtyRanges(source, context))
+      : 'QEMU does not tell what it has';
+    if (typeof dirty === 'string') {
+      this.#notice(`disk ${name}: its bitmap is not trusted, so all of it is read: ${dirty}`);
+      return nothing;
+    }
+    const { basis, commit, dirtyBytes } = dirty;
+    return { held: undefined, basis, baseVersion: commit, expectedBytes: Math.min(source.size, dirtyBytes) };
+  }
+
+  #notice(text: string): void {
+    this.#watcher.onNotice?.(`${this.#request.qmp}: ${text}`);
+  }
+}
+
+/** Bit 0 of what QEMU tells of a dirty bitmap (docs/interop/nbd). */
+const DIRTY = 1;
+
+/** What a bitmap has as written, in order; ranges do not touch. */
+async function* dirtyRanges(source: NbdSource, context: string): AsyncGenerator<DirtyRange> {
+  let [from, to] = [0, 0];
+  for await (const { offset, length, flags } of source.status(context, 0, source.size)) {
+    if ((flags & DIRTY) === 0) continue;
+    if (offset !== to) {
+      if (to > from) yield { offset: from, length: to - from };
+      from = offset;
+    }
+    to = offset + length;
+  }
+  if (to > from) yield { offset: from, length: to - from };
+}
