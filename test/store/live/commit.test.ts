@@ -106,7 +106,7 @@ test('commitMachine does not trust a bitmap of another store, and puts its own i
   await machine.io(0, 'write -P 1 2M 4k');
   const { notices } = await place.commitExactly(machine);
   expect(notices).toEqual([
-    'disk vda: its bitmap is not trusted, so all of it is read: another store made it, or the backing file has changed',
+    'disk vda: its bitmap is not trusted, so all of it is read: it is of another store or another image, or the backing file has changed',
   ]);
   expect(await machine.bitmaps()).toHaveLength(1);
 });
