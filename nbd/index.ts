@@ -1,18 +1,22 @@
 /**
  * NBD, the protocol of network block devices (doc/proto.md of NetworkBlockDevice/nbd): a client that reads an export as a
- * {@link NbdSource | BlockSource}.
+ * {@link NbdSource | BlockSource}, and a {@link NbdServer | server} of {@link NbdExport | disks}.
  *
  * Terms, as the specification has them: an *export* is a disk that a server offers under a name; *negotiation* (fixed newstyle) is what is agreed on
  * by *options* before *transmission*, where *requests* carry a *cookie* that their replies repeat; a *structured reply* comes in *chunks*; a *metadata context* is
  * something that a server can tell about ranges, `base:allocation` for where data and holes are.
  *
  * `protocol/` encodes and parses messages and touches no socket; `transport/` connects and reads exact numbers of bytes; `client/` negotiates,
- * keeps requests and replies together, and is the disk.
+ * keeps requests and replies together, and is the disk; `server/` listens, negotiates, and answers requests from exports.
  *
  * @module
  */
 export { listExports, type NbdOptions } from './client/open.ts';
 export { NbdSource, type StatusRange } from './client/source.ts';
 export { ALLOCATION_CONTEXT } from './protocol/constants.ts';
+export type { BlockSizes } from './protocol/export-info.ts';
 export type { ListedExport } from './protocol/listed-export.ts';
+export { type NbdExport, type NbdExports, NotFast, type ZeroOptions } from './server/export.ts';
+export { NbdServer, type NbdServerOptions } from './server/server.ts';
+export type { ServerTls } from './server/tls.ts';
 export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, parseNbdUri } from './uri.ts';
