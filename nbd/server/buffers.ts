@@ -16,9 +16,9 @@ export class Buffers {
   /** A buffer of `length` bytes or more. */
   take(length: number): Buffer {
     const size = classOf(length);
-    if (size === undefined) return Buffer.allocUnsafeSlow(length);
+    if (size === undefined) return sharedBuffer(length);
     const buffer = this.#free[size - SMALLEST]!.pop();
-    if (buffer === undefined) return Buffer.allocUnsafeSlow(2 ** size + HEADER_ROOM);
+    if (buffer === undefined) return sharedBuffer(2 ** size + HEADER_ROOM);
     this.#freeBytes -= buffer.length;
     return buffer;
   }
@@ -36,6 +36,11 @@ export class Buffers {
     for (const list of this.#free) list.length = 0;
     this.#freeBytes = 0;
   }
+}
+
+/** Threads of an export can fill it. */
+function sharedBuffer(length: number): Buffer {
+  return Buffer.from(new SharedArrayBuffer(length));
 }
 
 /** Logarithm of the class that has room for so many bytes; undefined for too many. */

@@ -34,7 +34,7 @@ export function readReply(request: Required<Request>, terms: Terms, buffers: Buf
   const { flags, length } = request;
   if (!terms.structured) return readSimple(request, terms.export, buffers);
   const isWhole = length <= LEAST_HOLE_BYTES || (flags & CommandFlag.df) !== 0;
-  return isWhole ? readWhole(request, terms.export, buffers) : readPieces(request, terms.export, buffers);
+  return isWhole ? readPacked(request, terms.export, buffers) : readPieces(request, terms.export, buffers);
 }
 
 async function readSimple(
@@ -50,7 +50,7 @@ async function readSimple(
 }
 
 /** One chunk. */
-async function readWhole(
+async function readPacked(
   { cookie, offset, length }: Required<Request>,
   disk: NbdExport,
   buffers: Buffers,
