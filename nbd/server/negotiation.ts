@@ -236,16 +236,16 @@ export class ServerNegotiation {
     if (this.#isSecure) throw new OptionRefusal(OptionError.invalid, 'TLS has begun already');
     // What somebody on the way put behind the option must not be taken for the client's own words inside of TLS.
     if (!this.#reader.isEmpty) throw new ProtocolFault('it goes on in the open after it asked for TLS');
+    // "The server MUST NOT preserve any negotiation state".
+    this.#structured = false;
+    this.#allocationOf = undefined;
+    await this.#release();
     await this.#acknowledge(Option.startTls);
     this.#reader.detach();
     this.#stream = await startTls(this.#stream, tls.options);
     this.#stream.on('error', () => {});
     this.#reader = new ByteReader(this.#stream);
     this.#isSecure = true;
-    // "The server MUST NOT preserve any negotiation state".
-    this.#structured = false;
-    this.#allocationOf = undefined;
-    await this.#release();
   }
 
   /** Opens an export, or takes the one that is open. */

@@ -64,7 +64,7 @@ export class NbdServer {
 
   /**
    * Starts a server.
-   * @throws ImgstoreError `IN_USE` when somebody listens there, `EXISTS` for a file that is no socket, `IO`, `NOT_FOUND`, and as {@link ServerTls} for certificates
+   * @throws ImgstoreError `IN_USE` when somebody listens there, `EXISTS` for a file that is no socket, `USAGE` for a path that is too long, `IO`, `NOT_FOUND`, and as {@link ServerTls} for certificates
    */
   static async listen(exports: NbdExports, options: NbdServerOptions): Promise<NbdServer> {
     const tls = options.tls && { options: await loadTls(options.tls), require: options.tls.require };

@@ -50,9 +50,14 @@ export function startTls(socket: Socket, options: TlsOptions): Promise<TLSSocket
   return new Promise((resolve, reject) => {
     // A server that never listens: it alone judges clients' certificates.
     const server = createServer(options);
-    server.once('secureConnection', resolve);
+    server.once('secureConnection', (secure) => {
+      secure.allowHalfOpen = true;
+      resolve(secure);
+    });
     server.once('tlsClientError', reject);
     socket.once('close', () => reject(new Error('the client closed the connection')));
+    // A client that goes away in the middle must be noticed.
+    socket.allowHalfOpen = false;
     server.emit('connection', socket);
   });
 }

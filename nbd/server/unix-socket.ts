@@ -6,11 +6,18 @@ import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 /** Nobody but the owner can do anything with a socket that is made now. */
 const OWNER_ONLY = 0o077;
 
+/** unix(7): a path has 108 bytes with the NUL behind it. A longer one would be cut off without a word. */
+const MAX_PATH_BYTES = 107;
+
 /**
  * Listens on a unix socket that only its owner can connect to. The file of a server that is gone is replaced.
- * @throws ImgstoreError `IN_USE` when a server listens there, `EXISTS` for a file of another kind, `IO`, `NOT_FOUND`
+ * @throws ImgstoreError `IN_USE` when a server listens there, `EXISTS` for a file of another kind, `USAGE` for a path that is too long, `IO`, `NOT_FOUND`
  */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    const why = `a socket's path may have ${MAX_PATH_BYTES} bytes: choose a shorter one`;
+    throw new ImgstoreError('USAGE', `${path}: ${why}`, { path });
+  }
   await removeDead(path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(asFailure(error, path)));
