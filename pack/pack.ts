@@ -15,6 +15,7 @@ import { FileBytes } from './bytes.ts';
 import { type Entry, entryAt, type PackEntries, stepsToBase, streamsAt } from './chain.ts';
 import { deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
+import { EntryEnds } from './entry-ends.ts';
 import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 import { Idx } from './idx/idx.ts';
 import type { PackedEntry } from './packed-blob.ts';
@@ -37,6 +38,9 @@ export function newPackNumber(): number {
 /** When a pack's index is opened: at once, or when something is looked up in it. */
 type IndexOpening = 'at once' | 'on demand';
 
+/** Entries whose places are asked for from which on it is worth knowing where all of them end. */
+const MANY_ENTRIES = 256;
+
 /** A pack and its index, open for reading. Every object that is handed out was checked against its id. */
 export class Pack {
   /** Path of the pack without `.pack`. */
@@ -46,6 +50,8 @@ export class Pack {
   #index: OpenIndex | undefined;
   readonly #number = newPackNumber();
   readonly #head = Buffer.alloc(MOST_ENTRY_HEAD_BYTES);
+  #entriesAsked = 0;
+  #ends: EntryEnds | undefined;
 
   /**
    * Opens `<stem>.pack` and `<stem>.idx`. On demand, the index is left alone as long as places come from elsewhere: that the pack is whole
@@ -159,7 +165,20 @@ export class Pack {
 
   /** Where the entry at an offset begins, for a reader in another thread that looks by itself what it is. */
   entryAt(offset: number): PackedEntry {
-    return { pack: this.#number, fd: this.#file.fd, offset, end: this.entriesEnd };
+    const [pack, fd, end] = [this.#number, this.#file.fd, this.entriesEnd];
+    return { pack, fd, offset, end, entryEnd: this.#entryEnds()?.of(offset) ?? end };
+  }
+
+  /** Looked up for whoever reads much of a pack: else three times as much is read as entries of clusters have. Undefined for others, and where the index is damaged. */
+  #entryEnds(): EntryEnds | undefined {
+    if (++this.#entriesAsked === MANY_ENTRIES) {
+      try {
+        this.#ends = new EntryEnds(this.idx, this.entriesEnd);
+      } catch (error) {
+        if (!(error instanceof ImgstoreError)) throw error;
+      }
+    }
+    return this.#ends;
   }
 
   /** Number of deltas that lead to the object: 0 for one that is whole. */

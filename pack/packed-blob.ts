@@ -12,21 +12,20 @@ export interface PackedEntry {
   readonly offset: number;
   /** Byte behind the pack's last entry. */
   readonly end: number;
+  /** Byte behind this entry, or some byte behind that. */
+  readonly entryEnd: number;
 }
 
 /**
  * Reads a blob into memory of just its size; one that lies whole in the pack without allocating. False for an object of another kind or size.
  * @throws ImgstoreError `DAMAGED`, also for a delta against an object that is named by its id, and the system's error when reading fails
  */
-export function readBlob({ pack, fd, offset, end }: PackedEntry, into: Uint8Array): boolean {
-  // With its stream, though a delta needs less: a call of the system costs as much as copying 30 KB.
-  const bytes = readBytes(
-    fd,
-    offset,
-    Math.min(end - offset, MOST_ENTRY_HEAD_BYTES + mostDeflated(into.length)),
-  );
+export function readBlob(entry: PackedEntry, into: Uint8Array): boolean {
+  const { fd, offset, entryEnd } = entry;
+  const most = MOST_ENTRY_HEAD_BYTES + mostDeflated(into.length);
+  const bytes = readBytes(fd, offset, Math.min(entryEnd - offset, most));
   const { kind, size, length } = parseEntryHead(bytes);
-  if (kind === 'ofs-delta' || kind === 'ref-delta') return readDelta({ pack, fd, offset, end }, into);
+  if (kind === 'ofs-delta' || kind === 'ref-delta') return readDelta(entry, into);
   if (kind !== 'blob' || size !== into.length) return false;
   codecs().deflate.inflateInto(bytes.subarray(length), into);
   return true;

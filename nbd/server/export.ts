@@ -37,6 +37,10 @@ export interface NbdExport {
    * As `BlockSource.extents`: data, zeros and holes, in order, without gap, at multiples of the minimum block size. It is not always asked until its end.
    */
   extents(offset: number, length: number): AsyncIterable<Extent>;
+  /**
+   * Whether a range, which may be looked at before a read, is known to read as zeros. A disk that can tell at once spares its server looking for zeros in what was read.
+   */
+  isHole?(offset: number, length: number): boolean;
   /** Writes all of `bytes`, and has no use for them after it has returned. */
   write?(offset: number, bytes: Uint8Array): Promise<void>;
   /** Makes up to 4 GiB read as zeros. */

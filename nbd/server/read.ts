@@ -56,11 +56,12 @@ async function readPacked(
   buffers: Buffers,
 ): Promise<ReplyBytes> {
   if (length === 0) return successReply(cookie, true);
+  if (disk.isHole?.(offset, length)) return holeReply(cookie, offset, length);
   const buffer = buffers.take(DATA_HEAD_BYTES + length);
   const bytes = buffer.subarray(0, DATA_HEAD_BYTES + length);
   const data = bytes.subarray(DATA_HEAD_BYTES);
   await disk.read(offset, data);
-  if (isZero(data)) {
+  if (disk.isHole === undefined && isZero(data)) {
     buffers.give(buffer);
     return holeReply(cookie, offset, length);
   }

@@ -43,6 +43,17 @@ export class CachedDisk {
     }
   }
 
+  /** Whether nothing is stored in a range. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` */
+  isHole(offset: number, length: number): boolean {
+    checkRange(this.size, offset, length);
+    try {
+      for (const _ of this.#stored(offset, length)) return false;
+      return true;
+    } catch (error) {
+      throw inDisk(this.#disk, error);
+    }
+  }
+
   /** As `BlockSource.read`. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO` */
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.size, offset, into.length);

@@ -38,6 +38,9 @@ interface Entry {
   readers: number;
 }
 
+/** Some 1 MB of ids. */
+const MOST_READ_ONCE = 8192;
+
 /** A part of a cluster that is not there yet. */
 interface WaitingRead {
   readonly part: ClusterPart;
@@ -56,6 +59,8 @@ export class ClusterCache {
   readonly #entries = new Map<ObjectId, Entry>();
   readonly #idleTimer: NodeJS.Timeout;
   #usedMs = performance.now();
+  /** Clusters of which all was read, once, past the cache; the oldest first. */
+  readonly #readOnce = new Set<ObjectId>();
   /** Clusters that are being read. */
   #loading = 0;
 
@@ -81,7 +86,8 @@ export class ClusterCache {
     const direct: Promise<void>[] = [];
     const waiting: WaitingRead[] = [];
     for (const part of parts) {
-      const isDirect = parts.length > 1 && !this.#entries.has(part.id) && part.into.length === part.length;
+      const isDirect =
+        part.into.length === part.length && !this.#entries.has(part.id) && this.#isFirst(part.id);
       const loading = isDirect ? this.#loadInto(part) : undefined;
       const waitingRead = loading === undefined ? this.#copyOrFind(part) : undefined;
       if (loading !== undefined) direct.push(loading);
@@ -105,8 +111,16 @@ export class ClusterCache {
     this.#memory.clear();
   }
 
+  /** Whether a cluster was not read lately, all of it; it counts as read from then on. */
+  #isFirst(id: ObjectId): boolean {
+    if (this.#readOnce.delete(id)) return false;
+    this.#readOnce.add(id);
+    if (this.#readOnce.size > MOST_READ_ONCE) this.#readOnce.delete(this.#readOnce.values().next().value!);
+    return true;
+  }
+
   /**
-   * Reads a cluster to where it is wanted, past the cache: who reads much at a time reads it once. Undefined where threads cannot write.
+   * Reads a cluster to where it is wanted, past the cache: whole clusters are read once by most, such as who copies a disk. What is read again soon goes into the cache. Undefined where threads cannot write.
    */
   #loadInto({ id, length, into }: ClusterPart): Promise<void> | undefined {
     const { buffer: memory, byteOffset: to } = into;

@@ -41,6 +41,10 @@ export class VersionExport implements NbdExport {
     return this.#disk.extents(offset, length);
   }
 
+  isHole(offset: number, length: number): boolean {
+    return this.#disk.isHole(offset, length);
+  }
+
   async cache(offset: number, length: number): Promise<void> {
     this.#disk.prefetch(offset, length);
   }
