@@ -1,4 +1,4 @@
-import { checkRange, type Extent } from '../../block/index.ts';
+import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
 import type { MapLookup } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { clusterLength, dataAndHoles, type StoredCluster } from '../version/disk-source.ts';
@@ -18,7 +18,7 @@ export interface VersionReader {
 }
 
 /** A version's disk, read through a cache: as DiskSource, for many small reads. */
-export class CachedDisk {
+export class CachedDisk implements BlockSource {
   readonly size: number;
   readonly #reader: VersionReader;
   readonly #disk: VersionDisk;
@@ -98,6 +98,9 @@ export class CachedDisk {
     const clusters = [...this.#stored(offset, length)];
     return clusters.map(({ cluster, id }) => ({ id, length: clusterLength(this.#disk, cluster) }));
   }
+
+  /** There is nothing of its own to give back. */
+  async close(): Promise<void> {}
 
   /** The stored clusters that lie in a range of bytes, in order. */
   #stored(offset: number, length: number): Iterable<StoredCluster> {
