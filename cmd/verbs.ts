@@ -64,6 +64,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./cat.ts'),
   },
   {
+    name: 'serve',
+    description: 'serve versions to virtual machines and tools over NBD',
+    load: () => import('./serve.ts'),
+  },
+  {
     name: 'diff',
     readsOnly: true,
     description: 'list the ranges in which two versions differ',

@@ -39,6 +39,7 @@ export {
   MOST_LEVELS,
   mapLevels,
 } from './map/geometry.ts';
+export { MapLookup } from './map/lookup.ts';
 export { emptyNode, encodeNode, type MapNode, parseNode } from './map/node.ts';
 export {
   type MapLeaf,

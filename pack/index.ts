@@ -29,16 +29,15 @@ export { refuseHeldMidx, removeMidx, writeMidx } from './midx/write.ts';
 export { encodeMtimes, Mtimes } from './mtimes.ts';
 export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';
+export { type PackedEntry, readBlob } from './packed-blob.ts';
 export { type RawEntry, readRawEntry } from './raw-entry.ts';
 export { encodeRev, Rev } from './rev.ts';
 export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
 export { SKETCH_FEATURES, sketch } from './sketch/sketch.ts';
 export {
-  type PackedEntry,
   type PackedStream,
   type PackedStreams,
   readStreams,
-  readWholeBlob,
 } from './streams.ts';
 export { PackSurvey } from './survey.ts';
 export { type PackableDelta, type PackableObject, PackWriter, PendingPack } from './writer.ts';

@@ -5,8 +5,6 @@ import {
   codecs,
   type GitObject,
   ID_BYTES,
-  MOST_OBJECT_BYTES,
-  mostInflated,
   type ObjectHeader,
   type ObjectId,
   type ObjectType,
@@ -14,25 +12,14 @@ import {
   verifyObject,
 } from '../objects/index.ts';
 import { FileBytes } from './bytes.ts';
+import { type Entry, entryAt, type PackEntries, stepsToBase, streamsAt } from './chain.ts';
 import { deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
+import { EntryEnds } from './entry-ends.ts';
 import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 import { Idx } from './idx/idx.ts';
-import {
-  mostDeflated,
-  type PackedEntry,
-  type PackedStream,
-  type PackedStreams,
-  readStreams,
-} from './streams.ts';
-
-/** git's own limit (`MAX_DEPTH` of pack-objects). */
-export const MOST_DEPTH = 4095;
-
-/** An entry with its place. */
-interface Entry extends EntryHead {
-  readonly offset: number;
-}
+import type { PackedEntry } from './packed-blob.ts';
+import { type PackedStreams, readStreams } from './streams.ts';
 
 /** An index with what it is read from. */
 interface OpenIndex {
@@ -51,6 +38,9 @@ export function newPackNumber(): number {
 /** When a pack's index is opened: at once, or when something is looked up in it. */
 type IndexOpening = 'at once' | 'on demand';
 
+/** Entries whose places are asked for from which on it is worth knowing where all of them end. */
+const MANY_ENTRIES = 256;
+
 /** A pack and its index, open for reading. Every object that is handed out was checked against its id. */
 export class Pack {
   /** Path of the pack without `.pack`. */
@@ -60,6 +50,8 @@ export class Pack {
   #index: OpenIndex | undefined;
   readonly #number = newPackNumber();
   readonly #head = Buffer.alloc(MOST_ENTRY_HEAD_BYTES);
+  #entriesAsked = 0;
+  #ends: EntryEnds | undefined;
 
   /**
    * Opens `<stem>.pack` and `<stem>.idx`. On demand, the index is left alone as long as places come from elsewhere: that the pack is whole
@@ -84,6 +76,25 @@ export class Pack {
       this.close();
       throw error;
     }
+  }
+
+  /** Heads are read past the page cache: entries of clusters lie a page apart, and all but these bytes of each page would be read in vain. */
+  get #contents(): PackEntries {
+    const end = this.entriesEnd;
+    return {
+      pack: this.#number,
+      fd: this.#file.fd,
+      end,
+      headAt: (offset) => {
+        const head = this.#head.subarray(0, Math.min(MOST_ENTRY_HEAD_BYTES, end - offset));
+        this.#file.readInto(head, offset);
+        return parseEntryHead(head);
+      },
+      find: (id) => {
+        const position = this.idx.find(id);
+        return position === undefined ? undefined : this.idx.offset(position);
+      },
+    };
   }
 
   /** The pack's index. @throws ImgstoreError as {@link Pack.openIndex} when it was left to be opened on demand. */
@@ -116,7 +127,7 @@ export class Pack {
   /** As {@link Pack.read}, of the object that is to be at an offset of the pack. */
   readAt(offset: number, id: ObjectId): GitObject {
     return this.#locate(offset, () => {
-      const object = this.#read(this.#streams(offset));
+      const object = this.#read(streamsAt(this.#contents, offset));
       verifyObject(id, object, 'the entry');
       return object;
     });
@@ -130,16 +141,16 @@ export class Pack {
   /** As {@link Pack.header}, by offset in the pack. */
   headerAt(offset: number): ObjectHeader {
     return this.#locate(offset, () => {
-      const entry = this.#entry(offset);
+      const entry = entryAt(this.#contents, offset);
       let { kind } = entry;
-      for (const step of this.#stepsToBase(entry)) ({ kind } = step);
+      for (const step of stepsToBase(this.#contents, entry)) ({ kind } = step);
       return { type: kind as ObjectType, size: this.#objectSize(entry) };
     });
   }
 
   /** Bytes of the object at an offset, by its own entry alone, however long its chain is. @throws ImgstoreError `DAMAGED`. */
   sizeAt(offset: number): number {
-    return this.#locate(offset, () => this.#objectSize(this.#entry(offset)));
+    return this.#locate(offset, () => this.#objectSize(entryAt(this.#contents, offset)));
   }
 
   /** Where the object's bytes lie, for a reader in this thread or another. @throws ImgstoreError `DAMAGED`. */
@@ -149,12 +160,25 @@ export class Pack {
 
   /** As {@link Pack.streams}, by offset in the pack. */
   streamsAt(offset: number): PackedStreams {
-    return this.#locate(offset, () => this.#streams(offset));
+    return this.#locate(offset, () => streamsAt(this.#contents, offset));
   }
 
   /** Where the entry at an offset begins, for a reader in another thread that looks by itself what it is. */
   entryAt(offset: number): PackedEntry {
-    return { fd: this.#file.fd, offset, end: this.entriesEnd };
+    const [pack, fd, end] = [this.#number, this.#file.fd, this.entriesEnd];
+    return { pack, fd, offset, end, entryEnd: this.#entryEnds()?.of(offset) ?? end };
+  }
+
+  /** Looked up for whoever reads much of a pack: else three times as much is read as entries of clusters have. Undefined for others, and where the index is damaged. */
+  #entryEnds(): EntryEnds | undefined {
+    if (++this.#entriesAsked === MANY_ENTRIES) {
+      try {
+        this.#ends = new EntryEnds(this.idx, this.entriesEnd);
+      } catch (error) {
+        if (!(error instanceof ImgstoreError)) throw error;
+      }
+    }
+    return this.#ends;
   }
 
   /** Number of deltas that lead to the object: 0 for one that is whole. */
@@ -164,7 +188,7 @@ export class Pack {
 
   /** The head of the entry at an offset. @throws ImgstoreError `DAMAGED` naming pack and offset. */
   head(offset: number): EntryHead {
-    return this.#locate(offset, () => this.#entry(offset));
+    return this.#locate(offset, () => entryAt(this.#contents, offset));
   }
 
   /** Bytes of the pack file, past the page cache. @throws ImgstoreError `DAMAGED`, `IO`. */
@@ -220,67 +244,12 @@ export class Pack {
     return this.#file.bytes(this.#file.size - PACK_TRAILER_BYTES, ID_BYTES);
   }
 
-  #streams(offset: number): PackedStreams {
-    const chain = [...this.#stepsToBase(this.#entry(offset))].reverse();
-    const [base, ...deltas] = chain.map((entry) => this.#stream(entry));
-    return { pack: this.#number, fd: this.#file.fd, type: chain[0]!.kind as ObjectType, base: base!, deltas };
-  }
-
-  /** The entry, its base, that one's base, …, down to a whole object. @throws ImgstoreError `DAMAGED` for a circle. */
-  *#stepsToBase(first: Entry): Generator<Entry> {
-    const seen = new Set<number>();
-    for (let entry = first; ; ) {
-      if (seen.has(entry.offset) || seen.size > MOST_DEPTH) throw damaged('its chain of deltas never ends');
-      seen.add(entry.offset);
-      yield entry;
-      if (entry.kind === 'ofs-delta') {
-        entry = this.#entry(entry.offset - entry.distance!);
-      } else if (entry.kind === 'ref-delta') {
-        const position = this.idx.find(entry.base!);
-        if (position === undefined) throw damaged(`its base ${entry.base} is not in the pack`);
-        entry = this.#entry(this.idx.offset(position));
-      } else {
-        return;
-      }
-    }
-  }
-
-  #entry(offset: number): Entry {
-    const end = this.#file.size - PACK_TRAILER_BYTES;
-    if (offset < PACK_HEADER_BYTES || offset >= end)
-      throw damaged(`its place ${offset} is outside of the pack`);
-    // Read past the page cache: entries of clusters lie a page apart, and all but these bytes of each page would be read in vain.
-    const head = this.#head.subarray(0, Math.min(MOST_ENTRY_HEAD_BYTES, end - offset));
-    this.#file.readInto(head, offset);
-    return { ...parseEntryHead(head), offset };
-  }
-
   #read(streams: PackedStreams): GitObject {
     try {
       return readStreams(streams);
     } catch (error) {
       throw fromSystem(error, this.path);
     }
-  }
-
-  #stream(entry: Entry): PackedStream {
-    const start = entry.offset + entry.length;
-    return {
-      entry: entry.offset,
-      offset: start,
-      length: this.#streamBound(start, entry.size),
-      size: entry.size,
-    };
-  }
-
-  /**
-   * Bytes from `start` that surely hold a zlib stream of `size` bytes, which never reaches past the pack.
-   */
-  #streamBound(start: number, size: number): number {
-    const room = this.#file.size - PACK_TRAILER_BYTES - start;
-    if (room <= 0 || size > Math.min(mostInflated(room), MOST_OBJECT_BYTES))
-      throw damaged(`it says that it holds ${size} bytes`);
-    return Math.min(room, mostDeflated(size));
   }
 
   #objectSize(entry: Entry): number {

@@ -3,12 +3,13 @@ import { crc32 } from 'node:zlib';
 import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import { idToBytes, inflateMeasured, MOST_OBJECT_BYTES, type ObjectId, objectId } from '../objects/index.ts';
 import { FileBytes, MemoryBytes } from './bytes.ts';
+import { MOST_DEPTH } from './chain.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
 import { EntryTable } from './entry-table.ts';
 import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';
 import { encodeIdx } from './idx/encode.ts';
 import { Idx } from './idx/idx.ts';
-import { MOST_DEPTH, newPackNumber } from './pack.ts';
+import { newPackNumber } from './pack.ts';
 import { encodeRev } from './rev.ts';
 import { type PackedStream, readStreams } from './streams.ts';
 

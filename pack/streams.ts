@@ -2,15 +2,6 @@ import { readSync } from 'node:fs';
 import { codecs, type GitObject, type ObjectType } from '../objects/index.ts';
 import { BaseCache } from './base-cache.ts';
 import { applyDelta } from './delta/apply.ts';
-import { MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
-
-/** Where an entry begins in an open pack, whatever it is. Plain data, so that another thread of the process can read it. */
-export interface PackedEntry {
-  readonly fd: number;
-  readonly offset: number;
-  /** Byte behind the pack's last entry. */
-  readonly end: number;
-}
 
 /** Where one zlib stream lies in a pack. */
 export interface PackedStream {
@@ -63,19 +54,6 @@ export function readStreams({ pack, fd, type, base, deltas }: PackedStreams): Gi
   return { type, data };
 }
 
-/**
- * Reads a blob that lies whole in a pack into memory of just its size: with one read, and without allocating. False for a delta, or an object of another kind or size.
- * @throws ImgstoreError `DAMAGED`, and the system's error when reading fails
- */
-export function readWholeBlob({ fd, offset, end }: PackedEntry, into: Uint8Array): boolean {
-  const length = Math.min(end - offset, MOST_ENTRY_HEAD_BYTES + mostDeflated(into.length));
-  const bytes = readBytes(fd, offset, length);
-  const head = parseEntryHead(bytes);
-  if (head.kind !== 'blob' || head.size !== into.length) return false;
-  codecs().deflate.inflateInto(bytes.subarray(head.length), into);
-  return true;
-}
-
 /** Bytes that surely hold a zlib stream of `size` bytes: the worst that an encoder does is to spend 9 bits on each byte (the fixed codes of RFC 1951). */
 export function mostDeflated(size: number): number {
   return size + Math.ceil(size / 8) + 64;
@@ -85,8 +63,8 @@ function inflate(fd: number, stream: PackedStream): Uint8Array {
   return codecs().deflate.inflate(readBytes(fd, stream.offset, stream.length), stream.size);
 }
 
-/** Until the next are read; fewer at the end of the file. */
-function readBytes(fd: number, offset: number, length: number): Uint8Array {
+/** Bytes of a file, until the next are read; fewer at its end. */
+export function readBytes(fd: number, offset: number, length: number): Uint8Array {
   const bytes = scratch(length);
   const count = readSync(fd, bytes, 0, length, offset);
   return bytes.subarray(0, count);

@@ -1,7 +1,8 @@
 import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { ObjectType } from '../objects/index.ts';
+import { MOST_DEPTH } from './chain.ts';
 import { PackOrder } from './order.ts';
-import { MOST_DEPTH, type Pack } from './pack.ts';
+import type { Pack } from './pack.ts';
 
 const TYPES: readonly ObjectType[] = ['commit', 'tree', 'blob', 'tag'];
 /** Not looked at yet; on the way that is being followed; of no type, as the way from it leads nowhere. */

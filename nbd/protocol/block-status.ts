@@ -20,6 +20,17 @@ export interface StatusChunk {
   extents(): Iterable<StatusExtent>;
 }
 
+/** Payload of `NBD_REPLY_TYPE_BLOCK_STATUS`. */
+export function encodeStatus(contextId: number, extents: readonly StatusExtent[]): Buffer {
+  const payload = Buffer.allocUnsafe(4 + DESCRIPTOR_BYTES * extents.length);
+  payload.writeUInt32BE(contextId, 0);
+  for (const [i, { length, flags }] of extents.entries()) {
+    payload.writeUInt32BE(length, 4 + DESCRIPTOR_BYTES * i);
+    payload.writeUInt32BE(flags, 8 + DESCRIPTOR_BYTES * i);
+  }
+  return payload;
+}
+
 /** True when a chunk of block status may have a payload of this many bytes. */
 export function isStatusLength(length: number): boolean {
   return length > 4 && length <= MAX_STATUS_BYTES && (length - 4) % DESCRIPTOR_BYTES === 0;

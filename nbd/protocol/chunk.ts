@@ -1,4 +1,4 @@
-import { readMessage, readOffset } from './bytes.ts';
+import { encodeMessage, readMessage, readOffset, writeOffset } from './bytes.ts';
 import { Chunk } from './constants.ts';
 import { ProtocolFault } from './fault.ts';
 
@@ -31,6 +31,26 @@ export function parseDataOffset(bytes: Buffer): number {
 /** @throws ProtocolFault */
 export function parseHole(payload: Buffer): HoleChunk {
   return { offset: readOffset(payload, 0, 'the offset of a hole'), length: payload.readUInt32BE(8) };
+}
+
+/** Writes what the payload of `Chunk.offsetData` begins with. */
+export function writeDataOffset(bytes: Buffer, at: number, offset: number): void {
+  writeOffset(bytes, at, offset);
+}
+
+/** Writes the payload of `Chunk.offsetHole`, {@link HOLE_BYTES}. */
+export function writeHole(bytes: Buffer, at: number, { offset, length }: HoleChunk): void {
+  writeOffset(bytes, at, offset);
+  bytes.writeUInt32BE(length, at + 8);
+}
+
+/** Payload of `Chunk.error`. */
+export function encodeError({ error, message }: RequestFailure): Buffer {
+  const text = encodeMessage(message);
+  const head = Buffer.alloc(6);
+  head.writeUInt32BE(error, 0);
+  head.writeUInt16BE(text.length, 4);
+  return Buffer.concat([head, text]);
 }
 
 /** Parses any error chunk (`NBD_REPLY_TYPE_ERROR`, `NBD_REPLY_TYPE_ERROR_OFFSET`, unknown ones). @throws ProtocolFault */

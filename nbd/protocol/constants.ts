@@ -21,15 +21,29 @@ export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 export const HandshakeFlag = { fixedNewstyle: 1, noZeroes: 2 } as const;
 
 /** "Transmission flags". */
-export const TransmissionFlag = { hasFlags: 1, readOnly: 2 } as const;
+export const TransmissionFlag = {
+  hasFlags: 1,
+  readOnly: 2,
+  sendFlush: 4,
+  sendFua: 8,
+  sendTrim: 32,
+  sendWriteZeroes: 64,
+  sendDf: 128,
+  canMultiConn: 256,
+  sendCache: 1024,
+  sendFastZero: 2048,
+} as const;
 
 /** "Option types". */
 export const Option = {
+  exportName: 1,
   abort: 2,
   list: 3,
   startTls: 5,
+  info: 6,
   go: 7,
   structuredReply: 8,
+  listMetaContext: 9,
   setMetaContext: 10,
 } as const;
 
@@ -53,10 +67,22 @@ export const OptionError = {
 } as const;
 
 /** "Option types", information that `NBD_OPT_GO` asks for and `NBD_REP_INFO` gives. */
-export const Info = { export: 0, blockSize: 3 } as const;
+export const Info = { export: 0, name: 1, description: 2, blockSize: 3 } as const;
 
 /** "Request types". */
-export const Command = { read: 0, disconnect: 2, blockStatus: 7 } as const;
+export const Command = {
+  read: 0,
+  write: 1,
+  disconnect: 2,
+  flush: 3,
+  trim: 4,
+  cache: 5,
+  writeZeroes: 6,
+  blockStatus: 7,
+} as const;
+
+/** "Command flags". */
+export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const;
 
 /** "Structured reply flags": the last chunk of a reply. */
 export const CHUNK_DONE = 1;

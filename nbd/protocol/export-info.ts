@@ -1,4 +1,4 @@
-import { lengthAndString, readOffset } from './bytes.ts';
+import { encodeMessage, FieldReader, lengthAndString, readOffset, writeOffset } from './bytes.ts';
 import { Info, TransmissionFlag } from './constants.ts';
 import { ProtocolFault } from './fault.ts';
 
@@ -32,6 +32,22 @@ export function encodeGo(name: string, wanted: readonly number[]): Buffer {
   return Buffer.concat([lengthAndString(name), tail]);
 }
 
+/** What `NBD_OPT_GO` and `NBD_OPT_INFO` ask for. */
+export interface GoRequest {
+  readonly name: string;
+  /** Of `Info`, and what a server does not know. */
+  readonly wanted: readonly number[];
+}
+
+/** @throws ProtocolFault when lengths and the data do not agree, or the name is no string */
+export function parseGo(data: Buffer): GoRequest {
+  const fields = new FieldReader(data, 'the choice of an export');
+  const name = fields.string('the name of an export');
+  const wanted = Array.from({ length: fields.uint16() }, () => fields.uint16());
+  fields.end();
+  return { name, wanted };
+}
+
 /** The type that the data of `NBD_REP_INFO` begins with. @throws ProtocolFault */
 export function infoType(data: Buffer): number {
   if (data.length < 2) throw new ProtocolFault(`information about the export has ${data.length} bytes`);
@@ -45,6 +61,33 @@ export function parseExportInfo(data: Buffer): ExportInfo {
   return { size, readOnly: (data.readUInt16BE(10) & TransmissionFlag.readOnly) !== 0 };
 }
 
+/** Data of `NBD_REP_INFO` of type `Info.export`. @param flags of `TransmissionFlag` */
+export function encodeExportInfo(size: number, flags: number): Buffer {
+  return Buffer.concat([infoHead(Info.export), encodeSizeAndFlags(size, flags)]);
+}
+
+/** Size in bytes and flags of an export, as they also answer `NBD_OPT_EXPORT_NAME`. */
+export function encodeSizeAndFlags(size: number, flags: number): Buffer {
+  const bytes = Buffer.alloc(10);
+  writeOffset(bytes, 0, size);
+  bytes.writeUInt16BE(flags, 8);
+  return bytes;
+}
+
+/** Data of `NBD_REP_INFO` of type `Info.name` or `Info.description`. */
+export function encodeTextInfo(type: number, text: string): Buffer {
+  return Buffer.concat([infoHead(type), encodeMessage(text)]);
+}
+
+/** Data of `NBD_REP_INFO` of type `Info.blockSize`. */
+export function encodeBlockSizes({ minimum, preferred, maximum }: BlockSizes): Buffer {
+  const sizes = Buffer.alloc(12);
+  sizes.writeUInt32BE(minimum, 0);
+  sizes.writeUInt32BE(preferred, 4);
+  sizes.writeUInt32BE(maximum, 8);
+  return Buffer.concat([infoHead(Info.blockSize), sizes]);
+}
+
 /** Parses the data of `NBD_REP_INFO` of type `Info.blockSize`. @throws ProtocolFault when sizes break the rules */
 export function parseBlockSizes(data: Buffer): BlockSizes {
   requireLength(data, 14, Info.blockSize);
@@ -55,6 +98,12 @@ export function parseBlockSizes(data: Buffer): BlockSizes {
     throw new ProtocolFault(`its preferred block size is ${preferred}`);
   if (maximum < preferred) throw new ProtocolFault(`its maximum payload is ${maximum}`);
   return { minimum, preferred, maximum };
+}
+
+function infoHead(type: number): Buffer {
+  const head = Buffer.alloc(2);
+  head.writeUInt16BE(type);
+  return head;
 }
 
 function requireLength(data: Buffer, length: number, type: number): void {

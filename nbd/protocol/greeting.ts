@@ -6,7 +6,10 @@ export const GREETING_BYTES = 18;
 /** Bytes that tell the style. */
 export const GREETING_MAGIC_BYTES = 16;
 
-/** What a server says first ("Newstyle negotiation"). */
+export const CLIENT_FLAGS_BYTES = 4;
+const KNOWN_FLAGS = HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes;
+
+/** What a server says first ("Newstyle negotiation"), and what a client answers. */
 export interface Greeting {
   readonly fixedNewstyle: boolean;
   readonly noZeroes: boolean;
@@ -35,4 +38,21 @@ export function encodeClientFlags({ noZeroes }: Greeting): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(HandshakeFlag.fixedNewstyle | (noZeroes ? HandshakeFlag.noZeroes : 0));
   return bytes;
+}
+
+/** What a newstyle server says first; it knows both of "Handshake flags". */
+export function encodeGreeting(): Buffer {
+  const bytes = Buffer.alloc(GREETING_BYTES);
+  bytes.writeBigUInt64BE(SERVER_MAGIC, 0);
+  bytes.writeBigUInt64BE(OPTION_MAGIC, 8);
+  bytes.writeUInt16BE(KNOWN_FLAGS, GREETING_MAGIC_BYTES);
+  return bytes;
+}
+
+/** The client's answer to {@link encodeGreeting}. @throws ProtocolFault for flags that the server did not offer */
+export function parseClientFlags(bytes: Buffer): Greeting {
+  const flags = bytes.readUInt32BE(0);
+  if ((flags & ~KNOWN_FLAGS) !== 0)
+    throw new ProtocolFault(`it sets the unknown flags 0x${flags.toString(16)}`);
+  return parseHandshakeFlags(flags);
 }

@@ -1,4 +1,4 @@
-import { readMessage, readString } from './bytes.ts';
+import { encodeMessage, lengthAndString, readMessage, readString } from './bytes.ts';
 import { ProtocolFault } from './fault.ts';
 
 /** One of the exports of a server. */
@@ -6,6 +6,11 @@ export interface ListedExport {
   readonly name: string;
   /** What the server says about it to people; empty if nothing. */
   readonly description: string;
+}
+
+/** Data of `NBD_REP_SERVER`. */
+export function encodeListedExport({ name, description }: ListedExport): Buffer {
+  return Buffer.concat([lengthAndString(name), encodeMessage(description)]);
 }
 
 /** Parses the data of `NBD_REP_SERVER`. @throws ProtocolFault */

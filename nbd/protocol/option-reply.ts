@@ -32,6 +32,20 @@ export function parseOptionReplyHeader(bytes: Buffer, option: number): OptionRep
   return { type, length };
 }
 
+/** @param type of `OptionReply` or `OptionError` */
+export function encodeOptionReply(
+  option: number,
+  type: number,
+  data: Uint8Array = new Uint8Array(0),
+): Buffer {
+  const header = Buffer.alloc(OPTION_REPLY_HEADER_BYTES);
+  header.writeBigUInt64BE(OPTION_REPLY_MAGIC, 0);
+  header.writeUInt32BE(option, 8);
+  header.writeUInt32BE(type, 12);
+  header.writeUInt32BE(data.length, 16);
+  return Buffer.concat([header, data]);
+}
+
 export function isOptionError(type: number): boolean {
   return type >= OPTION_ERROR_BIT;
 }

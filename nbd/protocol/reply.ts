@@ -1,4 +1,4 @@
-import { CHUNK_DONE } from './constants.ts';
+import { CHUNK_DONE, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './constants.ts';
 
 /** Bytes of the magic that tells a simple reply from a structured one. */
 export const REPLY_MAGIC_BYTES = 4;
@@ -27,6 +27,22 @@ export interface ChunkHeader {
 /** @param bytes behind the magic */
 export function parseSimpleReply(bytes: Buffer): SimpleReply {
   return { error: bytes.readUInt32BE(0), cookie: bytes.readBigUInt64BE(4) };
+}
+
+/** Writes a simple reply at the front of `bytes`, with its magic: {@link REPLY_MAGIC_BYTES} and {@link SIMPLE_REPLY_BYTES}. */
+export function writeSimpleReply(bytes: Buffer, { error, cookie }: SimpleReply): void {
+  bytes.writeUInt32BE(SIMPLE_REPLY_MAGIC, 0);
+  bytes.writeUInt32BE(error, 4);
+  bytes.writeBigUInt64BE(cookie, 8);
+}
+
+/** Writes a chunk's header at `at`, with its magic: {@link REPLY_MAGIC_BYTES} and {@link CHUNK_HEADER_BYTES}. */
+export function writeChunkHeader(bytes: Buffer, at: number, header: ChunkHeader): void {
+  bytes.writeUInt32BE(STRUCTURED_REPLY_MAGIC, at);
+  bytes.writeUInt16BE(header.done ? CHUNK_DONE : 0, at + 4);
+  bytes.writeUInt16BE(header.type, at + 6);
+  bytes.writeBigUInt64BE(header.cookie, at + 8);
+  bytes.writeUInt32BE(header.length, at + 16);
 }
 
 /** @param bytes behind the magic */

@@ -10,6 +10,7 @@ export class ByteReader {
   #rest: Buffer = Buffer.alloc(0);
   #ended: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
+  readonly #listeners: readonly (readonly [string, (error: unknown) => void])[];
 
   /** @param stream must have no other reader */
   constructor(stream: Duplex) {
@@ -19,10 +20,37 @@ export class ByteReader {
       this.#ended ??= { error };
       wake();
     };
-    stream.on('readable', wake);
-    stream.on('error', end);
-    stream.on('end', () => end(new StreamEnded()));
-    stream.on('close', () => end(new StreamEnded()));
+    const stop = () => end(new StreamEnded());
+    this.#listeners = [
+      ['readable', wake],
+      ['error', end],
+      ['end', stop],
+      ['close', stop],
+    ];
+    for (const [event, listener] of this.#listeners) stream.on(event, listener);
+  }
+
+  /** Nothing has arrived that was not asked for. */
+  get isEmpty(): boolean {
+    return this.#rest.length === 0 && this.#stream.readableLength === 0;
+  }
+
+  /** Gives the stream to another reader. @returns what was taken out of it and not read */
+  detach(): Buffer {
+    for (const [event, listener] of this.#listeners) this.#stream.off(event, listener);
+    const rest = this.#rest;
+    this.#rest = Buffer.alloc(0);
+    return rest;
+  }
+
+  /** Reads past `length` bytes. @throws StreamEnded when the stream ends before, or the stream's error */
+  async skip(length: number): Promise<void> {
+    for (let left = length; left > 0; ) {
+      if (this.#rest.length === 0) this.#rest = await this.#next();
+      const part = Math.min(left, this.#rest.length);
+      this.#rest = this.#rest.subarray(part);
+      left -= part;
+    }
   }
 
   /** @throws StreamEnded when the stream ends before, or the stream's error */

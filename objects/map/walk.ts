@@ -8,7 +8,11 @@ export type ReadTree = (id: ObjectId) => Promise<Uint8Array>;
 
 /** Reads a node of a map. @throws ImgstoreError `DAMAGED` naming the tree, and what `read` throws. */
 export async function readNode(read: ReadTree, id: ObjectId, level: number): Promise<MapNode> {
-  const data = await read(id);
+  return nodeOf(id, await read(id), level);
+}
+
+/** Parses the data of a tree. @throws ImgstoreError `DAMAGED` naming the tree */
+export function nodeOf(id: ObjectId, data: Uint8Array, level: number): MapNode {
   try {
     return parseNode(data, level);
   } catch (error) {

@@ -3,7 +3,7 @@ import type { ObjectId } from '../../objects/index.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { throwIfStopped } from '../progress.ts';
 import { WriteTurn } from '../workers/cluster-writer.ts';
-import type { RestoreItem, WholeItem } from '../workers/jobs.ts';
+import type { PackedItem, RestoreItem } from '../workers/jobs.ts';
 import { locateEntry, locateStored, type StoredStream, withLocated } from '../workers/stored-stream.ts';
 import { isDamage } from './damage.ts';
 import type { CheckoutJob } from './job.ts';
@@ -54,12 +54,6 @@ interface LocatedCluster extends PlacedCluster {
 class Restorer {
   readonly #job: CheckoutJob;
   readonly #output: { readonly fd: number; readonly path: string; readonly turn: SharedArrayBuffer };
-  /**
-   * Whether most clusters lie whole in packs, by the batch before: then threads look by themselves what they are, else this thread finds out where their bases are. Looking here takes a read for
-   * each and half of the time of this thread.
-   */
-  #mostAreWhole = true;
-
   constructor(job: CheckoutJob, file: PendingFile) {
     this.#job = job;
     this.#output = { fd: file.fd, path: job.path, turn: WriteTurn.share() };
@@ -67,16 +61,15 @@ class Restorer {
 
   /** Returns the number of bytes written. What cannot be read stays a hole in the file, where damage is noted. */
   async restore(clusters: readonly PlacedCluster[]): Promise<number> {
-    const left = this.#mostAreWhole ? await this.#restoreWhole(clusters) : clusters;
-    this.#mostAreWhole = 2 * left.length < clusters.length;
-    const whole = sumOfLengths(clusters) - sumOfLengths(left);
-    return whole + (await this.#restoreLocated(left.flatMap((cluster) => this.#locate(cluster) ?? [])));
+    const left = await this.#restorePacked(clusters);
+    const packed = sumOfLengths(clusters) - sumOfLengths(left);
+    return packed + (await this.#restoreLocated(left.flatMap((cluster) => this.#locate(cluster) ?? [])));
   }
 
-  /** Returns those that are not whole blobs in packs. */
-  async #restoreWhole(clusters: readonly PlacedCluster[]): Promise<readonly PlacedCluster[]> {
+  /** Returns those that threads cannot read by what packs have of them. */
+  async #restorePacked(clusters: readonly PlacedCluster[]): Promise<readonly PlacedCluster[]> {
     const { store, workers } = this.#job;
-    const items: (WholeItem & { readonly place: number })[] = [];
+    const items: (PackedItem & { readonly place: number })[] = [];
     const elsewhere: number[] = [];
     for (const [place, { id, length, to }] of clusters.entries()) {
       const entry = locateEntry(store.objects, id);
@@ -84,7 +77,7 @@ class Restorer {
       else items.push({ id, length, to, entry, place });
     }
     if (items.length === 0) return clusters;
-    const left = await workers.restoreWhole({ ...this.#output, items });
+    const left = await workers.restorePacked({ ...this.#output, items });
     return [...elsewhere, ...left.map((i) => items[i]!.place)]
       .toSorted((a, b) => a - b)
       .map((place) => clusters[place]!);

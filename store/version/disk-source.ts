@@ -19,22 +19,7 @@ export class DiskSource implements BlockSource {
 
   async *extents(offset: number, length: number): AsyncIterable<Extent> {
     checkRange(this.size, offset, length);
-    const { clusterSize } = this.#disk;
-    const end = offset + length;
-    let at = offset;
-    let dataFrom = offset;
-    // Neighbouring clusters are joined into one extent; `at` is how far the map is known, `dataFrom` where the open data extent began.
-    for await (const { cluster } of this.#clusters(offset, length)) {
-      const start = Math.max(cluster * clusterSize, offset);
-      if (start > at) {
-        if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
-        yield { offset: at, length: start - at, kind: 'hole' };
-        dataFrom = start;
-      }
-      at = Math.min((cluster + 1) * clusterSize, end);
-    }
-    if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
-    if (end > at) yield { offset: at, length: end - at, kind: 'hole' };
+    yield* dataAndHoles(this.#disk.clusterSize, offset, length, this.#clusters(offset, length));
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -62,6 +47,33 @@ export class DiskSource implements BlockSource {
     const end = Math.ceil((offset + length) / this.#disk.clusterSize);
     if (length > 0) yield* allClusters(this.#database, this.#disk, first, end);
   }
+}
+
+/**
+ * The extents of a range: neighbouring clusters are joined, and between them are holes.
+ * @param clusters that are stored in the range, in order
+ */
+export async function* dataAndHoles(
+  clusterSize: number,
+  offset: number,
+  length: number,
+  clusters: AsyncIterable<{ readonly cluster: number }> | Iterable<{ readonly cluster: number }>,
+): AsyncGenerator<Extent> {
+  const end = offset + length;
+  // `at` is how far the map is known, `dataFrom` where the open data extent began.
+  let at = offset;
+  let dataFrom = offset;
+  for await (const { cluster } of clusters) {
+    const start = Math.max(cluster * clusterSize, offset);
+    if (start > at) {
+      if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
+      yield { offset: at, length: start - at, kind: 'hole' };
+      dataFrom = start;
+    }
+    at = Math.min((cluster + 1) * clusterSize, end);
+  }
+  if (at > dataFrom) yield { offset: dataFrom, length: at - dataFrom, kind: 'data' };
+  if (end > at) yield { offset: at, length: end - at, kind: 'hole' };
 }
 
 /** A cluster that is not zeros. */

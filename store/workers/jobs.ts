@@ -1,6 +1,6 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { ObjectFrames, type ObjectId } from '../../objects/index.ts';
-import { type PackedEntry, readWholeBlob } from '../../pack/index.ts';
+import { type PackedEntry, readBlob } from '../../pack/index.ts';
 import { type CompressionType, loadCompressor } from '../../qcow2/index.ts';
 import { ClusterWriter } from './cluster-writer.ts';
 import { readVerified, type StoredStream } from './stored-stream.ts';
@@ -19,8 +19,8 @@ export interface RestoreItem extends StoredItem {
   readonly to: number;
 }
 
-/** A cluster that may lie whole in a pack, and where it goes in a file. */
-export interface WholeItem extends Omit<RestoreItem, 'stored'> {
+/** A cluster in a pack, and where it goes in a file. */
+export interface PackedItem extends Omit<RestoreItem, 'stored'> {
   readonly entry: PackedEntry;
 }
 
@@ -44,17 +44,17 @@ export function restore({ items, turn, ...file }: RestoreJob<RestoreItem>): void
 }
 
 /**
- * Inflates clusters that lie whole in packs, checks them against their ids, and writes them while the processor has them at hand. Returns the places in `items` of those that are left:
- * deltas, and whatever is wrong, about which {@link restore} says more.
+ * Reads clusters from packs, checks them against their ids, and writes them while the processor has them at hand. Returns the places in `items` of those that are left: deltas against objects that are named by
+ * their ids, and whatever is wrong, about which {@link restore} says more.
  * @throws ImgstoreError `IO`
  */
-export function restoreWhole({ items, turn, ...file }: RestoreJob<WholeItem>): number[] {
+export function restorePacked({ items, turn, ...file }: RestoreJob<PackedItem>): number[] {
   const writer = new ClusterWriter(file, turn);
   const left: number[] = [];
   const perGroup = ObjectFrames.countFor(Math.max(...items.map(({ length }) => length)));
   for (let first = 0; first < items.length; first += perGroup) {
     const group = items.slice(first, first + perGroup);
-    const data = group.map((item, i) => readWhole(item, first + i));
+    const data = group.map((item, i) => readPacked(frames, item, first + i));
     const ids = frames.ids(group.length, first);
     for (const [i, { id, to }] of group.entries()) {
       const cluster = data[i];
@@ -114,11 +114,15 @@ function padded(data: Uint8Array, length: number): Uint8Array {
 /** The clusters at work, with their headers: of this thread. */
 const frames = new ObjectFrames('blob');
 
-/** The cluster in the frame of a number; undefined for what is not a whole blob, or damaged. */
-function readWhole({ entry, length }: WholeItem, number: number): Uint8Array | undefined {
+/** The cluster in the frame of a number; undefined for what cannot be read so, or is damaged. */
+export function readPacked(
+  frames: ObjectFrames,
+  { entry, length }: Pick<PackedItem, 'entry' | 'length'>,
+  number: number,
+): Uint8Array | undefined {
   const data = frames.resize(number, length);
   try {
-    return readWholeBlob(entry, data) ? data : undefined;
+    return readBlob(entry, data) ? data : undefined;
   } catch {
     return undefined;
   }

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { ImgstoreError } from '../../errors/index.ts';
+import * as fetchJob from './fetch-job.ts';
 import * as ingestJob from './ingest-job.ts';
 import * as jobs from './jobs.ts';
 import * as packJobs from './pack-jobs.ts';
@@ -22,7 +23,9 @@ const MOST_THREADS = 16;
 type JobName =
   | 'ingest'
   | 'restore'
-  | 'restoreWhole'
+  | 'restorePacked'
+  | 'fetchPacked'
+  | 'fetchLocated'
   | 'patch'
   | 'compress'
   | 'sketch'
@@ -54,8 +57,16 @@ export class ClusterWorkers {
     return this.#run('restore', job, jobs.restore);
   }
 
-  restoreWhole(job: jobs.RestoreJob<jobs.WholeItem>): Promise<number[]> {
-    return this.#run('restoreWhole', job, jobs.restoreWhole);
+  restorePacked(job: jobs.RestoreJob<jobs.PackedItem>): Promise<number[]> {
+    return this.#run('restorePacked', job, jobs.restorePacked);
+  }
+
+  fetchPacked(items: readonly fetchJob.PackedFetch[]): Promise<number[]> {
+    return this.#run('fetchPacked', items, fetchJob.fetchPacked);
+  }
+
+  fetchLocated(items: readonly fetchJob.LocatedFetch[]): Promise<void> {
+    return this.#run('fetchLocated', items, fetchJob.fetchLocated);
   }
 
   patch(job: patchJob.PatchJob): Promise<number> {

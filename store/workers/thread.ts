@@ -8,7 +8,9 @@ type Work = (job: never) => unknown;
 const JOBS: Readonly<Record<string, () => Promise<Work>>> = {
   ingest: async () => (await import('./ingest-job.ts')).ingest,
   restore: async () => (await import('./jobs.ts')).restore,
-  restoreWhole: async () => (await import('./jobs.ts')).restoreWhole,
+  restorePacked: async () => (await import('./jobs.ts')).restorePacked,
+  fetchPacked: async () => (await import('./fetch-job.ts')).fetchPacked,
+  fetchLocated: async () => (await import('./fetch-job.ts')).fetchLocated,
   patch: async () => (await import('./patch-job.ts')).patch,
   compress: async () => (await import('./jobs.ts')).compress,
   sketch: async () => (await import('./pack-jobs.ts')).sketchObjects,

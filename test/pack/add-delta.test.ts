@@ -125,7 +125,10 @@ test('PackWriter.addAll gives the very pack again when nothing is added', async 
   const pack = await copied(source, repository.packs);
   for (const ending of ['pack', 'idx', 'rev'])
     expect(
-      Buffer.compare(await readWhole(`${pack.stem}.${ending}`), await readWhole(`${source.stem}.${ending}`)),
+      Buffer.compare(
+        await readPacked(`${pack.stem}.${ending}`),
+        await readPacked(`${source.stem}.${ending}`),
+      ),
       ending,
     ).toBe(0);
 });
@@ -220,7 +223,7 @@ test('PackWriter.addAll throws DAMAGED naming pack and offset when any byte of a
   const places = [...order.positions].map((_, i) => [order.offset(i), order.end(i)] as const);
   whole.close();
   const { writeFile } = await import('node:fs/promises');
-  const [bytes, idx] = [await readWhole(`${stem}.pack`), await readWhole(`${stem}.idx`)];
+  const [bytes, idx] = [await readPacked(`${stem}.pack`), await readPacked(`${stem}.idx`)];
   await writeFile(`${stem}0.idx`, idx);
   for (const [offset, end] of places) {
     for (const at of [offset, offset + 1, (offset + end) >> 1, end - 1]) {
@@ -240,7 +243,7 @@ test('PackWriter.addAll throws DAMAGED naming pack and offset when any byte of a
   }
 });
 
-async function readWhole(path: string): Promise<Buffer> {
+async function readPacked(path: string): Promise<Buffer> {
   const { readFile } = await import('node:fs/promises');
   return readFile(path);
 }

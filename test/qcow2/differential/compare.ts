@@ -28,7 +28,7 @@ export async function compareReading(random: Random, folder: string, path: strin
     ]);
     if (code !== 0) {
       // A writer that was killed can leave what neither can read.
-      await expect(readWhole(source), stderr).rejects.toMatchObject({ code: 'BAD_IMAGE' });
+      await expect(readPacked(source), stderr).rejects.toMatchObject({ code: 'BAD_IMAGE' });
       return;
     }
     const expected = await readFile(raw);
@@ -51,7 +51,7 @@ export async function compareReading(random: Random, folder: string, path: strin
   }
 }
 
-async function readWhole(source: BlockSource): Promise<void> {
+async function readPacked(source: BlockSource): Promise<void> {
   const bytes = Buffer.alloc(65536);
   for (let at = 0; at < source.size; at += bytes.length) {
     await source.read(at, bytes.subarray(0, Math.min(bytes.length, source.size - at)));

@@ -46,7 +46,7 @@ test.each(SIZES)(
   'checkoutVersion of %d bytes goes on when git replaces the pack between locating and reading',
   async (size) => {
     const made = await committed(size, 1);
-    const calls = beforeFirst('restoreWhole', () => {
+    const calls = beforeFirst('restorePacked', () => {
       gitNow(made.path, 'commit-tree', '-m', 'more', 'web^{tree}');
       gitNow(made.path, 'repack', '-adqF', '--depth=0', '--window=0');
     });

@@ -1,0 +1,133 @@
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import type { NbdExport, NbdExports } from '../../nbd/index.ts';
+import { MapLookup, type ObjectId, subject } from '../../objects/index.ts';
+import { findTips } from '../history/tips.ts';
+import { shortRefName, VERSION_REFS } from '../refs/name.ts';
+import { resolveCommit } from '../revision/resolve.ts';
+import type { Store } from '../store.ts';
+import { findDisk, readVersion, tryReadVersion, type Version } from '../version/version.ts';
+import type { ClusterWorkers } from '../workers/pool.ts';
+import { CachedDisk, type VersionReader } from './cached-disk.ts';
+import { ClusterCache } from './cluster-cache.ts';
+import { VersionExport } from './version-export.ts';
+
+/** Whoever opens a name so soon after another gets the same version: a client may come with several connections, while the branch moves. */
+const SAME_VERSION_MS = 10_000;
+
+/** What the empty name means when there are several exports. */
+const DEFAULT_REVISION = 'HEAD';
+
+const IDLE_MS = 60_000;
+
+export interface RevisionExportsOptions {
+  /** What alone is served; every revision when there is none. */
+  readonly revisions: readonly string[];
+  /** Clusters that are kept in memory, in bytes. */
+  readonly cacheBytes: number;
+}
+
+/** Versions as NBD exports: each by any revision that names it, with `:DISK` behind that where a version has several disks. */
+export class RevisionExports implements NbdExports {
+  readonly #store: Store;
+  readonly #revisions: readonly string[];
+  readonly #reader: VersionReader;
+  readonly #opened = new Map<string, { readonly commit: ObjectId; readonly ms: number }>();
+
+  constructor(store: Store, workers: ClusterWorkers, { revisions, cacheBytes }: RevisionExportsOptions) {
+    this.#store = store;
+    this.#revisions = revisions;
+    const { objects, clusterSize } = store;
+    const cache = new ClusterCache(objects, workers, { clusterSize, mostBytes: cacheBytes, idleMs: IDLE_MS });
+    this.#reader = { objects, cache, maps: new MapLookup((id) => objects.readAs('tree', id)) };
+  }
+
+  async *list(): AsyncGenerator<{ readonly name: string; readonly description: string }> {
+    for (const name of await this.#names()) {
+      const version = await this.#tryVersion(name);
+      if (version === undefined) continue;
+      const description = describe(version);
+      if (version.disks.length === 1) yield { name, description };
+      else for (const disk of version.disks) yield { name: `${name}:${disk.name}`, description };
+    }
+  }
+
+  /** @throws ImgstoreError as reading the version does; `USAGE` where it has several disks and none is named */
+  async open(asked: string): Promise<NbdExport | undefined> {
+    const name = asked === '' ? this.#defaultName() : asked;
+    const colon = name.lastIndexOf(':');
+    const [revision, diskName] =
+      colon < 0 ? [name, undefined] : [name.slice(0, colon), name.slice(colon + 1)];
+    const commit = await this.#commitOf(revision);
+    if (commit === undefined) return undefined;
+    const version = readVersion(this.#store.objects, commit);
+    const disk = chosenDisk(version, diskName);
+    const reading = this.#store.announceReading([commit]);
+    return new VersionExport(new CachedDisk(this.#reader, disk), {
+      name,
+      description: describe(version),
+      onRelease: () => reading?.withdraw(),
+    });
+  }
+
+  /** Finds out early what cannot be served. @throws ImgstoreError as resolving and reading the versions that were named does */
+  async refuseMissing(): Promise<void> {
+    for (const revision of this.#revisions)
+      readVersion(this.#store.objects, await resolveCommit(this.#store, revision));
+  }
+
+  /** Gives back the memory. */
+  close(): void {
+    this.#reader.cache.close();
+    this.#reader.maps.clear();
+  }
+
+  async #names(): Promise<readonly string[]> {
+    if (this.#revisions.length > 0) return this.#revisions;
+    const { tips } = await findTips(this.#store, ...VERSION_REFS);
+    return tips.map(({ name }) => shortRefName(name));
+  }
+
+  async #tryVersion(name: string): Promise<Version | undefined> {
+    try {
+      return tryReadVersion(this.#store.objects, await resolveCommit(this.#store, name));
+    } catch (error) {
+      if (isImgstoreError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #defaultName(): string {
+    const [only, ...more] = this.#revisions;
+    return only !== undefined && more.length === 0 ? only : DEFAULT_REVISION;
+  }
+
+  /** Undefined for what is not served, or is not there. */
+  async #commitOf(revision: string): Promise<ObjectId | undefined> {
+    if (this.#revisions.length > 0 && !this.#revisions.includes(revision)) return undefined;
+    const now = performance.now();
+    const before = this.#opened.get(revision);
+    if (before !== undefined && now - before.ms < SAME_VERSION_MS) return before.commit;
+    try {
+      const commit = await resolveCommit(this.#store, revision);
+      for (const [name, { ms }] of this.#opened) if (now - ms >= SAME_VERSION_MS) this.#opened.delete(name);
+      this.#opened.set(revision, { commit, ms: now });
+      return commit;
+    } catch (error) {
+      if (isImgstoreError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+}
+
+function chosenDisk(version: Version, name: string | undefined) {
+  if (name === undefined && version.disks.length > 1) {
+    const names = version.disks.map((disk) => disk.name).join(', ');
+    const message = `version ${version.id.slice(0, 12)} has the disks ${names}: name one behind a colon`;
+    throw new ImgstoreError('USAGE', message, { disks: names });
+  }
+  return findDisk(version, name);
+}
+
+function describe({ id, commit }: Version): string {
+  return `${id.slice(0, 12)} ${subject(commit.message)}`;
+}
