@@ -17,11 +17,13 @@ export {
 } from './checkout/checkout.ts';
 export { type CheckoutAllResult, checkoutAll } from './checkout/checkout-all.ts';
 export type { DamagedRange } from './checkout/damage.ts';
+export { type HydrateRequest, type HydrateResult, hydrateOverlay } from './checkout/hydrate/hydrate.ts';
 export {
   checkoutInPlace,
   type InPlaceRequest,
   type InPlaceResult,
 } from './checkout/in-place/checkout-in-place.ts';
+export { checkoutLazily, type LazyCheckoutRequest } from './checkout/lazy/checkout-lazily.ts';
 export { type RebaseRequest, type RebaseResult, rebaseOverlay } from './checkout/rebase/rebase.ts';
 export { checkoutSnapshots, type SnapshotsResult } from './checkout/snapshots.ts';
 export type { Attachment } from './commit/attachments.ts';
