@@ -63,6 +63,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./hydrate.ts'),
   },
   {
+    name: 'mount',
+    description: "show a version's disk as a file in a folder, through nbdfuse",
+    load: () => import('./mount.ts'),
+  },
+  {
     name: 'cat',
     readsOnly: true,
     description: "write a version's bytes to stdout",

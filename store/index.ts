@@ -65,6 +65,7 @@ export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

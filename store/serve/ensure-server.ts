@@ -26,7 +26,7 @@ export async function ensureServer(store: Store, socket: string, command: readon
   const fd = openLog(log);
   const before = statSync(log).size;
   const [program, ...first] = command;
-  const args = [...first, '--store', store.folder, 'serve', '--socket', socket, '--idle-exit', '0'];
+  const args = [...first, '--store', store.folder, 'serve', '--socket', socket];
   let child: ChildProcess;
   try {
     // Of no terminal and no folder: it outlives both.
