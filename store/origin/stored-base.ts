@@ -85,6 +85,7 @@ async function provenBase(store: Store, image: OverlayFile, failure: unknown): P
   // What this store wrote into a header may be looked for anywhere.
   if (!isExport(image) && !(await isGone(image.path, claim.base.file))) throw failure;
   const commit = await store.sweeps.current(claim.base.commit, NO_SWEEP);
+  if (commit === undefined && isExport(image)) throw goneVersion(image, claim);
   if (commit === undefined)
     throw withClaim(failure, claim, 'no branch and no tag leads to that version any more');
   const disk = findDisk(readVersion(store.objects, commit), claim.base.disk);
@@ -108,6 +109,16 @@ function unnamedExport({ path, header }: OverlayFile, failure: ImgstoreError): I
     `${path}: its backing file ${JSON.stringify(header.backingFile)} is an export of an NBD server, to which imgstore does not connect at an image's word, and the header names no version: pass --stored-base with the version that it shows`,
     failure.data,
     failure,
+  );
+}
+
+/** Of an overlay on an export, which nothing but branches and tags keeps alive. */
+function goneVersion({ path }: OverlayFile, { base }: BaseClaim): ImgstoreError {
+  const id = base.commit.slice(0, 12);
+  return new ImgstoreError(
+    'NOT_FOUND',
+    `${path}: stands on version ${id}, to which no branch and no tag leads any more: unless gc has removed it, 'imgstore tag NAME ${base.commit}' keeps it; else pass --stored-base with a version whose disk is the same`,
+    { path, base: base.commit },
   );
 }
 

@@ -239,7 +239,7 @@ test.each<[string, (place: Place) => Promise<unknown>, string]>([
   ['internal snapshots', async ({ overlay }) => qemuImg('snapshot', '-c', 's', overlay), 'UNSUPPORTED'],
   ['no right to be written to', async ({ overlay }) => chmod(overlay, 0o444), 'FORBIDDEN'],
   ['no file', async ({ overlay }) => rmSync(overlay), 'NOT_FOUND'],
-  ['a version that is gone', async ({ store }) => deleteRef(store, BRANCHES, 'web'), 'FORBIDDEN'],
+  ['a version that is gone', async ({ store }) => deleteRef(store, BRANCHES, 'web'), 'NOT_FOUND'],
   [
     "a claim that is not the store's",
     async ({ overlay }) => {

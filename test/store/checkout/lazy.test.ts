@@ -7,6 +7,7 @@ import {
   checkoutVersion,
   commitVersion,
   compare,
+  createTag,
   deleteRef,
   describeDisk,
   type LazyCheckoutRequest,
@@ -234,8 +235,23 @@ describe('what is read without a server', () => {
     await commitBytes(made, 'other', DISK.subarray(SMALL));
     await deleteRef(made.store, BRANCHES, 'web');
     await expect(commit(made)).rejects.toMatchObject({
-      message: expect.stringContaining('no branch and no tag leads to that version any more'),
+      code: 'NOT_FOUND',
+      message: expect.stringMatching(
+        new RegExp(`no branch and no tag leads any more: .*'imgstore tag NAME ${made.base}'`),
+      ),
     });
+    await createTag(made.store, 'kept', made.base);
+    expect((await commit(made)).parents).toEqual([]);
+    expect(await git(made.path, 'rev-parse', 'vm')).toBe(made.base);
+  });
+
+  test('commitVersion keeps no track of an overlay on an export, and says so', async () => {
+    const made = await place();
+    const notices: string[] = [];
+    const request = { disks: [{ name: 'vda', path: made.overlay }], branch: 'vm', track: true };
+    await commitVersion(made.store, request, { onNotice: (text) => notices.push(text) });
+    expect(notices.join()).toContain('cannot be kept track of');
+    expect((await commit(made)).unchanged).toBe(true);
   });
 });
 
