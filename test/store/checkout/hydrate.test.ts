@@ -191,6 +191,23 @@ describe('other overlays', () => {
     expect((await describeDisk(made.overlay)).qcow2?.backingFile).toBe(undefined);
   });
 
+  test.each([
+    ['of version 2', ['-o', `compat=0.10,cluster_size=${SMALL}`], false],
+    ['with compressed clusters', ['-o', `cluster_size=${SMALL}`], true],
+    ['with refcounts of 1 bit', ['-o', `cluster_size=${SMALL},refcount_bits=1`], false],
+  ])('hydrateOverlay flattens an overlay %s that qemu-img made', async (_, options, isCompressed) => {
+    const made = await onFile('file');
+    const overlay = made.file('made.qcow2');
+    const on = ['-b', 'base.qcow2', '-F', 'qcow2'];
+    await qemuImg('create', '-q', '-f', 'qcow2', ...options, ...on, overlay);
+    await qemuIo(overlay, 'write -P 3 9k 1k', `write ${isCompressed ? '-c ' : ''}-P 5 24k 4k`);
+    const shown = await qemuBytes(overlay);
+    await hydrate({ ...made, overlay });
+    expect((await qemuBytes(overlay)).equals(shown)).toBe(true);
+    await qemuCheck(overlay);
+    expect((await describeDisk(overlay)).origin).toBe(undefined);
+  });
+
   test('hydrateOverlay flattens one whose file is gone', async () => {
     const made = await onFile('file');
     rmSync(made.file('base.qcow2'));
