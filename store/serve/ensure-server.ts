@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
 
 /** How long a server may take until it listens. */
@@ -18,9 +18,14 @@ const MOST_WORDS_BYTES = 4096;
  * `imgstore/serve.log` in the store.
  * @param socket absolute path
  * @param command the program and first arguments that are imgstore
- * @throws ImgstoreError `NBD` when it does not start, with what it said; `IO` for a socket that may not be connected to
+ * @throws ImgstoreError `NBD` when it does not start, with what it said; `IO` for a socket that may not be connected to; `INTERRUPTED`
  */
-export async function ensureServer(store: Store, socket: string, command: readonly string[]): Promise<void> {
+export async function ensureServer(
+  store: Store,
+  socket: string,
+  command: readonly string[],
+  monitor: Monitor = {},
+): Promise<void> {
   if (await isListening(socket)) return;
   const log = join(store.folder, 'imgstore', 'serve.log');
   const fd = openLog(log);
@@ -34,33 +39,36 @@ export async function ensureServer(store: Store, socket: string, command: readon
   } finally {
     closeSync(fd);
   }
-  await waitForServer(child, socket, () => lastLine(log, before));
+  await waitForServer({ child, socket, said: () => lastLine(log, before) }, monitor);
   child.unref();
 }
 
-async function waitForServer(child: ChildProcess, socket: string, said: () => string): Promise<void> {
-  const stop = new AbortController();
+/** A server that was started, and what it has said last. */
+interface StartedServer {
+  readonly child: ChildProcess;
+  readonly socket: string;
+  readonly said: () => string;
+}
+
+async function waitForServer({ child, socket, said }: StartedServer, monitor: Monitor): Promise<void> {
   let end: string | undefined;
-  once(child, 'error', { signal: stop.signal }).then(
-    ([error]) => {
-      end = (error as Error).message;
-    },
-    () => {},
-  );
-  child.once('exit', (code, signal) => {
-    end ??= signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`;
+  child.once('error', (error) => {
+    end = error.message;
   });
-  try {
-    for (const deadline = Date.now() + START_MS; ; await sleep(POLL_MS)) {
-      const ended = end;
-      if (await isListening(socket)) return;
-      if (ended !== undefined) throw notStarted(socket, said() || ended);
-      if (Date.now() <= deadline) continue;
+  child.once('exit', (code, signal) => {
+    end = signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`;
+  });
+  for (const deadline = Date.now() + START_MS; ; await sleep(POLL_MS)) {
+    const ended = end;
+    if (await isListening(socket)) return;
+    if (ended !== undefined) throw notStarted(socket, said() || ended);
+    try {
+      throwIfStopped(monitor);
+      if (Date.now() > deadline) throw notStarted(socket, `it does not listen after ${START_MS / 1000} s`);
+    } catch (error) {
       child.kill();
-      throw notStarted(socket, `it does not listen after ${START_MS / 1000} s`);
+      throw error;
     }
-  } finally {
-    stop.abort();
   }
 }
 

@@ -75,7 +75,7 @@ export async function checkoutLazily(
     const [served, written] = await Promise.allSettled([
       command === undefined
         ? undefined
-        : ensureServer(store, socket, command).then(() => requireExport(socket, exportName, disk)),
+        : ensureServer(store, socket, command, monitor).then(() => requireExport(socket, exportName, disk)),
       outputs.write(plan, (file) => writeQcow2(job, file, nothing(), backing)),
     ]);
     for (const outcome of [served, written]) if (outcome.status === 'rejected') throw outcome.reason;

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { checkoutLazily } from '../../../store/index.ts';
 import { ensureServer } from '../../../store/serve/ensure-server.ts';
@@ -25,6 +26,29 @@ test('checkoutLazily starts a server when none listens, and only then', async ()
     expect((await qemuBytes(made.file(name))).equals(DISK)).toBe(true);
   }
   expect(pids()).toHaveLength(1);
+});
+
+test('ensureServer comes out with one server when several ask at once', async () => {
+  const made = await storeWithWeb();
+  const listen = `require('node:net').createServer().listen(process.argv[1]).on('error', () => process.exit(1))`;
+  const { command, pids } = fakeImgstore(made, `exec '${process.execPath}' -e "${listen}" "$socket"`);
+  await Promise.all([1, 2, 3].map(() => ensureServer(made.store, made.file('s'), command)));
+  expect(pids()).toHaveLength(3);
+  await ensureServer(made.store, made.file('s'), command);
+  expect(pids()).toHaveLength(3);
+});
+
+test('ensureServer ends a server that does not come to listen when it is interrupted', async () => {
+  const made = await storeWithWeb();
+  const { command, pids } = fakeImgstore(made, 'exec sleep 1000');
+  const stop = new AbortController();
+  const ensured = ensureServer(made.store, made.file('s'), command, { signal: stop.signal });
+  while (pids().length === 0) await sleep(5);
+  stop.abort();
+  await expect(ensured).rejects.toMatchObject({ code: 'INTERRUPTED' });
+  // Signalled already: it ends without the help of this test.
+  const [pid] = pids();
+  while (existsSync(`/proc/${pid}`)) await sleep(5);
 });
 
 test('ensureServer starts one where a server has left its socket behind', async () => {
