@@ -5,11 +5,13 @@ import {
   BRANCHES,
   checkoutLazily,
   checkoutVersion,
+  collectGarbage,
   commitVersion,
   compare,
   createTag,
   deleteRef,
   describeDisk,
+  forgetVersions,
   type LazyCheckoutRequest,
   rebaseOverlay,
 } from '../../../store/index.ts';
@@ -17,7 +19,7 @@ import { TYPE_ORIGIN } from '../../../store/origin/extension.ts';
 import { createOverlay, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
-import { commitBytes, newStore, SMALL, type TestStore } from '../new-store.ts';
+import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
 import { qemuServes } from '../serve/qemu-serves.ts';
 
@@ -243,6 +245,22 @@ describe('what is read without a server', () => {
     await createTag(made.store, 'kept', made.base);
     expect((await commit(made)).parents).toEqual([]);
     expect(await git(made.path, 'rev-parse', 'vm')).toBe(made.base);
+  });
+
+  test('commitVersion finds the version under the id that it has since earlier ones were forgotten', async () => {
+    const made = await newStore();
+    await commitBytes(made, 'web', diskOf([9]));
+    await commitBytes(made, 'web', DISK);
+    const overlay = made.file('work.qcow2');
+    await checkoutLazily(made.store, { revision: 'web', output: overlay });
+    const before = await git(made.path, 'rev-parse', 'web');
+    await forgetVersions(made.store, { revisions: ['web~1'] });
+    await collectGarbage(made.store, { prune: 'now' });
+    const after = await git(made.path, 'rev-parse', 'web');
+    expect(after).not.toBe(before);
+    const disks = [{ name: 'vda', path: overlay }];
+    const result = await commitVersion(await reopen(made.path), { disks, branch: 'vm' });
+    expect(result).toMatchObject({ commit: after, unchanged: true });
   });
 
   test('commitVersion keeps no track of an overlay on an export, and says so', async () => {
