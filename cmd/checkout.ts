@@ -12,6 +12,7 @@ import {
   type SnapshotsResult,
 } from '../store/index.ts';
 import { collectPaths, countArgument, pathArgument } from './arguments.ts';
+import { checkOutLazily, refuseSenseless } from './checkout-lazily.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { formatArgument } from './image-format.ts';
@@ -31,6 +32,8 @@ interface CheckoutOptions {
   readonly active?: string;
   readonly force?: boolean;
   readonly skipDamaged?: boolean;
+  readonly socket?: string;
+  readonly serve: boolean;
 }
 
 /** `imgstore checkout` */
@@ -42,7 +45,7 @@ export function define(command: Command): void {
     .option('--format <format>', "qcow2 or raw (default: by the file's ending, else qcow2)", formatArgument)
     .option(
       '--backing <what>',
-      "none, chain (a file for each earlier version), fork (one for each at which history forks), or a file: './none' is a file",
+      "none, chain (a file for each earlier version), fork (one for each at which history forks), nbd (a server's export: done at once), or a file: './none' is a file",
       pathArgument,
       'none',
     )
@@ -89,6 +92,12 @@ export function define(command: Command): void {
         'write all disks of the version and its attachments into the folder of -o',
       ).conflicts(['disk', 'inPlace', 'snapshots', 'skipDamaged']),
     )
+    .option(
+      '--socket <path>',
+      "with --backing nbd: where the server listens (default: the store's imgstore/nbd.sock)",
+      pathArgument,
+    )
+    .option('--no-serve', 'with --backing nbd: start no server when none listens there')
     .option('-f, --force', 'replace a file that is in the way')
     .option(
       '--skip-damaged',
@@ -96,10 +105,12 @@ export function define(command: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd\n  imgstore checkout web~1 -o web.qcow2 --in-place\n  imgstore checkout web~2 web~1 web -o all.qcow2 --snapshots',
+      '\nExample:\n  imgstore checkout web~1 -o before.qcow2\n  imgstore checkout web -o web.qcow2 --backing chain\n  imgstore checkout web -o web.qcow2 --compress zstd\n  imgstore checkout web~1 -o web.qcow2 --in-place\n  imgstore checkout web -o web.qcow2 --backing nbd\n  imgstore checkout web~2 web~1 web -o all.qcow2 --snapshots',
     )
     .action(async (revisions: readonly string[], options: CheckoutOptions, command: Command) => {
       const context = new Context(command);
+      const isLazy = options.backing === 'nbd';
+      refuseSenseless(isLazy, options);
       if (options.snapshots) {
         const made = await context.withStore((store) =>
           context.monitored('checkout', (monitor) =>
@@ -137,14 +148,15 @@ export function define(command: Command): void {
         context.result(changed, () => describeChanges(changed));
         return;
       }
-      const result = await context.withStore(async (store) => {
-        const backing = backingOf(options);
-        return context.monitored('checkout', (monitor) =>
-          checkoutVersion(store, { ...options, revision, backing }, monitor).catch((error: unknown) =>
-            adviseOnDamage(error),
-          ),
-        );
-      });
+      const result = await context.withStore((store) =>
+        context.monitored('checkout', (monitor) =>
+          isLazy
+            ? checkOutLazily(store, revision, options, monitor)
+            : checkoutVersion(store, { ...options, revision, backing: backingOf(options) }, monitor).catch(
+                (error: unknown) => adviseOnDamage(error),
+              ),
+        ),
+      );
       context.damaged(
         (result.damaged ?? []).map(
           ({ file, disk, offset, length, reason }) =>

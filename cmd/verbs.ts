@@ -58,6 +58,16 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./rebase.ts'),
   },
   {
+    name: 'hydrate',
+    description: 'copy into an overlay all that it stands on, so that it stands on nothing',
+    load: () => import('./hydrate.ts'),
+  },
+  {
+    name: 'mount',
+    description: "show a version's disk as a file in a folder, through nbdfuse",
+    load: () => import('./mount.ts'),
+  },
+  {
     name: 'cat',
     readsOnly: true,
     description: "write a version's bytes to stdout",

@@ -59,7 +59,7 @@ export type { PersistentBitmap } from './reader/bitmaps.ts';
 export { Qcow2Image, type Qcow2Parts, readHeader } from './reader/image.ts';
 export { l2TableOffset } from './reader/l2-offset.ts';
 export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
-export { headerOn, type NewBacking } from './update/backing.ts';
+export { headerAlone, headerOn, type NewBacking } from './update/backing.ts';
 export { type FreshBitmap, startBitmap } from './update/bitmaps.ts';
 export { type ClusterPlace, ImageUpdate } from './update/update.ts';
 export { refuseUnwritable } from './update/writable.ts';

@@ -17,11 +17,13 @@ export {
 } from './checkout/checkout.ts';
 export { type CheckoutAllResult, checkoutAll } from './checkout/checkout-all.ts';
 export type { DamagedRange } from './checkout/damage.ts';
+export { type HydrateRequest, type HydrateResult, hydrateOverlay } from './checkout/hydrate/hydrate.ts';
 export {
   checkoutInPlace,
   type InPlaceRequest,
   type InPlaceResult,
 } from './checkout/in-place/checkout-in-place.ts';
+export { checkoutLazily, type LazyCheckoutRequest } from './checkout/lazy/checkout-lazily.ts';
 export { type RebaseRequest, type RebaseResult, rebaseOverlay } from './checkout/rebase/rebase.ts';
 export { checkoutSnapshots, type SnapshotsResult } from './checkout/snapshots.ts';
 export type { Attachment } from './commit/attachments.ts';
@@ -65,6 +67,7 @@ export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';

@@ -38,3 +38,25 @@ export function headerOn(
     ),
   );
 }
+
+/**
+ * As {@link headerOn}, of an image that from then on stands on nothing.
+ * @param extension goes in the place of one of its kind; undefined: none is changed
+ * @throws ImgstoreError `UNSUPPORTED` when that does not fit the first cluster
+ */
+export function headerAlone(
+  file: InPlaceFile,
+  header: Qcow2Header,
+  extension: HeaderExtension | undefined,
+  image: string,
+): Uint8Array {
+  const extensions: HeaderExtension[] = [];
+  for (const each of header.extensions.list) {
+    if (each.type === TYPE_BACKING_FORMAT) continue;
+    extensions.push(each.type === extension?.type ? extension : each);
+  }
+  const changed = { extensions, backingName: new Uint8Array() };
+  return encodeChangedHeader(file, header, changed, () =>
+    unsupported(image, 'its header has no room for what it says then: flatten it with qemu-img convert'),
+  );
+}

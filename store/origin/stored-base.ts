@@ -1,6 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
+import { isNbdUri } from '../../nbd/index.ts';
 import type { StandIn } from '../../qcow2/index.ts';
 import type { OpenDisk, OpenDiskOptions } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
@@ -22,7 +23,7 @@ export interface StoredBaseOptions extends OpenDiskOptions {
 }
 
 /**
- * Opens a disk as {@link openDisk} does; an overlay whose backing file is gone is read on the version that the file held: the one that the
+ * Opens a disk as {@link openDisk} does; an overlay whose backing file is gone, or is an export of an NBD server, is read on the version that is held there: the one that the
  * user names, or the one that the header names, if this store wrote that and nothing speaks against it.
  * @throws ImgstoreError what {@link openDisk} throws; `USAGE` when the user names a version and nothing is gone
  */
@@ -34,12 +35,11 @@ export async function openDiskOnStore(
   const { storedBase } = options;
   const asked = storedBase === undefined ? undefined : await askedBase(store, storedBase, options.disk);
   let onto: VersionDisk | undefined;
-  let notice = '';
+  let notice: string | undefined;
   const standIn: StandIn = async (image, failure) => {
     onto = asked ?? (await provenBase(store, image, failure));
-    const name = JSON.stringify(image.header.backingFile);
-    const version = onto.version.slice(0, 12);
-    notice = `${image.path}: its backing file ${name} is gone: read on disk ${onto.name} of version ${version}, which it held`;
+    // That an overlay on an export is read on the version needs no word: it is how such overlays are meant.
+    if (!isExport(image)) notice = goneNotice(image, onto);
     return new DiskSource(store.objects, onto);
   };
   const disk = await openDisk(path, { ...options, standIn });
@@ -63,8 +63,18 @@ export async function openDiskOnStore(
     onto,
     files: files && onDisk(files),
     bases: bases.map((base) => ({ ...base, files: onDisk(base.files) })),
-    notices: [...notices, notice],
+    notices: notice === undefined ? notices : [...notices, notice],
   };
+}
+
+function goneNotice({ path, header }: OverlayFile, { name, version }: VersionDisk): string {
+  const file = JSON.stringify(header.backingFile);
+  return `${path}: its backing file ${file} is gone: read on disk ${name} of version ${version.slice(0, 12)}, which it held`;
+}
+
+/** Whether an overlay stands on an export of an NBD server. Nobody connects to that: whoever made the image could lead us anywhere. */
+function isExport({ header }: OverlayFile): boolean {
+  return isNbdUri(header.backingFile ?? '');
 }
 
 async function askedBase(store: Store, revision: string, name: string | undefined): Promise<VersionDisk> {
@@ -81,11 +91,15 @@ async function askedBase(store: Store, revision: string, name: string | undefine
 async function provenBase(store: Store, image: OverlayFile, failure: unknown): Promise<VersionDisk> {
   const claim = await claimedBase(image, await presentOriginKey(store));
   if (!isImgstoreError(failure)) throw failure;
-  if (claim === undefined) throw failure.code === 'NOT_FOUND' ? withAdvice(failure) : failure;
+  if (claim === undefined) {
+    if (isExport(image)) throw unnamedExport(image, failure);
+    throw failure.code === 'NOT_FOUND' ? withAdvice(failure) : failure;
+  }
   if (claim.doubt !== undefined) throw withClaim(failure, claim, claim.doubt);
   // What this store wrote into a header may be looked for anywhere.
-  if (!(await isGone(image.path, claim.base.file))) throw failure;
+  if (!isExport(image) && !(await isGone(image.path, claim.base.file))) throw failure;
   const commit = await store.sweeps.current(claim.base.commit, NO_SWEEP);
+  if (commit === undefined && isExport(image)) throw goneVersion(image, claim);
   if (commit === undefined)
     throw withClaim(failure, claim, 'no branch and no tag leads to that version any more');
   const disk = findDisk(readVersion(store.objects, commit), claim.base.disk);
@@ -106,6 +120,25 @@ async function isGone(overlay: string, name: string): Promise<boolean> {
     if (systemCode(error) === undefined) throw error;
     return ['ENOENT', 'ENOTDIR'].includes(systemCode(error)!);
   }
+}
+
+function unnamedExport({ path, header }: OverlayFile, failure: ImgstoreError): ImgstoreError {
+  return new ImgstoreError(
+    failure.code,
+    `${path}: its backing file ${JSON.stringify(header.backingFile)} is an export of an NBD server, to which imgstore does not connect at an image's word, and the header names no version: pass --stored-base with the version that it shows`,
+    failure.data,
+    failure,
+  );
+}
+
+/** Of an overlay on an export, which nothing but branches and tags keeps alive. */
+function goneVersion({ path }: OverlayFile, { base }: BaseClaim): ImgstoreError {
+  const id = base.commit.slice(0, 12);
+  return new ImgstoreError(
+    'NOT_FOUND',
+    `${path}: stands on version ${id}, to which no branch and no tag leads any more: unless gc has removed it, 'imgstore tag NAME ${base.commit}' keeps it; else pass --stored-base with a version whose disk is the same`,
+    { path, base: base.commit },
+  );
 }
 
 function withClaim(failure: ImgstoreError, { base }: BaseClaim, doubt: string): ImgstoreError {

@@ -1,17 +1,13 @@
-import { join, resolve } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
 import { NbdServer, nbdUri, type ServerTls } from '../../nbd/index.ts';
 import type { Store } from '../store.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
+import { socketPath } from './export-uri.ts';
 import { RevisionExports } from './revision-exports.ts';
-
-/** Bytes of a unix socket's name (`sun_path` of unix(7), with a NUL at the end). */
-const MOST_SOCKET_BYTES = 107;
 
 export interface ServeRequest {
   /** What alone is served; every revision when there is none. */
   readonly revisions: readonly string[];
-  /** A unix socket; {@link defaultSocket} when neither this nor {@link listen} is given. */
+  /** A unix socket; the store's own when neither this nor {@link listen} is given. */
   readonly socket?: string | undefined;
   /** A port of TCP. */
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
@@ -32,11 +28,6 @@ export interface ServedStore {
   close(): Promise<void>;
 }
 
-/** The socket at which a store is served, unless another is asked for. */
-export function defaultSocket(store: Store): string {
-  return join(store.folder, 'imgstore', 'nbd.sock');
-}
-
 /**
  * Serves versions over NBD.
  * @throws ImgstoreError `NOT_FOUND` for a revision that is not there, `IN_USE`, `EXISTS`, `USAGE`, `IO`
@@ -52,9 +43,7 @@ export async function serveStore(store: Store, request: ServeRequest): Promise<S
   };
   try {
     await exports.refuseMissing();
-    const socket = resolve(request.socket ?? defaultSocket(store));
-    if (listen === undefined) refuseLongSocket(socket);
-    const place = listen ?? { socket };
+    const place = listen ?? { socket: socketPath(store, request.socket) };
     const server = await NbdServer.listen(exports, { ...place, tls, maxConnections, onNotice });
     return {
       uri: nbdUri({ address: server.address, exportName: '' }, tls !== undefined),
@@ -70,15 +59,4 @@ export async function serveStore(store: Store, request: ServeRequest): Promise<S
     await end();
     throw error;
   }
-}
-
-/** @throws ImgstoreError `USAGE` */
-function refuseLongSocket(path: string): void {
-  const bytes = Buffer.byteLength(path);
-  if (bytes <= MOST_SOCKET_BYTES) return;
-  throw new ImgstoreError(
-    'USAGE',
-    `${path}: a socket's name has at most ${MOST_SOCKET_BYTES} bytes, this one ${bytes}: name a shorter one with --socket`,
-    { path },
-  );
 }

@@ -8,6 +8,7 @@ const place = sharedWorkplace(async (made) => {
   await fillSampleStore(made);
   await mkdir(made.path('below/deeper'), { recursive: true });
   await made.ok('checkout', 'web', '-o', 'on.qcow2', '--backing', 'chain');
+  await made.ok('checkout', 'web', '-o', 'lazy.qcow2', '--backing', 'nbd', '--no-serve');
 });
 
 const NAMES = ['db', 'web', 'web-test'];
@@ -70,6 +71,8 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   import: ['web.raw'],
   rebase: ['on.qcow2', '--onto', 'web'],
   serve: ['--idle-exit', '0'],
+  hydrate: ['lazy.qcow2'],
+  mount: ['web', '.'],
 };
 const NEED_STORE = VERBS.map(({ name }) => name).filter((name) => !['init', 'info', 'check'].includes(name));
 
@@ -91,18 +94,24 @@ test('a store that is named and not there is told by its name', async () => {
   expect(oneLine(outcome)).toContain(place().path('nowhere'));
 });
 
-test.each(NEED_STORE)('%s --json prints exactly one document', async (verb) => {
-  const more = verb === 'checkout' ? ['-o', `${verb}.qcow2`] : [];
-  const stdout = await place().ok(
-    verb,
-    ...(ARGUMENTS[verb] ?? []),
-    ...more,
-    ...(verb === 'cat' ? [] : ['--json']),
-  );
-  if (verb === 'cat') return;
-  expect(stdout).toMatch(/^[^\n]+\n$/);
-  JSON.parse(stdout);
-});
+/** They go on until they are told to end. */
+const LASTING = ['mount'];
+
+test.each(NEED_STORE.filter((name) => !LASTING.includes(name)))(
+  '%s --json prints exactly one document',
+  async (verb) => {
+    const more = verb === 'checkout' ? ['-o', `${verb}.qcow2`] : [];
+    const stdout = await place().ok(
+      verb,
+      ...(ARGUMENTS[verb] ?? []),
+      ...more,
+      ...(verb === 'cat' ? [] : ['--json']),
+    );
+    if (verb === 'cat') return;
+    expect(stdout).toMatch(/^[^\n]+\n$/);
+    JSON.parse(stdout);
+  },
+);
 
 test.each([
   ['NOT_FOUND', 1, ['show', 'nothing']],

@@ -1,5 +1,6 @@
 import { InPlaceFile, RawFile } from '../../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { isNbdUri } from '../../../nbd/index.ts';
 import {
   type ImageFormat,
   type Qcow2Header,
@@ -100,6 +101,12 @@ async function writableHeader(
   const file = await RawFile.open(path);
   try {
     const header = await readHeader(file, path);
+    if (isNbdUri(header.backingFile ?? ''))
+      throw new ImgstoreError(
+        'UNSUPPORTED',
+        `${path}: stands on an export of an NBD server, to which imgstore does not connect at an image's word: run imgstore hydrate on it first`,
+        { path, name: header.backingFile },
+      );
     const size = wholeSectors(virtualSize);
     if (header.virtualSize !== size) {
       const shrink = header.virtualSize > size ? '--shrink ' : '';

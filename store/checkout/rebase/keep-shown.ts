@@ -6,17 +6,32 @@ import { diffDiskMaps } from '../../version/map-errors.ts';
 import type { VersionDisk } from '../../version/version.ts';
 import type { InPlaceJob } from '../in-place/job.ts';
 import { type PatchedCluster, patchClusters } from '../in-place/patch.ts';
+import type { ImageCluster } from '../job.ts';
+
+/** What a base shows where another one shows something else. @throws ImgstoreError `DAMAGED`, `NOT_FOUND` */
+export async function* shownOtherwise(
+  { store, disk }: Pick<InPlaceJob, 'store' | 'disk'>,
+  other: VersionDisk,
+): AsyncGenerator<ImageCluster> {
+  for await (const { cluster, before } of diffDiskMaps(store.objects, disk, other))
+    yield { cluster, id: before };
+}
 
 /**
- * Copies into an overlay what its base shows and another one does not have, so that the one can take the other's place. Only the two maps and the overlay's tables are read.
+ * Copies clusters of its base into an overlay that does not hold them, so that it can go without that base. Only the overlay's tables are read.
  * @param job its disk is the base; clusters are as large as the overlay's
+ * @param clusters in order: what the base shows there
  * @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO`
  */
-export async function keepShown(job: InPlaceJob, header: Qcow2Header, other: VersionDisk): Promise<void> {
-  const { store, disk, target, monitor } = job;
+export async function keepShown(
+  job: InPlaceJob,
+  header: Qcow2Header,
+  clusters: AsyncIterable<ImageCluster>,
+): Promise<void> {
+  const { disk, target, monitor } = job;
   const update = new ImageUpdate(target.file, header, target.path);
   const end = clusterCount(header.virtualSize, update.clusterSize);
-  const changes = diffDiskMaps(store.objects, disk, other)[Symbol.asyncIterator]();
+  const changes = clusters[Symbol.asyncIterator]();
   let isDone = false;
   const copied = async function* (): AsyncGenerator<PatchedCluster> {
     while (!update.isFull) {
@@ -26,7 +41,7 @@ export async function keepShown(job: InPlaceJob, header: Qcow2Header, other: Ver
         isDone = true;
         return;
       }
-      const { cluster, before: id } = change;
+      const { cluster, id } = change;
       if (!update.isUnallocated(cluster)) continue;
       const place = id === undefined ? update.zero(cluster) : update.place(cluster);
       if (place === undefined) continue;

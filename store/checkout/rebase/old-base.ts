@@ -1,9 +1,10 @@
 import { ImgstoreError } from '../../../errors/index.ts';
 import { type ImageFormat, wholeSectors } from '../../../qcow2/index.ts';
 import type { DiskBase } from '../../commit/disk.ts';
-import { type OpenDisk, openDisk } from '../../commit/open-disk.ts';
+import type { OpenDisk } from '../../commit/open-disk.ts';
 import { isSameDisk } from '../../compare/source-diff.ts';
 import { claimedBase, type OverlayFile } from '../../origin/doubt.ts';
+import { openDiskOnStore } from '../../origin/stored-base.ts';
 import type { Monitor } from '../../progress.ts';
 import type { Store } from '../../store.ts';
 import { diskOfFiles } from '../../version/disk-of-files.ts';
@@ -25,6 +26,8 @@ export interface OldBaseSearch {
   readonly overlay: OverlayFile;
   readonly present: OpenDisk;
   readonly allowBacking: readonly string[];
+  /** The version that a file that is gone held, by the user's word. */
+  readonly storedBase?: string | undefined;
   readonly workers: ClusterWorkers;
   readonly monitor: Monitor;
 }
@@ -36,7 +39,8 @@ export interface OldBaseSearch {
  */
 export async function findOldBase(search: OldBaseSearch): Promise<OldBase> {
   const { store, overlay, present } = search;
-  if (present.onto !== undefined)
+  const isAlone = present.facts.layers === 1;
+  if (present.onto !== undefined && isAlone)
     return { disk: present.onto, refuseChanged: async () => {}, close: async () => {} };
   const [base] = present.bases;
   if (base === undefined)
@@ -44,8 +48,11 @@ export async function findOldBase(search: OldBaseSearch): Promise<OldBase> {
       path: overlay.path,
     });
   const path = base.files.identities[0]!.path;
-  const format = base.files.format as ImageFormat;
-  const file = await openDisk(path, { format, allowBacking: search.allowBacking });
+  // Behind the format there may be what stands in for a file below.
+  const format = base.files.format.split(' ')[0] as ImageFormat;
+  // What is gone may lie below the file.
+  const storedBase = present.onto && search.storedBase;
+  const file = await openDiskOnStore(store, path, { format, allowBacking: search.allowBacking, storedBase });
   try {
     const disk = (await knownDisk(store, base)) ?? (await namedDisk(search, file));
     if (disk !== undefined && (await hasMap(store.objects, disk.map)))

@@ -3,6 +3,7 @@ import { ImgstoreError } from '../../../errors/index.ts';
 import {
   describeImage,
   type HeaderExtension,
+  headerAlone,
   headerOn,
   l2TableOffset,
   type Qcow2Header,
@@ -99,6 +100,22 @@ export async function rewriteHeader(onto: OverlayOnto): Promise<void> {
     const extension = await originFrom(onto, header, source);
     await file.sync();
     file.write(0, headerOn(file, header, { ...backing, extension }, path));
+    await file.sync();
+  } finally {
+    await source.close();
+  }
+}
+
+/** Makes an image stand on nothing, in one write. What was checked out into it, it goes on to say. */
+export async function cutTie(store: Store, path: string, file: InPlaceFile): Promise<void> {
+  const source = await RawFile.open(path);
+  try {
+    const header = await readHeader(source, path);
+    const before = parseOrigin(header.extensions.list);
+    const key = await originKey(store);
+    const extension = before && encodeOrigin({ ...before, base: undefined }, key);
+    await file.sync();
+    file.write(0, headerAlone(file, header, extension, path));
     await file.sync();
   } finally {
     await source.close();

@@ -9,7 +9,7 @@ import { findDisk, readVersion, type VersionDisk } from '../../version/version.t
 import { ClusterWorkers } from '../../workers/pool.ts';
 import type { InPlaceJob } from '../in-place/job.ts';
 import { rememberChanged } from '../remember.ts';
-import { keepShown } from './keep-shown.ts';
+import { keepShown, shownOtherwise } from './keep-shown.ts';
 import { backingNameFor, makeNewBase, newBasePath } from './new-base.ts';
 import { findOldBase, type OldBase } from './old-base.ts';
 import { originOnto, refuseOtherClusters, rewriteHeader, writableHeader } from './overlay-header.ts';
@@ -93,7 +93,7 @@ async function moveOverlay(
   let old: OldBase | undefined;
   try {
     const what = { store, workers, monitor };
-    old = await findOldBase({ ...what, overlay: { path, header }, present, allowBacking });
+    old = await findOldBase({ ...what, overlay: { path, header }, present, allowBacking, storedBase });
     const disk = newDisk(store, commit, request.disk, old.disk);
     refuseOtherClusters(path, header, [old.disk, disk]);
     const base = { path: await newBasePath(request, commit, disk), commit, disk };
@@ -105,7 +105,7 @@ async function moveOverlay(
     const target = { path, file, format: 'qcow2', header, present, close: async () => {} } as const;
     const counts = { readBytes: 0, changedBytes: 0, writtenBytes: 0, zeroedBytes: 0 };
     const job: InPlaceJob = { ...what, disk: old.disk, target, counts };
-    await keepShown(job, header, disk);
+    await keepShown(job, header, shownOtherwise(job, disk));
     await old.refuseChanged();
     await rewriteHeader(onto);
     const known = present.files && (await store.statCache.get(present.files));

@@ -192,6 +192,21 @@ describe('what the old base holds', () => {
     expect((await qemuBytes(made.overlay)).equals(before)).toBe(true);
   });
 
+  test('rebaseOverlay keeps what an overlay between shows, when what that stands on is gone', async () => {
+    const made = await place();
+    const top = made.file('top.qcow2');
+    const options = `cluster_size=${SMALL}`;
+    await qemuImg('create', '-q', '-f', 'qcow2', '-o', options, '-b', 'vm.qcow2', '-F', 'qcow2', top);
+    await qemuIo(top, 'write -P 4 1k 1k');
+    const before = await qemuBytes(top);
+    rmSync(made.file('base.qcow2'));
+    await expect(made.rebase({ overlay: top })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    await settle();
+    await commitVersion(made.store, { disks: [{ name: 'vda', path: made.overlay }], branch: 'vm' });
+    await made.rebase({ overlay: top });
+    expect((await qemuBytes(top)).equals(before)).toBe(true);
+  });
+
   test('rebaseOverlay reads a file that was moved, and refuses one that was written to', async () => {
     const made = await place();
     const before = await qemuBytes(made.overlay);
