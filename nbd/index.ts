@@ -19,4 +19,5 @@ export type { ListedExport } from './protocol/listed-export.ts';
 export { type NbdExport, type NbdExports, NotFast, type ZeroOptions } from './server/export.ts';
 export { NbdServer, type NbdServerOptions } from './server/server.ts';
 export type { ServerTls } from './server/tls.ts';
-export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, parseNbdUri } from './uri.ts';
+export { listenOnSocket } from './server/unix-socket.ts';
+export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, nbdUri, parseNbdUri } from './uri.ts';

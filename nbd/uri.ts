@@ -74,6 +74,17 @@ export function parseNbdUri(uri: string): NbdLocation {
   }
 }
 
+/** The URI of an export. @param isTls whether the server speaks TLS */
+export function nbdUri({ address, exportName }: NbdLocation, isTls = false): string {
+  const scheme = isTls ? 'nbds' : 'nbd';
+  const name = encodeURIComponent(exportName);
+  if ('path' in address)
+    return `${scheme}+unix:///${name}?socket=${encodeURI(address.path).replace(/[&#?]/g, encodeURIComponent)}`;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  const port = address.port === NBD_PORT ? '' : `:${address.port}`;
+  return `${scheme}://${host}${port}/${name}`;
+}
+
 type Fault = (why: string) => ImgstoreError;
 type Decode = (text: string, what: string) => string;
 
