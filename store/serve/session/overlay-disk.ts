@@ -132,16 +132,9 @@ export class OverlayDisk implements BlockSource {
    * Waits until all that was done before would outlast a failure of the power.
    * @throws ImgstoreError `IO`; after a failure of the device nothing is written any more
    */
-  flush(): Promise<void> {
-    if (this.#applying === undefined) return this.#startApply();
-    // What is under way may have begun before what is to be flushed; all who come meanwhile share the next.
-    this.#nextFlush ??= this.#applying
-      .catch(() => {})
-      .then(() => {
-        this.#nextFlush = undefined;
-        return this.flush();
-      });
-    return this.#nextFlush;
+  async flush(): Promise<void> {
+    if (this.#isClosed) throw closed(this.#file.path);
+    await this.#flush();
   }
 
   /**
@@ -172,11 +165,23 @@ export class OverlayDisk implements BlockSource {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      if (this.#failure === undefined) await this.flush();
+      if (this.#failure === undefined) await this.#flush();
     } finally {
       await this.#applying?.catch(() => {});
       await this.#file.close();
     }
+  }
+
+  #flush(): Promise<void> {
+    if (this.#applying === undefined) return this.#startApply();
+    // What is under way may have begun before what is to be flushed; all who come meanwhile share the next.
+    this.#nextFlush ??= this.#applying
+      .catch(() => {})
+      .then(() => {
+        this.#nextFlush = undefined;
+        return this.#flush();
+      });
+    return this.#nextFlush;
   }
 
   async #writeStep(offset: number, bytes: Uint8Array): Promise<void> {
@@ -392,5 +397,5 @@ function broken(cause: ImgstoreError): ImgstoreError {
 }
 
 function closed(path: string): ImgstoreError {
-  return new ImgstoreError('IN_USE', `${path}: the session is being closed`, { path });
+  return new ImgstoreError('IN_USE', `${path}: the session was closed: connect again`, { path });
 }

@@ -24,8 +24,8 @@ import { findDisk, readVersion, type VersionDisk } from '../../version/version.t
 import { ClusterSet } from './cluster-set.ts';
 import { OverlayDisk } from './overlay-disk.ts';
 
-/** How a session's overlay names what it stands on, for QEMU: the URI of a version's export. */
-export type BackingName = (disk: VersionDisk) => string;
+/** How a session's overlay names what it stands on, for QEMU: the URI of a version's export; undefined to leave it as it is. */
+export type BackingName = (disk: VersionDisk) => string | undefined;
 
 /** An overlay that is open for writing. */
 export interface OpenOverlay {
@@ -41,10 +41,10 @@ export interface OpenOverlay {
 export async function makeOverlay(
   store: Store,
   path: string,
-  { base, source, backingName }: { base: VersionDisk; source: BlockSource; backingName: BackingName },
+  { base, source, backing: uri }: { base: VersionDisk; source: BlockSource; backing: string },
 ): Promise<void> {
   refuseUnfit(store, base);
-  const backing = { file: backingName(base), format: 'raw' as const };
+  const backing = { file: uri, format: 'raw' as const };
   const key = await originKey(store);
   const file = await PendingFile.create('overlay', dirname(path), {
     mode: 0o600,
@@ -89,7 +89,7 @@ export async function openOverlay(
     const changed = await allocatedClusters(update, base, path);
     const seal = new OverlaySeal(store, file, { header, base, path });
     const backing = options.backingName(base);
-    if (backing !== header.backingFile) await seal.write(update, backing);
+    if (backing !== undefined && backing !== header.backingFile) await seal.write(update, backing);
     const source = options.openSource(base);
     const onApplied = () => seal.keep(update);
     return { disk: new OverlayDisk({ file, update, base: source, changed, onApplied }), base };

@@ -20,8 +20,11 @@ import { bytesOnDisk, Session } from './session.ts';
 export interface SessionsOptions {
   /** Where overlays are; `imgstore/sessions` in the store when not given. */
   readonly overlays?: string | undefined;
-  /** Where the server listens, which overlays name as what they stand on: for QEMU, when no session has them open. */
-  readonly address: NbdAddress;
+  /**
+   * Where the server listens, which overlays name as what they stand on: for QEMU, when no session has them open. Undefined for who does not serve: overlays then say what they said before,
+   * and none can be made.
+   */
+  readonly address: NbdAddress | undefined;
   /** Opens a version's disk; without a cache when not given. */
   readonly openBase?: ((disk: VersionDisk) => BlockSource) | undefined;
   readonly onNotice?: ((notice: string) => void) | undefined;
@@ -149,11 +152,12 @@ export class Sessions {
   }
 
   async #openOrMake(name: string): Promise<Session | undefined> {
-    if (this.#isClosed) throw new ImgstoreError('IN_USE', 'the server is shutting down');
+    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
     const there = this.#open.get(name) ?? (await this.#reopen(name));
     if (there !== undefined) return there;
     const { branch, diskName } = takeApart(name);
-    if (branch === '' || refNameFault(BRANCHES + branch) !== undefined) return undefined;
+    if (branch === '' || this.#options.address === undefined || refNameFault(BRANCHES + branch) !== undefined)
+      return undefined;
     const tip = await branchTip(this.#store, BRANCHES + branch);
     if (tip === undefined) return undefined;
     const version = readVersion(this.#store.objects, tip);
@@ -169,7 +173,7 @@ export class Sessions {
     await this.#putRef(places.baseRef, base.version);
     await this.#putRef(places.lastRef, base.version);
     const source = this.#openBase(base);
-    await makeOverlay(this.#store, places.overlay, { base, source, backingName: this.#backingName });
+    await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
     const session = await this.#reopen(name);
     if (session === undefined) throw noSession(name);
     // The one cluster that it has is as in the base.
@@ -262,10 +266,12 @@ export class Sessions {
     return this.#options.openBase?.(disk) ?? new DiskSource(this.#store.objects, disk);
   }
 
-  readonly #backingName = ({ version, name }: VersionDisk): string => {
+  readonly #backingName = ({ version, name }: VersionDisk): string | undefined => {
+    const { address } = this.#options;
+    if (address === undefined) return undefined;
     const { disks } = readVersion(this.#store.objects, version);
     const exportName = disks.length === 1 ? version : `${version}:${name}`;
-    return nbdUri({ address: this.#options.address, exportName });
+    return nbdUri({ address, exportName });
   };
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

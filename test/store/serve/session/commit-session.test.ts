@@ -222,7 +222,7 @@ test('FrozenDisk keeps bounded bytes of what is written to before it is read: th
   const base = findDisk(readVersion(place.store.objects, await resolveCommit(place.store, 'web')), undefined);
   const source = new DiskSource(place.store.objects, base);
   const backingName = () => 'nbd://localhost/web';
-  await makeOverlay(place.store, place.overlay, { base, source, backingName });
+  await makeOverlay(place.store, place.overlay, { base, source, backing: backingName() });
   const { disk } = await openOverlay(place.store, place.overlay, { openSource: () => source, backingName });
   await disk.write(0, bytes);
   const frozen = disk.freeze();

@@ -9,7 +9,11 @@ import { type SessionPlace, sessionPlace } from './places.ts';
 const DISK = diskOf([1, 2, 0, 0, 5, 6, 0, 8]);
 
 /** Writes, zeros, trims, flushes and commits; `flushed` gets the bytes that must be there, cluster by cluster. */
-async function work(place: SessionPlace, onFlushed: (model: Buffer) => void, onWritten: (model: Buffer) => void) {
+async function work(
+  place: SessionPlace,
+  onFlushed: (model: Buffer) => void,
+  onWritten: (model: Buffer) => void,
+) {
   const sessions = await place.again();
   try {
     const web = (await sessions.export('web'))!;
