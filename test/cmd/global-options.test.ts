@@ -69,6 +69,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   forget: ['web', '--keep-last', '9'],
   import: ['web.raw'],
   rebase: ['on.qcow2', '--onto', 'web'],
+  session: ['list'],
 };
 const NEED_STORE = VERBS.map(({ name }) => name).filter((name) => !['init', 'info', 'check'].includes(name));
 

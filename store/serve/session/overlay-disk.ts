@@ -31,6 +31,14 @@ export interface OverlayParts {
   readonly onApplied?: () => Promise<void>;
 }
 
+/** Clusters that a step changes. */
+interface StepClusters {
+  readonly first: number;
+  readonly end: number;
+  /** Asked before each try. */
+  readonly changesTables: () => boolean;
+}
+
 /**
  * A disk that is read from and written to a qcow2 overlay, on a base that never changes.
  *
@@ -75,7 +83,6 @@ export class OverlayDisk implements BlockSource {
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.size, offset, into.length);
-    if (this.#isClosed) throw closed(this.#file.path);
     const end = offset + into.length;
     for (let at = offset; at < end; ) {
       const run = this.#runAt(at, end);
@@ -194,7 +201,8 @@ export class OverlayDisk implements BlockSource {
       if (!isWhole && this.#lookUp(cluster).kind === 'unallocated')
         below.set(cluster, await this.#baseCluster(cluster));
     }
-    await this.#ready(first, last, () => {
+    const changesTables = () => this.#isAnyPlaceless(first, last);
+    await this.#ready({ first, end: last, changesTables }, () => {
       for (let cluster = first; cluster < last; cluster++) {
         const from = Math.max(offset, cluster * clusterSize);
         const part = bytes.subarray(from - offset, Math.min(end, (cluster + 1) * clusterSize) - offset);
@@ -259,13 +267,13 @@ export class OverlayDisk implements BlockSource {
   async #zeroRun(first: number, end: number, isHoleBelow: boolean): Promise<void> {
     let steps = 0;
     for (let cluster = first; cluster < end; ) {
-      const run = this.#update.lookUp(cluster, end - cluster);
+      const run = this.#lookUp(cluster, end - cluster);
       const stepEnd = Math.min(end, cluster + Math.max(1, Math.floor(STEP_BYTES / this.clusterSize)));
       if (run.kind === 'zero' || (run.kind === 'unallocated' && isHoleBelow)) {
         cluster += run.count;
       } else {
         const from = cluster;
-        await this.#ready(from, stepEnd, () => {
+        await this.#ready({ first: from, end: stepEnd, changesTables: () => true }, () => {
           for (let each = from; each < stepEnd; each++) this.#zeroCluster(each, isHoleBelow);
         });
         cluster = stepEnd;
@@ -283,22 +291,21 @@ export class OverlayDisk implements BlockSource {
     this.#changed.add(cluster);
   }
 
-  /** Runs a step, in which nothing is waited for, when clusters can be changed: what a frozen disk needs of them is kept, and no tables are being written that must change. */
-  async #ready(first: number, end: number, step: () => void): Promise<void> {
+  /** Runs a step, in which nothing is waited for, when it can be done: what a frozen disk needs of the clusters is kept, and no tables are being written that must change. */
+  async #ready({ first, end, changesTables }: StepClusters, step: () => void): Promise<void> {
     for (;;) {
-      if (this.#isClosed) throw closed(this.#file.path);
       if (this.#failure !== undefined) throw this.#failure;
       const wait =
-        (this.#changesTables(first, end) ? this.#applying?.catch(() => {}) : undefined) ??
-        this.#frozen?.keep(first, end);
+        (changesTables() ? this.#applying?.catch(() => {}) : undefined) ?? this.#frozen?.keep(first, end);
       if (wait === undefined) return step();
       await wait;
     }
   }
 
-  #changesTables(first: number, end: number): boolean {
+  /** Whether any of the clusters has no place in the file that can be written to. */
+  #isAnyPlaceless(first: number, end: number): boolean {
     for (let cluster = first; cluster < end; ) {
-      const { kind, count } = this.#update.lookUp(cluster, end - cluster);
+      const { kind, count } = this.#lookUp(cluster, end - cluster);
       if (kind !== 'data') return true;
       cluster += count;
     }
@@ -330,8 +337,8 @@ export class OverlayDisk implements BlockSource {
       await this.#onApplied();
     } catch (error) {
       this.#tablesChanged = true;
-      // After a failed fsync nobody knows what of it is on the disk, and the next one may say that all is well (PostgreSQL's "fsyncgate").
-      if (isImgstoreError(error) && !FULL.has(error.data.system)) this.#failure = broken(error);
+      const mayGoOn = FULL.has(isImgstoreError(error) && error.data.system) && !this.#file.hasFailedSync;
+      if (isImgstoreError(error) && !mayGoOn) this.#failure = broken(error);
       throw error;
     }
   }
@@ -346,23 +353,22 @@ export class OverlayDisk implements BlockSource {
     }
   }
 
-  #lookUp(cluster: number): KnownRun {
-    return this.#known(this.#update.lookUp(cluster));
+  /** What clusters are from one on, as long as they are alike. @throws ImgstoreError `IN_USE` when the disk is closed */
+  #lookUp(cluster: number, most = 1): KnownRun {
+    if (this.#isClosed) throw closed(this.#file.path);
+    const { kind, offset, count } = this.#update.lookUp(cluster, most);
+    if (kind !== 'other') return { kind, offset, count };
+    throw new ImgstoreError('BAD_IMAGE', `${this.#file.path}: was changed by somebody else meanwhile`, {
+      path: this.#file.path,
+    });
   }
 
   /** How the disk is from a byte on, until it is otherwise. */
   #runAt(at: number, end: number): KnownRun & { readonly end: number } {
     const { clusterSize } = this;
     const cluster = Math.floor(at / clusterSize);
-    const run = this.#known(this.#update.lookUp(cluster, Math.ceil(end / clusterSize) - cluster));
+    const run = this.#lookUp(cluster, Math.ceil(end / clusterSize) - cluster);
     return { ...run, end: Math.min(end, (cluster + run.count) * clusterSize) };
-  }
-
-  #known({ kind, offset, count }: GuestRun): KnownRun {
-    if (kind !== 'other') return { kind, offset, count };
-    throw new ImgstoreError('BAD_IMAGE', `${this.#file.path}: was changed by somebody else meanwhile`, {
-      path: this.#file.path,
-    });
   }
 
   async #baseCluster(cluster: number): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { type BlockSource, InPlaceFile, isZero, RawFile } from '../../../block/index.ts';
 import { ImgstoreError } from '../../../errors/index.ts';
-import { PendingFile, syncFolder } from '../../../files/index.ts';
+import { PendingFile, removeLeftBehindIn, syncFolder } from '../../../files/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import { clusterCount } from '../../../objects/index.ts';
 import {
@@ -46,6 +46,7 @@ export async function makeOverlay(
   refuseUnfit(store, base);
   const backing = { file: uri, format: 'raw' as const };
   const key = await originKey(store);
+  await removeLeftBehindIn('overlay', dirname(path), 'tmp_overlay');
   const file = await PendingFile.create('overlay', dirname(path), {
     mode: 0o600,
     sharing: store.rules.sharing,

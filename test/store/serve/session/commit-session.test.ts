@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { NbdExport } from '../../../../nbd/index.ts';
 import {
   BRANCHES,
@@ -13,6 +13,7 @@ import {
   readVersion,
   resolveCommit,
 } from '../../../../store/index.ts';
+import { FrozenDisk } from '../../../../store/serve/session/frozen-disk.ts';
 import { makeOverlay, openOverlay } from '../../../../store/serve/session/overlay-file.ts';
 import { noise, qemuImg } from '../../../qcow2/qemu.ts';
 import { diskOf } from '../../disks.ts';
@@ -161,6 +162,24 @@ test('commitSession keeps the other disks and the attachments of a version', asy
 test('commitSession stores the disk of one instant each time while it is written to', async () => {
   // A counter that is written to the first cluster, then to the last: the first is never behind, and at most one ahead; in between lies noise.
   const clusters = 600;
+  let waits = 0;
+  const name = 'read' as const;
+  const read = FrozenDisk.prototype[name] as (
+    this: FrozenDisk,
+    at: number,
+    into: Uint8Array,
+  ) => Promise<void>;
+  const spy = vi.spyOn(FrozenDisk.prototype, 'read').mockImplementation(async function (
+    this: FrozenDisk,
+    at,
+    into,
+  ) {
+    // A disk that is slow, so that the writer is far ahead.
+    for (let i = 0; i < 5; i++) await setImmediate();
+    waits++;
+    await read.call(this, at, into);
+  });
+  onTestFinished(() => spy.mockRestore());
   const place = await sessionPlace(Buffer.alloc(clusters * SMALL, 1));
   const web = (await place.sessions.export('web'))!;
   const model: number[] = Array<number>(clusters).fill(-1);
@@ -205,6 +224,7 @@ test('commitSession stores the disk of one instant each time while it is written
   }
   isOver = true;
   await writer;
+  expect(waits).toBeGreaterThan(20);
   await git(place.path, 'fsck', '--full', '--strict');
   await place.sessions.commit('web');
   expect((await readBack(place.store, 'web')).equals(await bytesOf(web))).toBe(true);

@@ -1,8 +1,13 @@
+import { copyFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { InPlaceFile } from '../../../../block/index.ts';
 import type { NbdExport } from '../../../../nbd/index.ts';
+import { commitVersion } from '../../../../store/index.ts';
+import { Sessions } from '../../../../store/serve/session/sessions.ts';
 import { diskOf, diskPlans, planned } from '../../disks.ts';
-import { SMALL } from '../../new-store.ts';
+import { newStore, SMALL } from '../../new-store.ts';
 import { sessionPlace } from './places.ts';
 
 const DISK = diskOf([1, 2, 0, 0, 5, 6, 0, 8]);
@@ -96,4 +101,94 @@ test('OverlayDisk is as a plain disk for any calls of several connections', asyn
     ),
     { numRuns: 10 },
   );
+});
+
+test('OverlayDisk tells whoever is at work that it was closed, and closes once', async () => {
+  const place = await sessionPlace(DISK);
+  const web = (await place.sessions.export('web'))!;
+  await web.write!(0, Buffer.alloc(SMALL, 1));
+  await place.sessions.discard('web', { force: true });
+  const closed = { code: 'IN_USE', message: expect.stringContaining('connect again') };
+  const zeros = { mayPunch: true, fast: false };
+  for (const call of [
+    () => web.read(0, Buffer.alloc(1)),
+    () => web.write!(0, Buffer.alloc(1)),
+    () => web.zero!(0, 3 * SMALL, zeros),
+    () => web.zero!(1, 2, zeros),
+    () => web.flush!(),
+  ])
+    await expect(call()).rejects.toMatchObject(closed);
+  await web.release();
+  // Who connects next begins anew.
+  const next = (await place.sessions.export('web'))!;
+  expect((await bytesOf(next)).equals(DISK)).toBe(true);
+});
+
+test('OverlayDisk makes no tables for a trim of what is empty in the base, on a disk of a terabyte', async () => {
+  const place = await sessionPlace(DISK);
+  const path = place.file('large.raw');
+  writeFileSync(path, 'x');
+  truncateSync(path, 2 ** 40);
+  const disks = [{ name: 'vda', path }];
+  const made = await newStore(65536);
+  await commitVersion(made.store, { disks, branch: 'large' });
+  const sessions = await Sessions.open(made.store, { address: { path: '/run/nbd.sock' } });
+  const large = (await sessions.export('large'))!;
+  for (let at = 0; at < 2 ** 40; at += 2 ** 36) await large.trim!(at, 2 ** 36);
+  await large.write!(2 ** 39, Buffer.alloc(65536, 1));
+  const kinds = [];
+  for await (const extent of large.extents(0, 2 ** 40)) kinds.push(extent);
+  expect(kinds.filter(({ kind }) => kind === 'data')).toEqual([
+    { offset: 2 ** 39, length: 65536, kind: 'data' },
+  ]);
+  expect(await sessions.commit('large')).toMatchObject({ readBytes: 65536, newClusters: 1 });
+  expect((await sessions.list())[0]!.overlayBytes).toBeLessThan(2 ** 20);
+  await large.release();
+  await sessions.close();
+});
+
+test('OverlayDisk leaves a whole image at every fsync, also when trims and writes come while tables are being written', async () => {
+  const place = await sessionPlace(diskOf(Array<number>(32).fill(3)));
+  const web = (await place.sessions.export('web'))!;
+  const model = Buffer.alloc(32 * SMALL);
+  await web.read(0, model);
+  const base = Buffer.from(model);
+  const fill = async (cluster: number, byte: number) => {
+    model.fill(byte, cluster * SMALL, (cluster + 1) * SMALL);
+    if (byte === 0) await web.trim!(cluster * SMALL, SMALL);
+    else await web.write!(cluster * SMALL, Buffer.alloc(SMALL, byte));
+  };
+  // Even clusters have their place already.
+  for (let cluster = 0; cluster < 32; cluster += 2) await fill(cluster, 1);
+  await web.flush!();
+  let next = 0;
+  let syncs = 0;
+  const calls: Promise<void>[] = [];
+  const name = 'sync' as const;
+  const sync = InPlaceFile.prototype[name] as (this: InPlaceFile) => Promise<void>;
+  const spy = vi.spyOn(InPlaceFile.prototype, 'sync').mockImplementation(async function (this: InPlaceFile) {
+    copyFileSync(place.overlay, place.file(`${syncs++}.qcow2`));
+    if (next < 32) calls.push(fill(next, next % 3 === 0 ? 0 : 7), fill(next + 1, 8));
+    next += 2;
+    for (let i = 0; i < 5; i++) await setImmediate();
+    await sync.call(this);
+  });
+  onTestFinished(() => spy.mockRestore());
+  while (next < 32) {
+    await fill(next + 1, 5);
+    await web.flush!();
+  }
+  await Promise.all(calls);
+  expect((await bytesOf(web)).equals(model)).toBe(true);
+  await web.release();
+  await place.sessions.close();
+  expect((await place.asQemuSees()).equals(model)).toBe(true);
+  for (let i = 0; i < syncs; i++) {
+    const seen = await place.asQemuSees({ overlay: place.file(`${i}.qcow2`), mayLeak: true });
+    // A cluster never shows what was written to another one.
+    for (let cluster = 0; cluster < 32; cluster++) {
+      const mayBe = cluster % 2 === 0 ? [0, 1, 7] : [base[cluster * SMALL], 5, 8];
+      expect(mayBe, `cluster ${cluster} at ${i}`).toContain(seen[cluster * SMALL]);
+    }
+  }
 });
