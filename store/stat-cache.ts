@@ -7,7 +7,7 @@ import { type FileIdentity, sameIdentity } from '../block/index.ts';
 import { type FileRules, shareFolder } from '../files/index.ts';
 import { isId, type ObjectId } from '../objects/index.ts';
 
-/** Files of an image, top first, and the format that the first is read in: the same bytes are another disk in another format. */
+/** Files of an image, top first, and the format that the first is read in, with the disk of the store that stands in for a file that is gone: the same bytes are another disk in another format. */
 export interface KnownFiles {
   readonly format: string;
   readonly identities: readonly FileIdentity[];

@@ -7,6 +7,7 @@ import { TYPE_BITMAPS } from '../meta/extensions.ts';
 import { badImage, unsupported } from '../meta/fault.ts';
 import { AUTOCLEAR_BITMAPS, AUTOCLEAR_DATA_FILE_RAW } from '../meta/features.ts';
 import type { Qcow2Header } from '../meta/header.ts';
+import type { HeaderExtension } from '../meta/header-encode.ts';
 import {
   AUTOCLEAR_AT,
   REFCOUNT_TABLE_OFFSET_AT,
@@ -26,6 +27,8 @@ export interface FreshBitmap {
   readonly granularity: number;
   /** Number of the granule that is dirty from the start. */
   readonly dirtyGranule: number;
+  /** Goes into the header with it, in the place of one of its kind. */
+  readonly extension: HeaderExtension;
 }
 
 /**
@@ -54,8 +57,8 @@ export async function startBitmap(
   const clusterSize = 2 ** header.clusterBits;
   const offset = refcounts.takeRun(Math.ceil(bytes.length / clusterSize));
   file.write(offset, padded(bytes, clusterSize));
-  const extension = encodeBitmapDirectory({ count: directory.kept.length + 1, size: bytes.length, offset });
-  const newHeader = headerWith(file, header, extension, image);
+  const data = encodeBitmapDirectory({ count: directory.kept.length + 1, size: bytes.length, offset });
+  const newHeader = headerWith(file, header, [{ type: TYPE_BITMAPS, data }, fresh.extension], image);
   if (file.size < refcounts.endOffset) await file.resize(refcounts.endOffset);
   const replaced = await refcounts.write();
   await file.sync();
@@ -191,12 +194,16 @@ function padded(bytes: Uint8Array, clusterSize: number): Buffer {
   return Buffer.concat([bytes], Math.ceil(bytes.length / clusterSize) * clusterSize);
 }
 
-function headerWith(file: InPlaceFile, header: Qcow2Header, data: Uint8Array, image: string): Buffer {
-  const extension = { type: TYPE_BITMAPS, data };
+/** @param added each in the place of one of its kind, or behind the others */
+function headerWith(
+  file: InPlaceFile,
+  header: Qcow2Header,
+  added: readonly HeaderExtension[],
+  image: string,
+): Buffer {
   const { list } = header.extensions;
-  const extensions = list.some(({ type }) => type === TYPE_BITMAPS)
-    ? list.map((each) => (each.type === TYPE_BITMAPS ? extension : each))
-    : [...list, extension];
+  const kept = list.map((each) => added.find(({ type }) => type === each.type) ?? each);
+  const extensions = [...kept, ...added.filter((each) => !kept.includes(each))];
   const changed = { extensions, backingName: storedBackingName(file) };
   const bytes = encodeChangedHeader(file, header, changed, () =>
     unsupported(image, 'its header has no room for a bitmap: give its backing file a shorter name'),

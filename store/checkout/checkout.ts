@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type CompressionType, describeImage, type ImageFormat } from '../../qcow2/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import type { Monitor } from '../progress.ts';
@@ -81,6 +81,11 @@ export async function checkoutVersion(
     throw new ImgstoreError('USAGE', 'a raw file has no backing file: use --format qcow2');
   if (format === 'raw' && request.track)
     throw new ImgstoreError('USAGE', 'a raw file has no bitmap to keep track by: use --format qcow2');
+  if (request.skipDamaged && request.track)
+    throw new ImgstoreError(
+      'USAGE',
+      'what is damaged is not the version, and cannot be kept track of: leave out one of --track and --skip-damaged',
+    );
   if (format === 'raw' && request.compress !== undefined)
     throw new ImgstoreError('USAGE', 'a raw file cannot be compressed: use --format qcow2');
   refuseBadDepth(backing, request.depth);
@@ -104,7 +109,7 @@ export async function checkoutVersion(
     if (request.track) {
       const below = typeof backing === 'object' ? [dirname(backing.file)] : [];
       const held = { commit, disk: disk.name, clusters };
-      await trackFile(store, { path, ...held, allowBacking: [...allowBacking, ...below] });
+      await track(store, { path, ...held, allowBacking: [...allowBacking, ...below] }, monitor);
     }
     return {
       file: path,
@@ -118,6 +123,20 @@ export async function checkoutVersion(
     await outputs.discard();
     await workers.close();
     reading?.withdraw();
+  }
+}
+
+/** The file is complete: that its bitmap cannot begin is no failure of the checkout. */
+async function track(
+  store: Store,
+  start: Parameters<typeof trackFile>[1],
+  { onNotice }: Monitor,
+): Promise<void> {
+  try {
+    await trackFile(store, start);
+  } catch (error) {
+    if (!isImgstoreError(error)) throw error;
+    onNotice?.(`${start.path}: the next commit will read all of it: ${error.message}`);
   }
 }
 

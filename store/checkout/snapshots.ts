@@ -9,7 +9,7 @@ import { clusterLength } from '../version/disk-source.ts';
 import { inDisk } from '../version/map-errors.ts';
 import { findDisk, readVersion, type Version, type VersionDisk } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
-import { type CheckoutResult, defaultOutput } from './checkout.ts';
+import { type CheckoutResult, defaultOutput, formatFromName } from './checkout.ts';
 import { type CheckoutJob, countClusters, jobClusters } from './job.ts';
 import { refuseTaken } from './output-file.ts';
 import { Outputs } from './outputs.ts';
@@ -43,15 +43,13 @@ interface SnapshotState {
   readonly disk: VersionDisk;
 }
 
-/**
- * Refcounts have 16 bits, and QEMU adds the uses of a snapshot that it applies to those that a cluster has: what is used more often is stored again.
- */
-const MOST_USES = 2 ** 15 - 1;
+/** Refcounts have 16 bits, and QEMU adds the uses of a snapshot that it applies to those that a cluster has: one for each snapshot and one for the active disk. */
+const MOST_SNAPSHOTS = 2 ** 15 - 2;
 /** QEMU has 32 bits for the seconds of a snapshot's date. */
 const LAST_SECOND = 2 ** 32 - 1;
 
 /**
- * Writes the same disk of several versions as internal snapshots of one qcow2, whose present state is one of them. Clusters that are equal, in one version or several, are stored once.
+ * Writes the same disk of several versions as internal snapshots of one qcow2, whose present state is one of them. Clusters that are equal in several of them are stored once.
  * @throws ImgstoreError `USAGE` for a version that comes twice, or an active one that does not come; `UNSUPPORTED` for clusters of different sizes; `NOT_FOUND`, `EXISTS`,
  * `DAMAGED`, `IO`
  */
@@ -65,6 +63,8 @@ export async function checkoutSnapshots(
   const states = await readStates(store, request);
   const active = await findActive(store, states, request.active);
   const path = request.output ?? (await defaultOutput(store, active.name, undefined, 'qcow2'));
+  if (formatFromName(path) === 'raw')
+    throw new ImgstoreError('USAGE', `${path}: a raw file has no snapshots: name a qcow2`, { path });
   await refuseInStore(path, store.folder);
   await refuseTaken(path, force);
   const jobs: CheckoutJob[] = [];
@@ -100,6 +100,11 @@ async function readStates(
   store: Store,
   { revisions, disk: name }: SnapshotsRequest,
 ): Promise<SnapshotState[]> {
+  if (revisions.length > MOST_SNAPSHOTS)
+    throw new ImgstoreError(
+      'USAGE',
+      `--snapshots: ${revisions.length} versions: a file has ${MOST_SNAPSHOTS} at most: write several files`,
+    );
   const twice = revisions.find((revision, i) => revisions.indexOf(revision) !== i);
   if (twice !== undefined)
     throw new ImgstoreError('USAGE', `--snapshots: '${twice}' is named twice`, { revision: twice });
@@ -172,17 +177,25 @@ async function writeSnapshots(
 interface Place {
   /** Host bytes. */
   readonly offset: number;
-  uses: number;
-  /** Uses that are left for the active disk, and are counted. */
-  reserved: number;
-  /** The same bytes once more, used as often as can be. */
-  readonly before: Place | undefined;
+  /** The active disk will have it too. */
+  isReserved: boolean;
 }
 
-/** Where clusters are that a file has already. Memory is some 200 bytes for each. */
+/** The clusters of a file that hold the same bytes, each used at most once by a disk. */
+interface EqualPlaces {
+  readonly places: Place[];
+  /** The disk that is being entered, and the first of them that it has not come to. */
+  enteredFor: object | undefined;
+  next: number;
+}
+
+/**
+ * Where clusters are that a file has already. What a disk has twice is in the file twice: a disk that has more data than its file has bytes is refused by whoever fears a hostile image, as imgstore does. Memory
+ * is some 200 bytes for each.
+ */
 class SharedClusters {
   readonly #writer: Qcow2Writer;
-  readonly #places = new Map<ObjectId, Place>();
+  readonly #equal = new Map<ObjectId, EqualPlaces>();
 
   constructor(writer: Qcow2Writer) {
     this.#writer = writer;
@@ -193,28 +206,37 @@ class SharedClusters {
    * @param isPresent the active disk will have them too
    */
   async *place(job: CheckoutJob, isPresent: boolean): AsyncGenerator<PlacedCluster> {
-    const reserved = isPresent ? 1 : 0;
     for await (const { cluster, id } of jobClusters(job)) {
-      const place = this.#places.get(id);
-      if (place !== undefined && place.uses + 1 + reserved <= MOST_USES) {
-        place.uses += 1 + reserved;
-        place.reserved += reserved;
+      const place = this.#nextOf(id, job, () => true);
+      if (place !== undefined) {
+        place.isReserved ||= isPresent;
         await this.#writer.share(cluster, place.offset);
         continue;
       }
       const offset = await this.#writer.allocate(cluster);
-      this.#places.set(id, { offset, uses: 1 + reserved, reserved, before: place });
+      const equal = this.#equal.get(id)!;
+      equal.places.push({ offset, isReserved: isPresent });
+      equal.next = equal.places.length;
       yield { cluster, id, length: clusterLength(job.disk, cluster), to: offset };
     }
   }
 
   /** Enters the clusters of the active disk, all of which the snapshot of the same version has. */
   async reuse(job: CheckoutJob): Promise<void> {
-    for await (const { cluster, id } of jobClusters(job)) {
-      let place = this.#places.get(id);
-      while (place?.reserved === 0) place = place.before;
-      place!.reserved--;
-      await this.#writer.share(cluster, place!.offset);
+    const active = {};
+    for await (const { cluster, id } of jobClusters(job))
+      await this.#writer.share(cluster, this.#nextOf(id, active, ({ isReserved }) => isReserved)!.offset);
+  }
+
+  /** The next cluster of these bytes that a disk has not used yet and may use. */
+  #nextOf(id: ObjectId, disk: object, mayUse: (place: Place) => boolean): Place | undefined {
+    const equal = this.#equal.get(id) ?? { places: [], enteredFor: disk, next: 0 };
+    this.#equal.set(id, equal);
+    if (equal.enteredFor !== disk) [equal.enteredFor, equal.next] = [disk, 0];
+    while (equal.next < equal.places.length) {
+      const place = equal.places[equal.next++]!;
+      if (mayUse(place)) return place;
     }
+    return undefined;
   }
 }

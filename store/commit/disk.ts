@@ -1,6 +1,13 @@
 import { dirname } from 'node:path';
 import type { BlockSource, ComparedExtent } from '../../block/index.ts';
-import type { ForeignFormat, ImageFormat, ImageKey, PersistentBitmap, StandIn } from '../../qcow2/index.ts';
+import type {
+  ForeignFormat,
+  ImageFormat,
+  ImageKey,
+  PersistentBitmap,
+  Qcow2Header,
+  StandIn,
+} from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import type { VersionDisk } from '../version/version.ts';
@@ -62,6 +69,8 @@ export interface OpenDisk {
   readonly files: KnownFiles | undefined;
   /** Persistent bitmaps of a qcow2. */
   readonly bitmaps?: (() => Promise<readonly PersistentBitmap[]>) | undefined;
+  /** Of a qcow2. */
+  readonly header?: Qcow2Header | undefined;
   /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
   readonly bases: readonly DiskBase[];
   /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */

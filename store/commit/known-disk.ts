@@ -1,5 +1,6 @@
 import type { BlockSource } from '../../block/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
+import { namedBase } from '../origin/named-base.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { dirtySince } from '../track/dirty.ts';
@@ -17,7 +18,7 @@ export interface KnownDisk {
   readonly held: HeldDisk | undefined;
   /** A disk that the image stands on: only what the image holds by itself needs to be read. */
   readonly basis: IngestBasis | undefined;
-  /** The version of the nearest disk below that is known. */
+  /** The version of the nearest disk below that is known, or, for a new branch, that the image's header names. */
   readonly baseVersion: ObjectId | undefined;
   /** About how many bytes there are to read. */
   readonly expectedBytes: number;
@@ -40,7 +41,8 @@ export async function knownDisk(store: Store, disk: OpenDisk, tracking: Tracking
   const itself = own.length === 0 ? undefined : found[0];
   const below = found.slice(own.length);
   const knownBelow = below.find((known) => known !== undefined && store.objects.has(known.commit))?.commit;
-  const baseVersion = knownBelow ?? disk.onto?.version;
+  const isNew = tracking.tip === undefined;
+  const baseVersion = knownBelow ?? disk.onto?.version ?? (isNew ? await namedBase(store, disk) : undefined);
   const held = await heldDisk(store, itself, source.size);
   if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
   const dirty = await dirtySince(store, disk, tracking.tip);

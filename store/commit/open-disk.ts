@@ -41,6 +41,7 @@ async function openImageDisk(
       expectedBytes: Math.min(image.source.size, allocatedBytes),
       files: filesOfLayer(chain, 0),
       bitmaps: image.image && (() => image.image!.bitmaps()),
+      header: image.image?.header,
       extentsAboveStandIn: extentsAboveStandIn(image),
       bases: await basesOf(chain),
       lookedNs: watched.lookedNs,

@@ -5,15 +5,14 @@ import type { StandIn } from '../../qcow2/index.ts';
 import type { OpenDisk, OpenDiskOptions } from '../commit/disk.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { resolveCommit } from '../revision/resolve.ts';
+import type { KnownFiles } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { DiskSource } from '../version/disk-source.ts';
 import { hasMap } from '../version/has-map.ts';
 import { findDisk, readVersion, type VersionDisk } from '../version/version.ts';
 import { type BaseClaim, claimedBase, type OverlayFile } from './doubt.ts';
 import { presentOriginKey } from './key.ts';
-
-/** Not to be found by a sweep's number: only a ref that leads to a version says that all of it is there. */
-const NO_SWEEP = -1;
+import { NO_SWEEP } from './named-base.ts';
 
 export interface StoredBaseOptions extends OpenDiskOptions {
   /** The version that a backing file that is gone held, by the user's word. */
@@ -53,7 +52,19 @@ export async function openDiskOnStore(
       { path },
     );
   }
-  return { ...disk, onto, notices: [...disk.notices, notice] };
+  const [{ version, name }, { files, bases, notices }] = [onto, disk];
+  // What files hold that stand on nothing of their own depends on the disk that stands in.
+  const onDisk = (known: KnownFiles): KnownFiles => ({
+    ...known,
+    format: `${known.format} on ${version} ${name}`,
+  });
+  return {
+    ...disk,
+    onto,
+    files: files && onDisk(files),
+    bases: bases.map((base) => ({ ...base, files: onDisk(base.files) })),
+    notices: [...notices, notice],
+  };
 }
 
 async function askedBase(store: Store, revision: string, name: string | undefined): Promise<VersionDisk> {
@@ -69,7 +80,8 @@ async function askedBase(store: Store, revision: string, name: string | undefine
 /** The version's disk that the header names. @throws `failure`, with what the header says, when that must not be believed. */
 async function provenBase(store: Store, image: OverlayFile, failure: unknown): Promise<VersionDisk> {
   const claim = await claimedBase(image, await presentOriginKey(store));
-  if (claim === undefined || !isImgstoreError(failure)) throw failure;
+  if (!isImgstoreError(failure)) throw failure;
+  if (claim === undefined) throw failure.code === 'NOT_FOUND' ? withAdvice(failure) : failure;
   if (claim.doubt !== undefined) throw withClaim(failure, claim, claim.doubt);
   // What this store wrote into a header may be looked for anywhere.
   if (!(await isGone(image.path, claim.base.file))) throw failure;
@@ -79,6 +91,11 @@ async function provenBase(store: Store, image: OverlayFile, failure: unknown): P
   const disk = findDisk(readVersion(store.objects, commit), claim.base.disk);
   if (await hasMap(store.objects, disk.map)) return disk;
   throw withClaim(failure, claim, 'a part of that version is lost');
+}
+
+function withAdvice(failure: ImgstoreError): ImgstoreError {
+  const advice = 'put it there again, or say with --stored-base what it held';
+  return new ImgstoreError(failure.code, `${failure.message}: ${advice}`, failure.data, failure);
 }
 
 async function isGone(overlay: string, name: string): Promise<boolean> {

@@ -8,6 +8,8 @@ import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadDisk, type VersionDisk } from '../version/version.ts';
+import { holdsLastClean } from './last-clean.ts';
+import { trackingMark } from './mark.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** More than these are not worth their memory: then most of the disk was written. */
@@ -46,7 +48,8 @@ export async function dirtySince(
     return `version ${commit.slice(0, 12)} is not whole in this store`;
   const ranges = await dirtyRangesOf(bitmap);
   if (ranges === undefined) return 'most of the disk was written';
-  if (!marksEnd(ranges, before, disk.source.size)) return 'the disk was made smaller meanwhile';
+  if (!marksEnd(ranges, before, disk.source.size) || !(await holdsLastClean(store, disk, before, ranges)))
+    return 'the disk was made smaller meanwhile';
   return { ...tracked, basis: await basisOf(store, disk, before, ranges), dirtyBytes: sum(ranges) };
 }
 
@@ -66,10 +69,8 @@ async function sealedBitmap(store: Store, disk: OpenDisk): Promise<SealedBitmap 
   const [ours, ...more] = found;
   if (ours === undefined) return undefined;
   if (more.length > 0) return 'there are several';
-  const key = await presentOriginKey(store);
-  const expected = key === undefined ? undefined : trackingName(key, ours.tracked, disk.bases[0]?.files);
-  if (expected !== ours.bitmap.name || !tells(disk))
-    return 'another store made it, or the backing file has changed';
+  if ((await expectedName(store, disk, ours.tracked)) !== ours.bitmap.name)
+    return 'it is of another store or another image, or the backing file has changed';
   return ours.bitmap.flaw === undefined ? ours : BITMAP_FLAWS[ours.bitmap.flaw];
 }
 
@@ -78,6 +79,14 @@ export async function beganAt(store: Store, disk: OpenDisk, held: TrackedDisk): 
   const sealed = await sealedBitmap(store, disk);
   if (sealed === undefined || typeof sealed === 'string') return false;
   return sealed.tracked.commit === held.commit && sealed.tracked.disk === held.disk;
+}
+
+/** The name that a bitmap which this store put into an image has, if nothing has changed that it does not show; undefined when that cannot be told. */
+async function expectedName(store: Store, disk: OpenDisk, held: TrackedDisk): Promise<string | undefined> {
+  const key = await presentOriginKey(store);
+  const mark = trackingMark(disk.header?.extensions.list ?? []);
+  if (key === undefined || mark === undefined || !tells(disk)) return undefined;
+  return trackingName(key, held, { mark, below: disk.bases[0]?.files });
 }
 
 /** Whether a change of the files below an image shows: it does not on block devices, and there is no file where a stored version stands in. */
@@ -96,7 +105,8 @@ async function dirtyRangesOf(bitmap: PersistentBitmap): Promise<DirtyRange[] | u
 }
 
 /**
- * The last granule is dirty from the start. QEMU cuts a bitmap with the disk, and grows it by clean bits, though the bytes there are other ones then: so a disk that was smaller for a while shows.
+ * The last granule is dirty from the start. QEMU cuts a bitmap with the disk, and grows it by clean bits, though the bytes there are other ones then: so a disk that was smaller for a while shows, if nobody has
+ * written to its end since; {@link holdsLastClean} finds that.
  */
 function marksEnd(ranges: readonly DirtyRange[], { virtualSize }: VersionDisk, size: number): boolean {
   const last = virtualSize - 1;

@@ -1,5 +1,5 @@
-import { InPlaceFile } from '../../block/index.ts';
-import { isImgstoreError } from '../../errors/index.ts';
+import { InPlaceFile, usedByQemu } from '../../block/index.ts';
+import { type ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
@@ -47,7 +47,7 @@ export class TrackedImages {
       this.#files.set(path, await InPlaceFile.open(path));
       return true;
     } catch (error) {
-      if (!isImgstoreError(error, 'FORBIDDEN')) throw error;
+      if (!isImgstoreError(error) || !(await canBeRead(path, error))) throw error;
       this.#notTracked(path, error.message);
       return false;
     }
@@ -59,6 +59,12 @@ export class TrackedImages {
     const file = this.#files.get(path);
     if (file === undefined) return;
     this.#files.delete(path);
+    if (opened.bitmaps === undefined) {
+      // What the file holds as a raw disk says nothing of the disk in it.
+      if (this.#request.track)
+        this.#notTracked(path, 'only a qcow2 that is read as one can be kept track of');
+      return await file.close();
+    }
     try {
       if (await beganAt(this.#store, opened, { commit, disk: disk.name })) return await file.close();
       const { allowBacking = [] } = this.#request;
@@ -79,4 +85,12 @@ export class TrackedImages {
   #notTracked(path: string, why: string): void {
     this.#monitor.onNotice?.(`${path}: the next commit will read all of it: ${why}`);
   }
+}
+
+const MAY_NOT_WRITE: readonly unknown[] = ['EROFS', 'EACCES', 'EPERM'];
+
+/** Whether an image that cannot be locked for writing can be committed as any other is: what is for reading only, or open for that. */
+async function canBeRead(path: string, { code, data }: ImgstoreError): Promise<boolean> {
+  if (code === 'IN_USE') return (await usedByQemu(path)) === 'reading';
+  return code === 'FORBIDDEN' || MAY_NOT_WRITE.includes(data.system);
 }

@@ -13,17 +13,26 @@ export interface TrackedDisk {
   readonly disk: string;
 }
 
+/** What a bitmap is for no other image than this one, and its copies. */
+export interface BitmapPlace {
+  /** In the image's header; see {@link trackingMark}. */
+  readonly mark: Uint8Array;
+  /** The image's backing file with all below that; undefined for none. */
+  readonly below: KnownFiles | undefined;
+}
+
 /**
- * The name of a bitmap. Its seal tells that this store gave it, as anybody may make a bitmap of any name, and that the files below the image are as they were: what is written to those shows through and is in no
- * bitmap.
- * @param key of the store @param below the image's backing file with all below that; undefined for none
+ * The name of a bitmap. Its seal tells that this store gave it, as anybody may make a bitmap of any name, that it was made in this image, and that the files below that are as they were: what is written to those
+ * shows through and is in no bitmap.
+ * @param key of the store
  */
 export function trackingName(
   key: Uint8Array,
   { commit, disk }: TrackedDisk,
-  below: KnownFiles | undefined,
+  { mark, below }: BitmapPlace,
 ): string {
-  const text = JSON.stringify(['track', commit, disk, below?.format ?? null, below?.identities ?? []]);
+  const what = ['track', commit, disk, Buffer.from(mark).toString('hex')];
+  const text = JSON.stringify([...what, below?.format ?? null, below?.identities ?? []]);
   const seal = createHmac('sha256', key).update(text).digest().subarray(0, SEAL_BYTES);
   return `imgstore-${commit}-${seal.toString('hex')}-${disk}`;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { InPlaceFile, RawFile } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { readBitmapNames, startBitmap } from '../../qcow2/index.ts';
@@ -7,6 +8,7 @@ import { openDisk } from '../commit/open-disk.ts';
 import { originKey } from '../origin/key.ts';
 import type { Store } from '../store.ts';
 import { tells } from './dirty.ts';
+import { MARK_BYTES, TYPE_TRACKING_MARK } from './mark.ts';
 import { parseTrackingName, type TrackedDisk, trackingName } from './name.ts';
 
 /** Whether an image has a bitmap by which a store keeps track of it. False for what is no qcow2. */
@@ -50,8 +52,10 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     if (size === 0) throw cannot(path, 'it has no bytes');
     await opened.refuseChanged();
     const granularity = store.clusterSize;
+    const mark = randomBytes(MARK_BYTES);
     const fresh = {
-      name: trackingName(key, { commit, disk }, opened.bases[0]?.files),
+      name: trackingName(key, { commit, disk }, { mark, below: opened.bases[0]?.files }),
+      extension: { type: TYPE_TRACKING_MARK, data: mark },
       granularity,
       dirtyGranule: Math.floor((size - 1) / granularity),
     };
@@ -61,13 +65,10 @@ export async function startTracking(store: Store, start: TrackingStart): Promise
     } finally {
       await source.close();
     }
-  } catch (error) {
+    await rememberChanged(store, file, { format: 'qcow2', allowBacking }, { commit, disk, clusters });
+  } finally {
     await file.close();
-    throw error;
   }
-  const mtimeNs = await file.mtimeNs();
-  await file.close();
-  await rememberChanged(store, { path, format: 'qcow2', allowBacking, mtimeNs }, { commit, disk, clusters });
 }
 
 /** As {@link startTracking}, of a file that was just written. */

@@ -131,7 +131,10 @@ test('commit refuses backing files that are missing, loop, or are the image itse
       '1M',
     );
   create('orphan.qcow2', 'gone.qcow2');
-  await refuses(/orphan\.qcow2: its backing file "gone\.qcow2" does not exist/, 'orphan.qcow2');
+  await refuses(
+    /orphan\.qcow2: its backing file "gone\.qcow2" does not exist: put it there again, or say with --stored-base what it held$/,
+    'orphan.qcow2',
+  );
   create('a.qcow2', 'b.qcow2');
   create('b.qcow2', 'a.qcow2');
   await refuses(/it is a loop/, 'a.qcow2');

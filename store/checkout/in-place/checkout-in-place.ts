@@ -50,22 +50,20 @@ export async function checkoutInPlace(
   let workers: ClusterWorkers | undefined;
   try {
     const target = await openTarget(path, disk, request, monitor);
-    let mtimeNs: bigint;
     const counts: InPlaceCounts = { readBytes: 0, changedBytes: 0, writtenBytes: 0, zeroedBytes: 0 };
     try {
       workers = new ClusterWorkers(target.present.expectedBytes);
       const job: InPlaceJob = { store, disk, target, workers, monitor, counts };
       await (target.header === undefined ? updateRaw(job) : updateQcow2(job));
       await target.file.sync();
-      mtimeNs = await target.file.mtimeNs();
+      const known = { commit, disk: disk.name, clusters };
+      await rememberChanged(store, target.file, { format: target.format, allowBacking }, known);
     } catch (error) {
       throw target.file.isChanged ? partly(path, inDisk(disk, error)) : inDisk(disk, error);
     } finally {
       await target.close();
     }
     const { format, header } = target;
-    const file = { path, format, allowBacking, mtimeNs };
-    await rememberChanged(store, file, { commit, disk: disk.name, clusters });
     const backing = header?.backingFile ?? null;
     const seconds = (performance.now() - started) / 1000;
     return { file: path, format, virtualSize: disk.virtualSize, ...counts, backing, seconds };

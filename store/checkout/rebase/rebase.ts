@@ -4,7 +4,6 @@ import { headerOn } from '../../../qcow2/index.ts';
 import { openDiskOnStore } from '../../origin/stored-base.ts';
 import type { Monitor } from '../../progress.ts';
 import { resolveCommit } from '../../revision/resolve.ts';
-import type { KnownFile } from '../../stat-cache.ts';
 import type { Store } from '../../store.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
@@ -53,32 +52,20 @@ export async function rebaseOverlay(
   monitor: Monitor = {},
 ): Promise<RebaseResult> {
   const started = performance.now();
-  const { overlay: path, allowBacking = [] } = request;
+  const { overlay: path } = request;
   const commit = await resolveCommit(store, request.onto);
   const reading = store.announceReading([commit]);
   try {
     const file = await InPlaceFile.open(path);
-    let moved: MovedOverlay;
     try {
-      moved = await moveOverlay(store, request, { file, commit, monitor });
+      const moved = await moveOverlay(store, request, { file, commit, monitor });
+      return { file: path, onto: commit, ...moved, seconds: (performance.now() - started) / 1000 };
     } finally {
       await file.close();
     }
-    const { known, mtimeNs, backing, writtenBytes } = moved;
-    // It holds what it held.
-    if (known !== undefined)
-      await rememberChanged(store, { path, format: 'qcow2', allowBacking, mtimeNs }, known);
-    const seconds = (performance.now() - started) / 1000;
-    return { file: path, onto: commit, backing, writtenBytes, seconds };
   } finally {
     reading?.withdraw();
   }
-}
-
-interface MovedOverlay extends Pick<RebaseResult, 'backing' | 'writtenBytes'> {
-  /** What the stat cache knew that it holds. */
-  readonly known: KnownFile | undefined;
-  readonly mtimeNs: bigint;
 }
 
 /** An overlay whose locks are ours, and where it is to stand. */
@@ -92,7 +79,7 @@ async function moveOverlay(
   store: Store,
   request: RebaseRequest,
   { file, commit, monitor }: OpenOverlay,
-): Promise<MovedOverlay> {
+): Promise<Pick<RebaseResult, 'backing' | 'writtenBytes'>> {
   const { overlay: path, storedBase, allowBacking = [] } = request;
   const header = await writableHeader(path);
   const present = await openDiskOnStore(store, path, {
@@ -121,13 +108,10 @@ async function moveOverlay(
     await keepShown(job, header, disk);
     await old.refuseChanged();
     await rewriteHeader(onto);
-    const { files } = present;
-    return {
-      backing: backing.file,
-      writtenBytes: counts.writtenBytes,
-      known: files === undefined ? undefined : await store.statCache.get(files),
-      mtimeNs: await file.mtimeNs(),
-    };
+    const known = present.files && (await store.statCache.get(present.files));
+    // It holds what it held.
+    if (known !== undefined) await rememberChanged(store, file, { format: 'qcow2', allowBacking }, known);
+    return { backing: backing.file, writtenBytes: counts.writtenBytes };
   } finally {
     await old?.close();
     await workers.close();

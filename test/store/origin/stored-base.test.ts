@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { chmod, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   BRANCHES,
@@ -311,6 +312,26 @@ describe('--stored-base', () => {
     expect(await compare(place.store, same)).toMatchObject({ identical: true });
   });
 
+  test('commitVersion takes what the user names anew each time, also of a file that has not changed since', async () => {
+    const place = await overlayOn('chain');
+    const [lower, upper] = [place.file('vm/lower.qcow2'), place.file('vm/upper.qcow2')];
+    const create = ['create', '-q', '-u', '-f', 'qcow2', '-F', 'qcow2'];
+    await qemuImg(...create, '-b', 'gone.qcow2', lower, String(OLD.length));
+    await qemuImg(...create, '-b', 'lower.qcow2', upper, String(OLD.length));
+    for (const overlay of [lower, upper]) {
+      const bytes: Buffer[] = [];
+      for (const [i, storedBase] of ['web', 'web~1', 'web'].entries()) {
+        // Past the tick of the clock in which it was written.
+        await sleep(30);
+        await commit({ ...place, overlay }, { storedBase, branch: `vm${i}` });
+        bytes.push(await readBack(place.store, `vm${i}`));
+        await deleteRef(place.store, BRANCHES, `vm${i}`);
+      }
+      expect(bytes[0]!.equals(bytes[1]!)).toBe(false);
+      expect(bytes[0]!.equals(bytes[2]!)).toBe(true);
+    }
+  });
+
   test('commitVersion throws USAGE when the file is there, and NOT_FOUND for no version', async () => {
     const place = await overlayOn('file');
     await expect(commit(place, { storedBase: 'web~1' })).rejects.toMatchObject({ code: 'USAGE' });
@@ -373,4 +394,21 @@ describe('the extension in a header', () => {
     const place = await overlayOn('file');
     expect(statSync(`${place.path}/imgstore/key`).mode & 0o777).toBe(0o600);
   });
+});
+
+test('commitVersion begins a new branch of an overlay at the version that its base was checked out from, also when both were moved', async () => {
+  const place = await overlayOn('chain');
+  renameSync(place.file('vm'), place.file('moved'));
+  const overlay = place.file('moved/top.qcow2');
+  await qemuIo(overlay, 'write -P 7 5k 2k');
+  const made = await commit({ ...place, overlay });
+  expect(made).toMatchObject({ parents: [place.held], unchanged: false });
+  expect((await readBack(place.store, 'vm')).equals(await qemuBytes(overlay))).toBe(true);
+});
+
+test('commitVersion begins a history of its own for an overlay that names a base by no seal of this store', async () => {
+  const place = await overlayOn('chain');
+  const other = await newStore();
+  await qemuIo(place.overlay, 'write -P 7 5k 2k');
+  expect(await commit({ ...place, store: other.store })).toMatchObject({ parents: [] });
 });

@@ -3,13 +3,15 @@ import { once } from 'node:events';
 import { copyFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { InPlaceFile } from '../../../block/index.ts';
+import { ImgstoreError } from '../../../errors/index.ts';
 import { type CommitRequest, checkoutVersion, commitVersion, describeDisk } from '../../../store/index.ts';
 import { startTracking } from '../../../store/track/start.ts';
 import { createOverlay, noise, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { killedAt } from '../killed-update.ts';
 import { newStore, SMALL, type TestStore } from '../new-store.ts';
+import { qemuHolds } from '../qemu-holds.ts';
 
 const MIB = 2 ** 20;
 
@@ -197,6 +199,15 @@ test.each<[string, RegExp, (made: Place) => Promise<unknown>]>([
     },
   ],
   [
+    'the disk was smaller for a while, and its end was written to since',
+    /the disk was made smaller meanwhile$/,
+    async ({ image }) => {
+      await qemuImg('resize', '-q', '--shrink', image, '512k');
+      await qemuImg('resize', '-q', image, '4M');
+      await qemuIo(image, 'write -P 9 1020k 4k', 'write -P 9 4092k 4k');
+    },
+  ],
+  [
     'the disk is smaller',
     /the disk was made smaller meanwhile$/,
     ({ image }) => qemuImg('resize', '-q', '--shrink', image, '512k'),
@@ -221,7 +232,7 @@ test.each<[string, RegExp, (made: Place) => Promise<unknown>]>([
   ],
   [
     'the name was forged',
-    /another store made it, or the backing file has changed$/,
+    /it is of another store or another image, or the backing file has changed$/,
     async ({ image }) => {
       const [bitmap] = await bitmaps(image);
       await qemuImg('bitmap', '--remove', image, bitmap!.name);
@@ -270,7 +281,9 @@ test('an overlay is kept track of as long as the files below it stay as they are
   await sleep(30);
   await qemuIo(made.image, 'write -P 9 3M 4k');
   const changed = await made.commit({ disks });
-  expect(changed.notices[0]).toMatch(/another store made it, or the backing file has changed$/);
+  expect(changed.notices[0]).toMatch(
+    /it is of another store or another image, or the backing file has changed$/,
+  );
   expect(changed.map).toBe(await fullMap(overlay));
 });
 
@@ -294,6 +307,21 @@ test('checkout --track writes an image whose commit reads only what was written'
   }
   const raw = { revision: 'vm', output: made.file('x.raw'), track: true };
   await expect(checkoutVersion(made.store, raw)).rejects.toMatchObject({ code: 'USAGE' });
+  const skipping = { revision: 'vm', output: made.file('x.qcow2'), track: true, skipDamaged: true };
+  await expect(checkoutVersion(made.store, skipping)).rejects.toMatchObject({ code: 'USAGE' });
+});
+
+test('checkout --track writes the image, and says why, where its bitmap cannot begin', async () => {
+  const made = await place();
+  const { map } = await made.commit();
+  const full = new ImgstoreError('IO', 'no space left on the device', { system: 'ENOSPC' });
+  vi.spyOn(InPlaceFile, 'open').mockRejectedValueOnce(full);
+  const notices: string[] = [];
+  const output = made.file('x.qcow2');
+  const request = { revision: 'vm', output, track: true };
+  await checkoutVersion(made.store, request, { onNotice: (notice) => notices.push(notice) });
+  expect(notices).toEqual([`${output}: the next commit will read all of it: no space left on the device`]);
+  expect(await fullMap(output)).toBe(map);
 });
 
 test('copies of a tracked image are each kept track of', async () => {
@@ -312,6 +340,57 @@ test('copies of a tracked image are each kept track of', async () => {
   await qemuIo(made.file('moved.qcow2'), 'write -P 3 3M 4k');
   const moved = await made.commit({ disks: [{ name: 'vda', path: made.file('moved.qcow2') }] });
   expect(moved).toMatchObject({ notices: [], map: await fullMap(made.file('moved.qcow2')) });
+});
+
+test('commit does not trust a bitmap that was copied into an image of a snapshot', async () => {
+  const made = await place();
+  await qemuImg('snapshot', '-c', 'before', made.image);
+  await qemuIo(made.image, 'write -P 1 2M 64k');
+  await made.commit({ track: true });
+  const copy = made.file('copy.qcow2');
+  await qemuImg('convert', '--bitmaps', '-l', 'before', '-O', 'qcow2', made.image, copy);
+  const disks = [{ name: 'vda', path: copy }];
+  const { notices, map } = await made.commit({ disks, branch: 'copy' });
+  expect(notices).toHaveLength(1);
+  expect(notices[0]).toMatch(/it is of another store or another image, or the backing file has changed$/);
+  expect(map).toBe(await fullMap(copy));
+  const original = await made.commit();
+  expect(original).toMatchObject({ notices: expect.any(Array), map: await fullMap(made.image) });
+  expect(original.notices.filter((notice) => notice.includes('not trusted'))).toEqual([]);
+});
+
+test('commit of a tracked image that may only be read stores it, and says that the next one will read all of it', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  await qemuIo(made.image, 'write -P 1 2M 4k');
+  const told = { notices: [expect.stringMatching(/the next commit will read all of it: /)] };
+  const readOnly = new ImgstoreError('IO', 'read-only file system', { system: 'EROFS' });
+  vi.spyOn(InPlaceFile, 'open').mockRejectedValueOnce(readOnly);
+  expect(await made.commit()).toMatchObject({ ...told, map: await fullMap(made.image) });
+  await made.commit();
+  await qemuIo(made.image, 'write -P 2 3M 4k');
+  await qemuHolds(made.image, '-r');
+  expect(await made.commit()).toMatchObject({ ...told, map: await fullMap(made.image) });
+});
+
+test('commit of a tracked image as a raw disk leaves its bitmap as it is', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  const before = await bitmaps(made.image);
+  const asRaw = await made.commit({ format: 'raw', branch: 'raw' });
+  expect(asRaw.notices).toEqual([]);
+  const { notices } = await made.commit({ format: 'raw', branch: 'raw', track: true });
+  expect(notices).toEqual([expect.stringMatching(/only a qcow2 that is read as one can be kept track of$/)]);
+  expect(await bitmaps(made.image)).toEqual(before);
+  await qemuIo(made.image, 'write -P 1 2M 4k');
+  expect(await made.commit()).toMatchObject({ notices: [], map: await fullMap(made.image) });
+});
+
+test('commit of a tracked image that a QEMU writes to is refused', async () => {
+  const made = await place();
+  await made.commit({ track: true });
+  await qemuHolds(made.image);
+  await expect(made.commit()).rejects.toMatchObject({ code: 'IN_USE' });
 });
 
 test.each([['version 0.10', ['-o', 'compat=0.10'], /is of version 0\.10, which has no bitmaps/]] as const)(
