@@ -23,6 +23,7 @@ export class InPlaceFile {
   readonly #handle: FileHandle;
   #size: number;
   #isChanged = false;
+  #hasFailedSync = false;
 
   private constructor(path: string, handle: FileHandle, size: number, isDevice: boolean) {
     this.path = path;
@@ -74,6 +75,11 @@ export class InPlaceFile {
   /** Whether anything was written to it. */
   get isChanged(): boolean {
     return this.#isChanged;
+  }
+
+  /** Whether an fsync has failed: what was written before may be lost, whatever the next one says (PostgreSQL's "fsyncgate"). */
+  get hasFailedSync(): boolean {
+    return this.#hasFailedSync;
   }
 
   /** To be called before anything is written through {@link fd}. @param end byte behind it */
@@ -139,6 +145,7 @@ export class InPlaceFile {
     try {
       await this.#handle.sync();
     } catch (error) {
+      this.#hasFailedSync = true;
       throw fromSystem(error, this.path);
     }
   }

@@ -79,6 +79,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./serve.ts'),
   },
   {
+    name: 'session',
+    description: 'list disks that are written to over NBD, commit one while it is in use, or discard one',
+    load: () => import('./session.ts'),
+  },
+  {
     name: 'diff',
     readsOnly: true,
     description: 'list the ranges in which two versions differ',

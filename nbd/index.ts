@@ -24,4 +24,5 @@ export { isObject, type JsonObject } from './qmp/messages.ts';
 export { type NbdExport, type NbdExports, NotFast, type ZeroOptions } from './server/export.ts';
 export { NbdServer, type NbdServerOptions } from './server/server.ts';
 export type { ServerTls } from './server/tls.ts';
+export { listenOnSocket } from './server/unix-socket.ts';
 export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, nbdUri, parseNbdUri } from './uri.ts';

@@ -61,7 +61,7 @@ export { l2TableOffset } from './reader/l2-offset.ts';
 export { LuksDisk, type LuksDiskParts, luksDiskSize } from './reader/luks-disk.ts';
 export { headerAlone, headerOn, type NewBacking } from './update/backing.ts';
 export { type FreshBitmap, startBitmap } from './update/bitmaps.ts';
-export { type ClusterPlace, ImageUpdate } from './update/update.ts';
+export { type ClusterPlace, type GuestRun, ImageUpdate } from './update/update.ts';
 export { refuseUnwritable } from './update/writable.ts';
 export type { BitmapOptions } from './writer/bitmap-writer.ts';
 export type { SubclusterBits } from './writer/cluster-entries.ts';

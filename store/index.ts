@@ -69,6 +69,15 @@ export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';
+export type { SessionCommit } from './serve/session/commit-session.ts';
+export {
+  commitSessionOf,
+  discardSession,
+  type ListedSessions,
+  listSessions,
+  type SessionsPlace,
+} from './serve/session/manage.ts';
+export type { SessionState } from './serve/session/sessions.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

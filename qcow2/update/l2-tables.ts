@@ -44,6 +44,11 @@ export class L2Tables {
     return this.#held.size * this.#geometry.clusterSize;
   }
 
+  /** The table of an L1 entry, as it is; undefined when there is none. */
+  find(index: number): L2Table | undefined {
+    return this.#held.get(index) ?? (this.#offset(index) === 0 ? undefined : this.get(index));
+  }
+
   /** The table of an L1 entry, as it is; zeros for one that is not there. */
   get(index: number): L2Table {
     const held = this.#held.get(index);

@@ -9,6 +9,8 @@ import { refcountTableEntry } from '../meta/refcount-table.ts';
 
 /** Of blocks; those that are to be written are kept beyond it. */
 const MOST_CACHED_BYTES = 8 * 2 ** 20;
+/** Clusters that were given back and can be handed out once more; others are found when the image is opened again. */
+const MOST_REUSABLE = 2 ** 16;
 
 interface Block {
   readonly offset: number;
@@ -27,8 +29,8 @@ export interface NewCluster {
 /**
  * The refcounts of an image that is being changed: who takes clusters and gives them back does so in memory, and {@link Refcounts.write} says when it shows in the file.
  *
- * Clusters are handed out from the lowest free one on, each place once, and then behind the end of the file. The image must have been found free of corruptions: what has no
- * refcount is overwritten.
+ * Clusters are handed out from the lowest free one on, and then behind the end of the file; once more only when it is said that nothing leads to them. The image must have been found
+ * free of corruptions: what has no refcount is overwritten.
  */
 export class Refcounts {
   readonly #file: InPlaceFile;
@@ -44,6 +46,8 @@ export class Refcounts {
   readonly #changedEntries = new Set<number>();
   /** The table lies at another place than the header says. */
   #isMoved = false;
+  /** Host offsets of clusters that were free once, were handed out and given back. */
+  readonly #reusable: number[] = [];
   /** The next cluster that may be free. */
   #cursor = 0;
   /** Clusters of the file when it was opened. */
@@ -68,6 +72,11 @@ export class Refcounts {
 
   /** Hands out a cluster, with refcount 1. @throws ImgstoreError `IO` when a device has no more, `UNSUPPORTED` when a file would become too large */
   take(): NewCluster {
+    const offset = this.#reusable.pop();
+    if (offset !== undefined) {
+      this.#set(offset / this.#clusterSize, 1);
+      return { offset, isUsed: true };
+    }
     const cluster = this.#takeFree();
     this.#set(cluster, 1);
     return { offset: cluster * this.#clusterSize, isUsed: cluster < this.#clustersAtOpen };
@@ -79,6 +88,17 @@ export class Refcounts {
     const first = this.#append(count);
     for (let i = 0; i < count; i++) this.#set(first + i, 1);
     return first * this.#clusterSize;
+  }
+
+  /** Takes back a cluster that was handed out, and that nothing leads to or ever did. @param offset host bytes */
+  giveBack(offset: number): void {
+    this.release(offset);
+    this.reuse([offset]);
+  }
+
+  /** Hands clusters out again that have refcount 0, now that nothing in the file leads to them. @param offsets host bytes */
+  reuse(offsets: readonly number[]): void {
+    for (const offset of offsets.slice(0, MOST_REUSABLE - this.#reusable.length)) this.#reusable.push(offset);
   }
 
   /** Looks for free clusters near the end of the file alone: refcounts of a large image are many. */
@@ -101,6 +121,11 @@ export class Refcounts {
       });
     this.#set(cluster, left);
     return left;
+  }
+
+  /** Where the table lies, or will lie when it is written, in bytes. */
+  get tableOffset(): number {
+    return this.#tableOffset;
   }
 
   /** Bytes from the start of the file to the end of the last cluster that was handed out. */

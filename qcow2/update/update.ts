@@ -21,6 +21,16 @@ export interface ClusterPlace {
   readonly isUsed: boolean;
 }
 
+/** What a run of guest clusters is in the image, what was begun and not applied included. */
+export interface GuestRun {
+  /** `other`: a compressed cluster, one that snapshots share, or one of which only parts show. */
+  readonly kind: 'data' | 'zero' | 'unallocated' | 'other';
+  /** Of `data`: host bytes of the first; the others follow it there. */
+  readonly offset: number;
+  /** Clusters, at least 1. */
+  readonly count: number;
+}
+
 /**
  * Changes clusters of an image's present disk, in the file as it is.
  *
@@ -37,6 +47,8 @@ export class ImageUpdate {
   readonly #tables: L2Tables;
   #released: number[] = [];
   #hasBegun = false;
+  /** Entries of tables are not in the file as they are in memory. */
+  #hasChanged = false;
 
   /** @param header of an image that was found writable and free of corruptions. @param image its name, for errors */
   constructor(file: InPlaceFile, header: Qcow2Header, image: string) {
@@ -53,26 +65,66 @@ export class ImageUpdate {
     return this.#tables.heldBytes >= MOST_TABLE_BYTES || this.#released.length >= MOST_RELEASED;
   }
 
+  /** Where the refcount table will lie when all is applied, in bytes. */
+  get refcountTableOffset(): number {
+    return this.#refcounts.tableOffset;
+  }
+
   /** Whether the image has nothing of its own at a guest cluster: its backing file shows. */
   isUnallocated(cluster: number): boolean {
     const { index, at } = this.#entryOf(cluster);
     return readEntry(this.#geometry, this.#tables.get(index).bytes, at).isUnallocated;
   }
 
-  /** Where the data of a guest cluster is to be written, before {@link ImageUpdate.apply}. @param cluster its number */
-  place(cluster: number): ClusterPlace {
+  /**
+   * What guest clusters are, from one on, as long as they are alike; data as long as they lie side by side.
+   * @param most clusters to look at, at least 1
+   */
+  lookUp(cluster: number, most = 1): GuestRun {
+    const { index, at } = this.#entryOf(cluster);
+    const { l2Entries, l2EntryBytes } = this.#geometry;
+    const end = Math.min(most, l2Entries - (cluster % l2Entries));
+    const table = this.#tables.find(index);
+    if (table === undefined) return { kind: 'unallocated', offset: 0, count: end };
+    const first = this.#runAt(table.bytes, at);
+    let count = 1;
+    for (; count < end && first.kind !== 'other'; count++) {
+      const { kind, offset } = this.#runAt(table.bytes, at + count * l2EntryBytes);
+      if (kind !== first.kind) break;
+      if (kind === 'data' && offset !== first.offset + count * this.clusterSize) break;
+    }
+    return { ...first, count };
+  }
+
+  /**
+   * Where the data of a guest cluster is to be written, before {@link ImageUpdate.apply}.
+   * @param cluster its number
+   * @param write writes it, at once; the cluster stays what it was when that throws, as on a disk that is full
+   */
+  place(cluster: number, write: (place: ClusterPlace) => void = () => {}): ClusterPlace {
     this.#begin();
     const { index, at } = this.#entryOf(cluster);
     const { bytes } = this.#tables.get(index);
     const entry = readEntry(this.#geometry, bytes, at);
-    if (entry.own !== undefined && entry.isWhole) return { offset: entry.own, isNew: false, isUsed: true };
+    if (entry.own !== undefined && entry.isWhole) {
+      const place = { offset: entry.own, isNew: false, isUsed: true };
+      write(place);
+      return place;
+    }
     // Its place, of which nothing or a part shows, is as good as a new one.
     const kept = entry.own;
     const { offset, isUsed } = kept === undefined ? this.#refcounts.take() : { offset: kept, isUsed: true };
+    const place = { offset, isNew: true, isUsed };
+    try {
+      write(place);
+    } catch (error) {
+      if (kept === undefined) this.#refcounts.giveBack(offset);
+      throw error;
+    }
     if (kept === undefined) this.#released.push(...entry.clusters);
     this.#changeEntry(index, at);
     writeOwnEntry(this.#geometry, bytes, at, offset);
-    return { offset, isNew: true, isUsed };
+    return place;
   }
 
   /**
@@ -95,8 +147,12 @@ export class ImageUpdate {
 
   /** Makes all that was begun show, once its data is written. @throws ImgstoreError `IO` */
   async apply(): Promise<void> {
-    // What was only looked at is let go of.
-    if (!this.#hasBegun) return await this.#tables.write();
+    if (!this.#hasChanged) {
+      // What was only looked at is let go of; data that was written over shows already.
+      await this.#tables.write();
+      if (this.#hasBegun) await this.#file.sync();
+      return;
+    }
     // A reader takes what an entry leads to behind the end for a file that is cut off.
     if (!this.#file.isDevice && this.#file.size < this.#refcounts.endOffset)
       await this.#file.resize(this.#refcounts.endOffset);
@@ -104,10 +160,14 @@ export class ImageUpdate {
     await this.#file.sync();
     await this.#tables.write();
     await this.#file.sync();
-    const free = [...this.#released, ...replaced].filter((offset) => this.#refcounts.release(offset) === 0);
+    this.#hasChanged = false;
+    // Once at most, also when this fails and is called again: else clusters leak, which is better than to be counted wrong.
+    const released = [...this.#released, ...replaced];
+    this.#released = [];
+    const free = released.filter((offset) => this.#refcounts.release(offset) === 0);
     await this.#refcounts.write();
     for (const { offset, length } of runs(free, this.clusterSize)) this.#file.zero(offset, length);
-    this.#released = [];
+    this.#refcounts.reuse(free);
   }
 
   /** Whatever a newer QEMU keeps in the image for itself would not be true any more. */
@@ -117,7 +177,14 @@ export class ImageUpdate {
     clearUnknownAutoclear(this.#file, this.#header);
   }
 
+  #runAt(table: Buffer, at: number): Omit<GuestRun, 'count'> {
+    const { own, isWhole, isZero, isUnallocated } = readEntry(this.#geometry, table, at);
+    if (own !== undefined && isWhole) return { kind: 'data', offset: own };
+    return { kind: isZero ? 'zero' : isUnallocated ? 'unallocated' : 'other', offset: 0 };
+  }
+
   #changeEntry(index: number, at: number): void {
+    this.#hasChanged = true;
     this.#tables.change(index, at, (offset) => this.#released.push(offset));
   }
 

@@ -73,6 +73,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   serve: ['--idle-exit', '0'],
   hydrate: ['lazy.qcow2'],
   mount: ['web', '.'],
+  session: ['list'],
 };
 const NEED_STORE = VERBS.map(({ name }) => name).filter((name) => !['init', 'info', 'check'].includes(name));
 

@@ -1,0 +1,308 @@
+import { mkdir, readdir, realpath, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type BlockSource, InPlaceFile } from '../../../block/index.ts';
+import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { syncFolder } from '../../../files/index.ts';
+import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
+import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
+import { branchTip } from '../../history/tips.ts';
+import { currentPerson } from '../../person.ts';
+import type { Monitor } from '../../progress.ts';
+import { BRANCHES, refNameFault } from '../../refs/name.ts';
+import type { Store } from '../../store.ts';
+import { DiskSource } from '../../version/disk-source.ts';
+import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
+import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
+import { defaultOverlays, nameOfOverlay, sessionPlaces } from './names.ts';
+import { makeOverlay, openOverlay, readOverlay } from './overlay-file.ts';
+import { bytesOnDisk, Session } from './session.ts';
+
+export interface SessionsOptions {
+  /** Where overlays are; `imgstore/sessions` in the store when not given. */
+  readonly overlays?: string | undefined;
+  /**
+   * Where the server listens, which overlays name as what they stand on: for QEMU, when no session has them open. Undefined for who does not serve: overlays then say what they said before,
+   * and none can be made.
+   */
+  readonly address: NbdAddress | undefined;
+  /** Opens a version's disk; without a cache when not given. */
+  readonly openBase?: ((disk: VersionDisk) => BlockSource) | undefined;
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
+
+/** One session, as plain data that survives JSON. */
+export interface SessionState {
+  readonly name: string;
+  readonly branch: string;
+  /** The version that the overlay stands on, and its disk. */
+  readonly base: ObjectId;
+  readonly disk: string;
+  /** The version that was committed last; the base when there is none. */
+  readonly last: ObjectId;
+  readonly overlay: string;
+  /** Bytes that the overlay takes on its disk. */
+  readonly overlayBytes: number;
+  /** Bytes of clusters that were written since the last commit; undefined while no server has it open. */
+  readonly changedBytes: number | undefined;
+  /** Clients; undefined while no server has it open. */
+  readonly connections: number | undefined;
+}
+
+/** The exports of a store that can be written to: one for each branch, or for each disk of a branch with several. */
+export class Sessions {
+  readonly #store: Store;
+  readonly #options: SessionsOptions;
+  readonly #overlays: string;
+  readonly #open = new Map<string, Session>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  private constructor(store: Store, options: SessionsOptions, overlays: string) {
+    this.#store = store;
+    this.#options = options;
+    this.#overlays = overlays;
+  }
+
+  /** Opens no overlay yet. @throws ImgstoreError `IO` when there is no folder for overlays, and it cannot be made */
+  static async open(store: Store, options: SessionsOptions): Promise<Sessions> {
+    const folder = options.overlays ?? defaultOverlays(store);
+    try {
+      await mkdir(folder, { recursive: true });
+      return new Sessions(store, options, await realpath(folder));
+    } catch (error) {
+      throw fromSystem(error, folder);
+    }
+  }
+
+  /**
+   * The disk of a branch for one connection, with what was written before.
+   * @param name a branch, or `BRANCH:DISK`
+   * @returns undefined for what is no branch: other versions cannot be written to
+   * @throws ImgstoreError `USAGE` when the version has several disks and none is named; `IN_USE`, `BAD_IMAGE`, `UNSUPPORTED`, `DAMAGED`, `IO`
+   */
+  async export(name: string): Promise<NbdExport | undefined> {
+    return this.#inTurn(async () => (await this.#openOrMake(name))?.open());
+  }
+
+  /** All sessions: those that are open, and overlays that were left. */
+  async list(): Promise<readonly SessionState[]> {
+    return this.#inTurn(async () => {
+      const names = new Set([...(await this.#overlayNames()), ...this.#open.keys()]);
+      const states: SessionState[] = [];
+      for (const name of [...names].sort()) {
+        const session = this.#open.get(name);
+        const state = session === undefined ? await this.#stateOfFile(name) : await stateOf(session);
+        if (state !== undefined) states.push(state);
+      }
+      return states;
+    });
+  }
+
+  /** Commits a session, also one that no client has opened. @throws ImgstoreError `NOT_FOUND`, and as {@link commitSession} */
+  async commit(
+    name: string,
+    request: SessionCommitRequest = {},
+    monitor: Monitor = {},
+  ): Promise<SessionCommit> {
+    const session = await this.#inTurn(async () => this.#open.get(name) ?? (await this.#reopen(name)));
+    if (session === undefined) throw noSession(name);
+    return commitSession(this.#store, session, request, monitor);
+  }
+
+  /**
+   * Throws away what was written, with the overlay. Versions that were committed stay.
+   * @throws ImgstoreError `NOT_FOUND`; `IN_USE` while clients are connected, unless forced, or while somebody else has the overlay open
+   */
+  async discard(name: string, { force = false } = {}): Promise<void> {
+    await this.#inTurn(async () => {
+      const session = this.#open.get(name);
+      const places = session?.places ?? (await this.#placesOf(name));
+      if (places === undefined) throw noSession(name);
+      if (session === undefined) await (await InPlaceFile.open(places.overlay)).close();
+      else await session.exclusively(() => this.#letGo(session, force));
+      await rm(places.overlay, { force: true });
+      await syncFolder('overlay', dirname(places.overlay));
+      await this.#removeRefs([places.baseRef, places.lastRef]);
+    });
+  }
+
+  /** Flushes and closes all; connections have been released before. @throws ImgstoreError `IO` when something that was written last is lost */
+  async close(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#isClosed = true;
+      const all = [...this.#open.values()];
+      this.#open.clear();
+      const ends = await Promise.allSettled(
+        all.map((session) => session.exclusively(() => session.disk.close())),
+      );
+      for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    });
+  }
+
+  async #letGo(session: Session, force: boolean): Promise<void> {
+    const { name, connections } = session;
+    if (connections > 0 && !force)
+      throw new ImgstoreError(
+        'IN_USE',
+        `session '${name}' has ${connections} ${connections === 1 ? 'client' : 'clients'}: stop what uses it, or pass --force`,
+        { name, connections },
+      );
+    this.#open.delete(name);
+    await session.disk.close();
+  }
+
+  async #openOrMake(name: string): Promise<Session | undefined> {
+    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
+    const there = this.#open.get(name) ?? (await this.#reopen(name));
+    if (there !== undefined) return there;
+    const { branch, diskName } = takeApart(name);
+    if (branch === '' || this.#options.address === undefined || refNameFault(BRANCHES + branch) !== undefined)
+      return undefined;
+    const tip = await branchTip(this.#store, BRANCHES + branch);
+    if (tip === undefined) return undefined;
+    const version = readVersion(this.#store.objects, tip);
+    const base = findDisk(version, diskName);
+    // The only disk of a version needs no name, and must not have a second session by it.
+    if (diskName !== undefined && version.disks.length === 1) return this.#openOrMake(branch);
+    return this.#make(name, base);
+  }
+
+  async #make(name: string, base: VersionDisk): Promise<Session> {
+    const places = sessionPlaces(this.#store, this.#overlays, name);
+    // First what keeps the version, then what stands on it.
+    await this.#putRef(places.baseRef, base.version);
+    await this.#putRef(places.lastRef, base.version);
+    const source = this.#openBase(base);
+    await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
+    const session = await this.#reopen(name);
+    if (session === undefined) throw noSession(name);
+    // The one cluster that it has is as in the base.
+    session.disk.freeze().end(true);
+    return session;
+  }
+
+  /** Goes on with an overlay that is there; undefined when there is none. */
+  async #reopen(name: string): Promise<Session | undefined> {
+    const places = await this.#placesOf(name);
+    if (places === undefined) return undefined;
+    const options = {
+      openSource: (disk: VersionDisk) => this.#openBase(disk),
+      backingName: this.#backingName,
+    };
+    const { disk, base } = await openOverlay(this.#store, places.overlay, options);
+    try {
+      const { branch } = takeApart(name);
+      if ((await this.#store.refs.resolve(places.baseRef)) !== base.version)
+        await this.#putRef(places.baseRef, base.version);
+      const last = await this.#lastOf(places.lastRef, base);
+      const session = new Session({ name, branch, places, base, disk, last });
+      this.#open.set(name, session);
+      return session;
+    } catch (error) {
+      await disk.close();
+      throw error;
+    }
+  }
+
+  /** The version that was committed last from an overlay, as far as it can be of this one. */
+  async #lastOf(ref: string, { version, name, virtualSize }: VersionDisk): Promise<ObjectId> {
+    const last = await this.#store.refs.resolve(ref);
+    if (last === undefined) return version;
+    const disk = readVersion(this.#store.objects, last).disks.find((each) => each.name === name);
+    return disk?.virtualSize === virtualSize ? last : version;
+  }
+
+  async #placesOf(name: string): Promise<ReturnType<typeof sessionPlaces> | undefined> {
+    const names = await this.#overlayNames();
+    return names.includes(name) ? sessionPlaces(this.#store, this.#overlays, name) : undefined;
+  }
+
+  async #overlayNames(): Promise<readonly string[]> {
+    try {
+      return (await readdir(this.#overlays)).flatMap((file) => nameOfOverlay(file) ?? []);
+    } catch (error) {
+      throw fromSystem(error, this.#overlays);
+    }
+  }
+
+  async #stateOfFile(name: string): Promise<SessionState | undefined> {
+    const places = sessionPlaces(this.#store, this.#overlays, name);
+    try {
+      const { base } = await readOverlay(this.#store, places.overlay);
+      return {
+        name,
+        branch: takeApart(name).branch,
+        base: base.version,
+        disk: base.name,
+        last: await this.#lastOf(places.lastRef, base),
+        overlay: places.overlay,
+        overlayBytes: await bytesOnDisk(places.overlay),
+        changedBytes: undefined,
+        connections: undefined,
+      };
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      this.#options.onNotice?.(error.message);
+      return undefined;
+    }
+  }
+
+  async #putRef(name: string, after: ObjectId): Promise<void> {
+    const person = currentPerson('committer', this.#store.config);
+    await this.#store.refs.update({ name, before: undefined, after, person, message: 'session' });
+  }
+
+  async #removeRefs(names: readonly string[]): Promise<void> {
+    const person = currentPerson('committer', this.#store.config);
+    for (const name of names) {
+      const { id, fault } = await this.#store.refs.follow(name);
+      if (id === undefined && fault === undefined) continue;
+      const change = { before: undefined, after: NULL_ID, person, message: 'session discarded' };
+      await this.#store.refs.update({ name, ...change });
+    }
+  }
+
+  #openBase(disk: VersionDisk): BlockSource {
+    return this.#options.openBase?.(disk) ?? new DiskSource(this.#store.objects, disk);
+  }
+
+  readonly #backingName = ({ version, name }: VersionDisk): string | undefined => {
+    const { address } = this.#options;
+    if (address === undefined) return undefined;
+    const { disks } = readVersion(this.#store.objects, version);
+    const exportName = disks.length === 1 ? version : `${version}:${name}`;
+    return nbdUri({ address, exportName });
+  };
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+}
+
+/** A branch cannot have a colon in its name. */
+function takeApart(name: string): { readonly branch: string; readonly diskName: string | undefined } {
+  const colon = name.lastIndexOf(':');
+  if (colon < 0) return { branch: name, diskName: undefined };
+  return { branch: name.slice(0, colon), diskName: name.slice(colon + 1) };
+}
+
+async function stateOf(session: Session): Promise<SessionState> {
+  const { name, branch, base, last, disk, places, connections } = session;
+  return {
+    name,
+    branch,
+    base: base.version,
+    disk: base.name,
+    last,
+    overlay: places.overlay,
+    overlayBytes: await session.overlayBytes(),
+    changedBytes: disk.changedBytes,
+    connections,
+  };
+}
+
+function noSession(name: string): ImgstoreError {
+  return new ImgstoreError('NOT_FOUND', `no session '${name}': see 'imgstore session'`, { name });
+}
