@@ -18,6 +18,8 @@ interface ServeOptions {
   readonly tlsCertificates?: string;
   readonly tlsVerifyPeer?: boolean;
   readonly cache: number;
+  readonly writable?: boolean;
+  readonly overlays?: string;
   readonly maxConnections?: number;
   readonly idleExit?: number;
 }
@@ -46,6 +48,15 @@ export function define(command: Command): void {
       'on: clients may speak TLS; require: they must (default with certificates: require)',
     )
     .option('--tls-verify-peer', "let in only clients whose certificate the folder's ca-cert.pem has signed")
+    .option(
+      '--writable',
+      'let branches be written to: what is written goes into overlays, which outlive the server',
+    )
+    .option(
+      '--overlays <dir>',
+      'the folder of overlays (default: imgstore/sessions in the store)',
+      pathArgument,
+    )
     .option('--cache <size>', 'keep so much of what was read in memory', sizeArgument, DEFAULT_CACHE_BYTES)
     .option('--max-connections <n>', 'turn further clients away (default: 256)', countArgument)
     .option('--idle-exit <seconds>', 'end when no client was there for so long', countArgument)
@@ -77,10 +88,12 @@ Examples:
 }
 
 function requestOf(revisions: readonly string[], options: ServeOptions): ServeRequest {
-  const { socket, listen, cache: cacheBytes, maxConnections } = options;
+  const { socket, listen, cache: cacheBytes, maxConnections, writable, overlays } = options;
+  if (overlays !== undefined && !writable)
+    throw new ImgstoreError('USAGE', '--overlays is for --writable: nothing else is written');
   if (socket !== undefined && listen !== undefined)
     throw new ImgstoreError('USAGE', 'serve takes --socket or --listen');
-  return { revisions, socket, listen, cacheBytes, maxConnections, tls: tlsOf(options) };
+  return { revisions, socket, listen, cacheBytes, maxConnections, writable, overlays, tls: tlsOf(options) };
 }
 
 function tlsOf({ tls, tlsCertificates: certificates, tlsVerifyPeer: verifyPeer = false }: ServeOptions) {
@@ -105,8 +118,13 @@ function parseAddress(text: string): { readonly host: string; readonly port: num
 /** Waits for a signal, or until no client was there for some time. */
 async function untilOver(server: ServedStore, idleSeconds: number | undefined): Promise<void> {
   let busyMs = performance.now();
-  while (!interruption.aborted) {
-    await sleep(LOOK_MS, undefined, { signal: interruption }).catch(() => {});
+  let isStopped = false;
+  const stopped = server.stopped?.then(() => {
+    isStopped = true;
+  });
+  while (!interruption.aborted && !isStopped) {
+    const pause = sleep(LOOK_MS, undefined, { signal: interruption }).catch(() => {});
+    await Promise.race(stopped === undefined ? [pause] : [pause, stopped]);
     if (idleSeconds === undefined) continue;
     if (server.connections > 0) busyMs = performance.now();
     else if (performance.now() - busyMs >= idleSeconds * 1000) return;

@@ -5,10 +5,11 @@ import { findTips } from '../history/tips.ts';
 import { shortRefName, VERSION_REFS } from '../refs/name.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
-import { findDisk, readVersion, tryReadVersion, type Version } from '../version/version.ts';
+import { findDisk, readVersion, tryReadVersion, type Version, type VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
 import { CachedDisk, type VersionReader } from './cached-disk.ts';
 import { ClusterCache } from './cluster-cache.ts';
+import type { Sessions } from './session/sessions.ts';
 import { VersionExport } from './version-export.ts';
 
 /** Whoever opens a name so soon after another gets the same version: a client may come with several connections, while the branch moves. */
@@ -31,6 +32,7 @@ export class RevisionExports implements NbdExports {
   readonly #store: Store;
   readonly #revisions: readonly string[];
   readonly #reader: VersionReader;
+  #sessions: Sessions | undefined;
   readonly #opened = new Map<string, { readonly commit: ObjectId; readonly ms: number }>();
 
   constructor(store: Store, workers: ClusterWorkers, { revisions, cacheBytes }: RevisionExportsOptions) {
@@ -57,12 +59,15 @@ export class RevisionExports implements NbdExports {
     const colon = name.lastIndexOf(':');
     const [revision, diskName] =
       colon < 0 ? [name, undefined] : [name.slice(0, colon), name.slice(colon + 1)];
+    if (this.#revisions.length > 0 && !this.#revisions.includes(revision)) return undefined;
+    const writable = await this.#sessions?.export(name);
+    if (writable !== undefined) return writable;
     const commit = await this.#commitOf(revision);
     if (commit === undefined) return undefined;
     const version = readVersion(this.#store.objects, commit);
     const disk = chosenDisk(version, diskName);
     const reading = this.#store.announceReading([commit]);
-    return new VersionExport(new CachedDisk(this.#reader, disk), {
+    return new VersionExport(this.diskOf(disk), {
       name,
       description: describe(version),
       onRelease: () => reading?.withdraw(),
@@ -73,6 +78,16 @@ export class RevisionExports implements NbdExports {
   async refuseMissing(): Promise<void> {
     for (const revision of this.#revisions)
       readVersion(this.#store.objects, await resolveCommit(this.#store, revision));
+  }
+
+  /** Lets branches be written to. */
+  serveSessions(sessions: Sessions): void {
+    this.#sessions = sessions;
+  }
+
+  /** A disk, read through the cache of all exports. */
+  diskOf(disk: VersionDisk): CachedDisk {
+    return new CachedDisk(this.#reader, disk);
   }
 
   /** Gives back the memory. */
@@ -101,9 +116,8 @@ export class RevisionExports implements NbdExports {
     return only !== undefined && more.length === 0 ? only : DEFAULT_REVISION;
   }
 
-  /** Undefined for what is not served, or is not there. */
+  /** Undefined for what is not there. */
   async #commitOf(revision: string): Promise<ObjectId | undefined> {
-    if (this.#revisions.length > 0 && !this.#revisions.includes(revision)) return undefined;
     const now = performance.now();
     const before = this.#opened.get(revision);
     if (before !== undefined && now - before.ms < SAME_VERSION_MS) return before.commit;

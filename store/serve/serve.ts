@@ -1,8 +1,12 @@
 import { NbdServer, nbdUri, type ServerTls } from '../../nbd/index.ts';
 import type { Store } from '../store.ts';
+import type { VersionDisk } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { socketPath } from './export-uri.ts';
 import { RevisionExports } from './revision-exports.ts';
+import { controlSocket } from './session/control/messages.ts';
+import { type ControlServer, serveControl } from './session/control/serve-control.ts';
+import { Sessions } from './session/sessions.ts';
 
 export interface ServeRequest {
   /** What alone is served; every revision when there is none. */
@@ -13,6 +17,10 @@ export interface ServeRequest {
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
   readonly tls?: ServerTls | undefined;
   readonly cacheBytes: number;
+  /** Branches can be written to: what is written goes into overlays. */
+  readonly writable?: boolean | undefined;
+  /** The folder of overlays; `imgstore/sessions` in the store when not given. */
+  readonly overlays?: string | undefined;
   /** Clients at a time. */
   readonly maxConnections?: number | undefined;
   readonly onNotice?: ((notice: string) => void) | undefined;
@@ -24,6 +32,8 @@ export interface ServedStore {
   readonly uri: string;
   /** Clients that are connected. */
   readonly connections: number;
+  /** Fulfilled when somebody asks for the server's end at its control socket; undefined for a server that has none. */
+  readonly stopped: Promise<void> | undefined;
   /** Lets what is under way end. */
   close(): Promise<void>;
 }
@@ -43,20 +53,45 @@ export async function serveStore(store: Store, request: ServeRequest): Promise<S
   };
   try {
     await exports.refuseMissing();
-    const place = listen ?? { socket: socketPath(store, request.socket) };
+    const socket = socketPath(store, request.socket);
+    const place = listen ?? { socket };
     const server = await NbdServer.listen(exports, { ...place, tls, maxConnections, onNotice });
+    const writing = request.writable ? await openSessions(store, server, exports, request) : undefined;
     return {
       uri: nbdUri({ address: server.address, exportName: '' }, tls !== undefined),
       get connections() {
         return server.connections;
       },
+      stopped: writing?.control.stopped,
       close: async () => {
+        await writing?.control.close();
         await server.close();
+        await writing?.sessions.close();
         await end();
       },
     };
   } catch (error) {
     await end();
+    throw error;
+  }
+}
+
+/** Lets branches be written to. @throws ImgstoreError `IN_USE`, `EXISTS`, `IO`; the server is closed then */
+async function openSessions(
+  store: Store,
+  server: NbdServer,
+  exports: RevisionExports,
+  { socket, overlays, onNotice }: ServeRequest,
+): Promise<{ readonly sessions: Sessions; readonly control: ControlServer }> {
+  try {
+    const openBase = (disk: VersionDisk) => exports.diskOf(disk);
+    const { address } = server;
+    const sessions = await Sessions.open(store, { address, overlays, openBase, onNotice });
+    const control = await serveControl(server, sessions, controlSocket(socketPath(store, socket)));
+    exports.serveSessions(sessions);
+    return { sessions, control };
+  } catch (error) {
+    await server.close();
     throw error;
   }
 }

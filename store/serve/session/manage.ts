@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { Monitor } from '../../progress.ts';
 import type { Store } from '../../store.ts';
+import { socketPath } from '../export-uri.ts';
 import type { SessionCommit, SessionCommitRequest } from './commit-session.ts';
 import { askServer } from './control/ask-server.ts';
 import { type ControlRequest, controlSocket } from './control/messages.ts';
@@ -85,5 +85,5 @@ async function withSessions<T>(
 }
 
 function socketOf(store: Store, { socket }: SessionsPlace): string {
-  return socket ?? join(store.folder, 'imgstore', 'nbd.sock');
+  return socketPath(store, socket);
 }
