@@ -29,6 +29,7 @@ interface CommitOptions {
   readonly allowEmpty?: boolean;
   readonly allowBacking?: readonly string[];
   readonly forceShare?: boolean;
+  readonly bitmap?: string;
   readonly qmp?: string;
   readonly node?: readonly string[];
   readonly agent?: string;
@@ -61,6 +62,10 @@ export function define(command: Command): void {
     .option(
       '--track',
       'put a dirty bitmap into each qcow2, so that the next commit reads only what QEMU has written since',
+    )
+    .option(
+      '--bitmap <name>',
+      "of an NBD export: read only what this dirty bitmap has, which began when the export held the branch's last version",
     )
     .option('--key-file <file>', KEY_FILE_HELP, pathArgument)
     .option('--force-share', 'store an image although a running QEMU writes to it')
@@ -121,6 +126,7 @@ const FOR_FILES = {
   storedBase: '--stored-base',
   format: '--format',
   track: '--track',
+  bitmap: '--bitmap',
   keyFile: '--key-file',
   forceShare: '--force-share',
 } as const;

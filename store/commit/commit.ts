@@ -1,8 +1,11 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { branchTip } from '../history/tips.ts';
 import { openDiskOnStore } from '../origin/stored-base.ts';
 import type { Monitor } from '../progress.ts';
 import { BRANCHES, fullRefName } from '../refs/name.ts';
+import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { TrackedImages } from '../track/images.ts';
 import type { Attachment } from './attachments.ts';
@@ -26,7 +29,7 @@ export interface DiskToStore {
   readonly path: string;
 }
 
-export interface CommitRequest extends OpenDiskOptions {
+export interface CommitRequest extends Omit<OpenDiskOptions, 'bitmap'> {
   /** At least one. */
   readonly disks: readonly DiskToStore[];
   readonly attachments?: readonly Attachment[] | undefined;
@@ -37,6 +40,11 @@ export interface CommitRequest extends OpenDiskOptions {
   readonly parent?: string | undefined;
   /** The version that an overlay's backing file held, where the file is gone and the overlay's header does not say it surely. */
   readonly storedBase?: string | undefined;
+  /**
+   * The dirty bitmap of an NBD export, of QEMU's kind, that has all that was written since the export held the branch's last version, or {@link parent} for a new branch. Nobody can check that: the
+   * bytes that it has as clean are not read.
+   */
+  readonly bitmap?: string | undefined;
   /** Makes a version although nothing has changed. */
   readonly allowEmpty?: boolean | undefined;
   /** Begins a bitmap in each image, so that the next commit reads only what was written since; images that have one keep it up in any case. */
@@ -59,13 +67,16 @@ export async function commitVersion(
   refuseBadNames(request.disks, request.attachments);
   const tip = await branchTip(store, ref);
   await refuseParent(store, { ref, tip, parent: request.parent });
+  const since = await bitmapStart(store, request, tip);
   const open: OpenDisk[] = [];
   const tracked = new TrackedImages(store, request, monitor);
   const transaction = store.begin();
   try {
     for (const { name, path } of request.disks) {
       const isLockedHere = await tracked.lock(path);
-      open.push(await openDiskOnStore(store, path, { ...request, disk: name, isLockedHere }));
+      const bitmap =
+        since === undefined ? undefined : { name: request.bitmap!, since: { commit: since, disk: name } };
+      open.push(await openDiskOnStore(store, path, { ...request, bitmap, disk: name, isLockedHere }));
     }
     for (const notice of open.flatMap((disk) => disk.notices)) monitor.onNotice?.(notice);
     const named: NamedDisk[] = [];
@@ -86,6 +97,27 @@ export async function commitVersion(
     for (const disk of open) await disk.source.close();
     await tracked.close();
   }
+}
+
+/** The version that a bitmap begins at; undefined without one. @throws ImgstoreError `USAGE` */
+async function bitmapStart(
+  store: Store,
+  { bitmap, disks, parent }: CommitRequest,
+  tip: ObjectId | undefined,
+): Promise<ObjectId | undefined> {
+  if (bitmap === undefined) return undefined;
+  const file = disks.find(({ path }) => !isNbdUri(path));
+  if (file !== undefined)
+    throw new ImgstoreError('USAGE', `${file.path}: --bitmap is for exports of NBD servers`, {
+      path: file.path,
+    });
+  if (tip !== undefined) return tip;
+  if (parent !== undefined) return resolveCommit(store, parent);
+  throw new ImgstoreError(
+    'USAGE',
+    '--bitmap tells what was written since a version, of which the branch has none: name it with --parent',
+    { bitmap },
+  );
 }
 
 function defaultMessage({ disks }: CommitRequest): string {

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import type { BlockSource, ComparedExtent } from '../../block/index.ts';
 import type {
+  DirtyRange,
   ForeignFormat,
   ImageFormat,
   ImageKey,
@@ -9,6 +10,7 @@ import type {
   StandIn,
 } from '../../qcow2/index.ts';
 import type { KnownFiles } from '../stat-cache.ts';
+import type { TrackedDisk } from '../track/name.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import type { VersionDisk } from '../version/version.ts';
 
@@ -31,6 +33,8 @@ export interface OpenDiskOptions {
   readonly forceShare?: boolean | undefined;
   /** The locks on the image itself are the caller's. */
   readonly isLockedHere?: boolean | undefined;
+  /** Of an export of a QEMU: its dirty bitmap that has, by the user's word, all that was written since the export held a disk of a version. */
+  readonly bitmap?: { readonly name: string; readonly since: TrackedDisk } | undefined;
   /** The password of encrypted images. It is kept nowhere. */
   readonly key?: ImageKey | undefined;
   /** Who may have another disk in the place of a backing file that cannot be opened. */
@@ -71,6 +75,10 @@ export interface OpenDisk {
   readonly bitmaps?: (() => Promise<readonly PersistentBitmap[]>) | undefined;
   /** Of a qcow2. */
   readonly header?: Qcow2Header | undefined;
+  /** What was written since it held a disk of a version, by the user's word. */
+  readonly written?:
+    | { readonly since: TrackedDisk; readonly dirty: () => AsyncIterable<DirtyRange> }
+    | undefined;
   /** The disks below the image, the nearest first; none whose files do not tell what it holds. */
   readonly bases: readonly DiskBase[];
   /** The extents of the whole image, `same` where what stands in for a backing file shows through; undefined when nothing does. */

@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { NbdSource, parseNbdUri } from '../../nbd/index.ts';
 import type { OpenDisk, OpenDiskOptions } from './disk.ts';
+import { bitmapContext, dirtyRanges } from './nbd-bitmap.ts';
 import { nowNs } from './watched-files.ts';
 
 /**
@@ -15,7 +16,18 @@ export async function openNbdDisk(uri: string, options: OpenDiskOptions): Promis
       { uri },
     );
   }
-  const source = await NbdSource.open(parseNbdUri(uri), { label: uri });
+  const { bitmap } = options;
+  const context = bitmap && bitmapContext(bitmap.name);
+  const contexts = context === undefined ? [] : [context];
+  const source = await NbdSource.open(parseNbdUri(uri), { label: uri, contexts });
+  if (context !== undefined && !source.contexts.includes(context)) {
+    await source.close();
+    throw new ImgstoreError(
+      'NBD',
+      `${uri}: the server tells of no dirty bitmap '${bitmap!.name}': see what nbdinfo says, and how the server was started`,
+      { uri, bitmap: bitmap!.name },
+    );
+  }
   return {
     path: uri,
     source,
@@ -26,6 +38,8 @@ export async function openNbdDisk(uri: string, options: OpenDiskOptions): Promis
     expectedBytes: source.size,
     files: undefined,
     bases: [],
+    written:
+      context === undefined ? undefined : { since: bitmap!.since, dirty: () => dirtyRanges(source, context) },
     lookedNs: nowNs(),
     refuseChanged: async () => {},
   };

@@ -1,10 +1,10 @@
 import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import type { DirtyRange } from '../../qcow2/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
 import type { OpenDisk } from '../commit/disk.ts';
 import type { KnownDisk } from '../commit/known-disk.ts';
 import { defaultBranch, sourceTitle } from '../commit/names.ts';
+import { bitmapContext, dirtyRanges } from '../commit/nbd-bitmap.ts';
 import {
   type CommitResult,
   type NamedDisk,
@@ -23,7 +23,7 @@ import { BitmapChange, settle, trustedLive } from './bitmaps.ts';
 import { findDisks, type LiveDisk, type NamedNode } from './find-disks.ts';
 import { thawAnew, whileFrozen } from './freeze.ts';
 import { lookAtImage } from './image-file.ts';
-import { bitmapContext, type HeldLive, Instant } from './instant.ts';
+import { type HeldLive, Instant } from './instant.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { Monitor } from './monitor.ts';
 import { refuseThreads } from './refuse-threads.ts';
@@ -204,21 +204,4 @@ class LiveCommit {
   #notice(text: string): void {
     this.#watcher.onNotice?.(`${this.#request.qmp}: ${text}`);
   }
-}
-
-/** Bit 0 of what QEMU tells of a dirty bitmap (docs/interop/nbd). */
-const DIRTY = 1;
-
-/** What a bitmap has as written, in order; ranges do not touch. */
-async function* dirtyRanges(source: NbdSource, context: string): AsyncGenerator<DirtyRange> {
-  let [from, to] = [0, 0];
-  for await (const { offset, length, flags } of source.status(context, 0, source.size)) {
-    if ((flags & DIRTY) === 0) continue;
-    if (offset !== to) {
-      if (to > from) yield { offset: from, length: to - from };
-      from = offset;
-    }
-    to = offset + length;
-  }
-  if (to > from) yield { offset: from, length: to - from };
 }

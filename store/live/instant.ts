@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { isObject, isRefusal, type JsonObject, NbdSource, type QmpEvent } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
+import { bitmapContext } from '../commit/nbd-bitmap.ts';
 import type { BitmapChange, TrustedLive } from './bitmaps.ts';
 import type { LiveDisk } from './find-disks.ts';
 import type { ImageFile } from './image-file.ts';
@@ -251,9 +252,4 @@ export class Instant {
       { disk },
     );
   }
-}
-
-/** The metadata context of a bitmap in an export of QEMU. */
-export function bitmapContext(name: string): string {
-  return `qemu:dirty-bitmap:${name}`;
 }

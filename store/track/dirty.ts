@@ -39,9 +39,34 @@ export async function dirtySince(
   disk: OpenDisk,
   tip: ObjectId | undefined,
 ): Promise<DirtyDisk | string | undefined> {
+  const { written } = disk;
+  if (written !== undefined) {
+    const before = await wholeDisk(store, written.since, tip);
+    if (typeof before === 'string') return before;
+    return dirtyDisk(store, disk.source, { ...written.since, before, isOurs: false }, written.dirty());
+  }
   const trusted = await trustedBitmap(store, await bitmapsOf(disk), tip);
   if (trusted === undefined || typeof trusted === 'string') return trusted;
   return dirtyDisk(store, disk.source, trusted, trusted.bitmap.bitmap.dirty());
+}
+
+/** The disk of a version that a bitmap begins at; as a line why that is of no use. */
+async function wholeDisk(
+  store: Store,
+  tracked: TrackedDisk,
+  tip: ObjectId | undefined,
+): Promise<VersionDisk | string> {
+  const { commit } = tracked;
+  if (tip !== undefined && tip !== commit)
+    return `it began at version ${commit.slice(0, 12)}, and the branch has gone on since`;
+  const before = tryReadDisk(store.objects, tracked);
+  if (
+    before === undefined ||
+    before.clusterSize !== store.clusterSize ||
+    !(await hasMap(store.objects, before.map))
+  )
+    return `version ${commit.slice(0, 12)} is not whole in this store`;
+  return before;
 }
 
 /** Whether the bitmap of an image began at just that version: then it goes on. */
@@ -108,6 +133,8 @@ async function sealedBitmap<Bitmap extends NamedBitmap>(
 export interface TrustedBitmap<Bitmap> extends TrackedDisk {
   readonly bitmap: Bitmap;
   readonly before: VersionDisk;
+  /** Its last granule was dirty when it began. */
+  readonly isOurs: boolean;
 }
 
 /**
@@ -123,17 +150,8 @@ export async function trustedBitmap<Bitmap extends NamedBitmap>(
   const sealed = await sealedBitmap(store, image);
   if (sealed === undefined || typeof sealed === 'string') return sealed;
   const { bitmap, tracked } = sealed;
-  const { commit } = tracked;
-  if (tip !== undefined && tip !== commit)
-    return `it began at version ${commit.slice(0, 12)}, and the branch has gone on since`;
-  const before = tryReadDisk(store.objects, tracked);
-  if (
-    before === undefined ||
-    before.clusterSize !== store.clusterSize ||
-    !(await hasMap(store.objects, before.map))
-  )
-    return `version ${commit.slice(0, 12)} is not whole in this store`;
-  return { ...tracked, bitmap, before };
+  const before = await wholeDisk(store, tracked, tip);
+  return typeof before === 'string' ? before : { ...tracked, bitmap, before, isOurs: true };
 }
 
 /**
@@ -144,12 +162,13 @@ export async function trustedBitmap<Bitmap extends NamedBitmap>(
 export async function dirtyDisk(
   store: Store,
   source: BlockSource,
-  { commit, disk, before }: Omit<TrustedBitmap<unknown>, 'bitmap'>,
+  { commit, disk, before, isOurs }: Omit<TrustedBitmap<unknown>, 'bitmap'>,
   dirty: AsyncIterable<DirtyRange>,
 ): Promise<DirtyDisk | string> {
   const ranges = await gather(dirty);
   if (ranges === undefined) return 'most of the disk was written';
-  if (!marksEnd(ranges, before, source.size) || !(await holdsLastClean(store, source, before, ranges)))
+  const isCut = isOurs ? !marksEnd(ranges, before, source.size) : source.size < before.virtualSize;
+  if (isCut || !(await holdsLastClean(store, source, before, ranges)))
     return 'the disk was made smaller meanwhile';
   return { commit, disk, basis: await basisOf(store, source, before, ranges), dirtyBytes: sum(ranges) };
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { qemuNbd } from '../nbd/serve.ts';
+import { qemuImg, qemuIo } from '../qcow2/qemu.ts';
 import { oneLine, Workplace } from './imgstore.ts';
 import { disk, writeDisk } from './sample.ts';
 
@@ -44,4 +45,29 @@ test('commit says in one line why an NBD server cannot be read', async () => {
   expect([outcome.status, oneLine(outcome)]).toEqual([1, expect.stringContaining('no such socket')]);
   const bad = await place.run('commit', 'nbd+unix:///web');
   expect([bad.status, oneLine(bad)]).toEqual([2, expect.stringContaining('names no socket')]);
+});
+
+test('commit --bitmap reads of an export only what its dirty bitmap has', async () => {
+  const place = await Workplace.withStore();
+  await writeDisk(place, 'disk.raw', 1, 2, 3, undefined, 5);
+  const image = place.path('disk.qcow2');
+  await qemuImg('convert', '-f', 'raw', '-O', 'qcow2', place.path('disk.raw'), image);
+  await place.ok('commit', 'disk.qcow2', '-b', 'web');
+  await qemuImg('bitmap', '--add', image, 'since');
+  await qemuIo(image, 'write -P 7 70k 1k', 'discard 128k 64k', 'write -P 8 200k 4k');
+  const { socket } = await qemuNbd(image, '-f', 'qcow2', '-x', 'vm', '-B', 'since');
+  const uri = `nbd+unix:///vm?socket=${socket}`;
+  const result = await place.json('commit', uri, '-b', 'web', '--bitmap', 'since');
+  expect(result.disks).toMatchObject([{ newClusters: 2 }]);
+  // Two clusters that were written, and the last of those that were not, which is looked at.
+  expect(result.disks[0].readBytes).toBeLessThanOrEqual(3 * 65536);
+  expect(await place.ok('compare', 'web', uri)).toBe('identical\n');
+  const first = ['commit', uri, '-b', 'new', '--bitmap', 'since'];
+  const unknown = await place.run(...first);
+  expect([unknown.status, oneLine(unknown)]).toEqual([2, expect.stringContaining('--parent')]);
+  expect((await place.json(...first, '--parent', 'web~1')).disks).toMatchObject([{ newClusters: 0 }]);
+  const none = await place.run('commit', uri, '-b', 'web', '--bitmap', 'other');
+  expect([none.status, oneLine(none)]).toEqual([1, expect.stringContaining("no dirty bitmap 'other'")]);
+  const file = await place.run('commit', 'disk.raw', '-b', 'web', '--bitmap', 'since');
+  expect([file.status, oneLine(file)]).toEqual([2, expect.stringContaining('exports of NBD servers')]);
 });

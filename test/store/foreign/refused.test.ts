@@ -11,7 +11,7 @@ interface Place extends TestStore {
 
 async function place(): Promise<Place> {
   const made = await newStore();
-  const commit = (name: string, options: OpenDiskOptions = {}) =>
+  const commit = (name: string, options: Omit<OpenDiskOptions, 'bitmap'> = {}) =>
     commitVersion(made.store, { disks: [{ name: 'vda', path: made.file(name) }], branch: 'web', ...options });
   return { ...made, commit };
 }
