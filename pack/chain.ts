@@ -64,8 +64,8 @@ function streamOf({ offset, length, size }: Entry, end: number): PackedStream {
   return { entry: offset, offset: start, length: streamBound(start, size, end), size };
 }
 
-/** Bytes from `start` that surely hold a zlib stream of `size` bytes, which never reaches past the pack. */
-function streamBound(start: number, size: number, end: number): number {
+/** Bytes from `start` that surely hold a zlib stream of `size` bytes, which never reaches past the pack's last entry. @throws ImgstoreError `DAMAGED` */
+export function streamBound(start: number, size: number, end: number): number {
   const room = end - start;
   if (room <= 0 || size > Math.min(mostInflated(room), MOST_OBJECT_BYTES))
     throw damaged(`it says that it holds ${size} bytes`);

@@ -30,7 +30,7 @@ export interface PackedStreams {
 }
 
 /** One a thread: chains of a pack share their bases. */
-const bases = new BaseCache();
+export const bases = new BaseCache();
 
 /** Reads an object; its id is not checked. @throws ImgstoreError `DAMAGED`, and the system's error when reading fails. */
 export function readStreams({ pack, fd, type, base, deltas }: PackedStreams): GitObject {

@@ -25,15 +25,21 @@ const MOST_BY_BYTE = 96;
 
 /**
  * What `delta` makes of `base`.
+ * @param into memory of just the result's size; new memory when not given
  * @throws ImgstoreError `DAMAGED` when a size, an offset or an instruction does not fit.
  */
-export function applyDelta(base: Uint8Array, delta: Uint8Array): Buffer {
+export function applyDelta(base: Uint8Array, delta: Uint8Array, into?: Uint8Array): Buffer {
   const sizes = deltaSizes(delta);
   if (sizes.base !== base.length) throw damaged(`is for a base of ${sizes.base} bytes, not ${base.length}`);
   // Each byte of a delta makes one byte, or the whole base at most: a larger result is a lie.
   if (sizes.result > Math.min(delta.length * Math.max(base.length, 1), MOST_OBJECT_BYTES))
     throw damaged(`of ${delta.length} bytes says that it makes ${sizes.result}`);
-  const result = Buffer.allocUnsafe(sizes.result);
+  if (into !== undefined && into.length !== sizes.result)
+    throw damaged(`makes ${sizes.result} bytes, not ${into.length}`);
+  const result =
+    into === undefined
+      ? Buffer.allocUnsafe(sizes.result)
+      : Buffer.from(into.buffer, into.byteOffset, into.length);
   let to = 0;
   let at = sizes.at;
   while (at < delta.length) {

@@ -62,9 +62,7 @@ test('readBlob leaves to others what it cannot read: another size, another kind,
   expect(readBlob(whole!, Buffer.alloc(base.length))).toBe(true);
   expect(readBlob(whole!, Buffer.alloc(base.length + 1))).toBe(false);
   expect(readBlob(tree!, Buffer.alloc(base.length))).toBe(false);
-  expect(() => readBlob(delta!, Buffer.alloc(made.length))).toThrow(
-    expect.objectContaining({ code: 'DAMAGED' }),
-  );
+  expect(readBlob(delta!, Buffer.alloc(made.length))).toBe(false);
 });
 
 test('readBlob throws DAMAGED for a pack that is damaged, or gives bytes whose id is another', async () => {
