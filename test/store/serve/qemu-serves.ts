@@ -14,7 +14,8 @@ export async function qemuServes(
   const child: ChildProcess = spawn('qemu-nbd', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = once(child, 'exit');
   const stop = async () => {
-    child.kill();
+    // One that has only just begun to listen forgets that it was told to end.
+    child.kill('SIGKILL');
     await ended;
     rmSync(socket, { force: true });
   };
