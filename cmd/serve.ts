@@ -66,7 +66,7 @@ export function define(command: Command): void {
 An export is named by a revision: web, web~2, v1.0, 3c9f01d2; of a version with several disks by web:vdb.
 The empty name is the version that was committed last, or the only one that is served.
 
-Examples:
+Example:
   imgstore serve &
   qemu-img info 'nbd+unix:///web?socket=.imgstore/imgstore/nbd.sock'
   imgstore serve web --listen 127.0.0.1:10809`,

@@ -43,7 +43,7 @@ export function define(command: Command): void {
       `
 Sessions are begun by 'imgstore serve --writable', one for each branch that a client opens.
 
-Examples:
+Example:
   imgstore session
   imgstore session commit web -m 'Before the upgrade'
   imgstore session discard web`,
