@@ -34,15 +34,25 @@ export async function qemuIo(image: string, ...commands: readonly string[]): Pro
   if (/failed|error/i.test(stdout + stderr)) throw new Error(stdout + stderr);
 }
 
-/** Makes an empty qcow2 that stands on a file. @param size of its disk, as qemu-img takes it; that of the file below when not given */
+/** Makes an empty qcow2 that stands on a file. @param options `size` of its disk, as qemu-img takes it, that of the file below when not given; `clusterSize` in bytes */
 export async function createOverlay(
   image: string,
   below: string,
   format: 'qcow2' | 'raw' = 'qcow2',
-  size?: string,
+  { size, clusterSize }: { readonly size?: string; readonly clusterSize?: number } = {},
 ): Promise<void> {
+  const option = clusterSize === undefined ? [] : ['-o', `cluster_size=${clusterSize}`];
   const backing = ['-b', below, '-F', format];
-  await qemuImg('create', '-q', '-f', 'qcow2', ...backing, image, ...(size === undefined ? [] : [size]));
+  await qemuImg(
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    ...option,
+    ...backing,
+    image,
+    ...(size === undefined ? [] : [size]),
+  );
 }
 
 /** The bytes that QEMU sees in an image. */

@@ -36,9 +36,9 @@ test('extentsAbove tells what the layers above a disk hold, and where it shows t
   const [base, short, top] = names as [string, string, string];
   await qemuImg('create', '-q', '-f', 'qcow2', base, '8M');
   await qemuIo(base, 'write -P 1 0 8M');
-  await createOverlay(short, base, 'qcow2', '4M');
+  await createOverlay(short, base, 'qcow2', { size: '4M' });
   await qemuIo(short, 'write -P 2 1M 64k');
-  await createOverlay(top, short, 'qcow2', '8M');
+  await createOverlay(top, short, 'qcow2', { size: '8M' });
   await qemuIo(top, 'write -P 3 2M 64k', 'write -z 3M 64k');
   const { source, layers } = await openImage(top);
   const image = source as Qcow2Image;

@@ -227,19 +227,7 @@ describe('other overlays', () => {
     const made = await onFile('file');
     const disks = [{ name: 'vda', path: made.overlay }];
     const top = made.file('above.qcow2');
-    await qemuImg(
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-o',
-      `cluster_size=${SMALL}`,
-      '-b',
-      'top.qcow2',
-      '-F',
-      'qcow2',
-      top,
-    );
+    await createOverlay(top, 'top.qcow2', 'qcow2', { clusterSize: SMALL });
     await qemuIo(top, 'write -P 4 1k 1k');
     const shown = await qemuBytes(top);
     rmSync(made.file('base.qcow2'));

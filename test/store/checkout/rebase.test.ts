@@ -230,19 +230,7 @@ describe('what the old base holds', () => {
   test('rebaseOverlay rebases an overlay that qemu-img made on a committed file, whose header says nothing then', async () => {
     const made = await place();
     const overlay = made.file('other.qcow2');
-    await qemuImg(
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-o',
-      `cluster_size=${SMALL}`,
-      '-b',
-      'base.qcow2',
-      '-F',
-      'qcow2',
-      overlay,
-    );
+    await createOverlay(overlay, 'base.qcow2', 'qcow2', { clusterSize: SMALL });
     await qemuIo(overlay, 'write -P 9 5k 6k');
     const before = await qemuBytes(overlay);
     await made.rebase({ overlay });

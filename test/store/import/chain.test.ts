@@ -143,8 +143,8 @@ describe('importImage of a chain', () => {
   test('importImage stores layers of other sizes, on a raw base', async () => {
     const made = await newStore();
     await writeFile(made.file('base.raw'), diskOf([1, 2, 3, 4, 5], SMALL, 512));
-    await createOverlay(made.file('short.qcow2'), 'base.raw', 'raw', '9k');
-    await createOverlay(made.file('long.qcow2'), 'short.qcow2', 'qcow2', '4M');
+    await createOverlay(made.file('short.qcow2'), 'base.raw', 'raw', { size: '9k' });
+    await createOverlay(made.file('long.qcow2'), 'short.qcow2', 'qcow2', { size: '4M' });
     await qemuIo(made.file('long.qcow2'), 'write -P 4 2M 1k');
     const versions = await importOf(made, 'long.qcow2', { chain: true });
     expect(versions.map(({ virtualSize }) => virtualSize)).toEqual([5 * SMALL - 512, 9216, 4 * MIB]);
