@@ -173,7 +173,14 @@ export class Sessions {
     await this.#putRef(places.baseRef, base.version);
     await this.#putRef(places.lastRef, base.version);
     const source = this.#openBase(base);
-    await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
+    try {
+      await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
+    } catch (error) {
+      // Unless another server has made it, there is nothing to discard by which they would ever go.
+      if ((await this.#placesOf(name)) === undefined)
+        await this.#removeRefs([places.baseRef, places.lastRef]);
+      throw error;
+    }
     const session = await this.#reopen(name);
     if (session === undefined) throw noSession(name);
     // The one cluster that it has is as in the base.
