@@ -2,8 +2,10 @@ import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ImgstoreError } from '../../../../errors/index.ts';
 import { DiskSource } from '../../../../store/index.ts';
+import { Sessions } from '../../../../store/serve/session/sessions.ts';
 import { noise } from '../../../qcow2/qemu.ts';
 import { git } from '../../git.ts';
+import { newStore } from '../../new-store.ts';
 import { sessionPlace } from './places.ts';
 
 test('Sessions.export leaves no refs when the overlay cannot be made, and works when it can', async () => {
@@ -30,4 +32,13 @@ test('Sessions.export leaves no refs when the overlay cannot be made, and works 
     'refs/imgstore/sessions/web/base',
     'refs/imgstore/sessions/web/last',
   ]);
+});
+
+test('Sessions.list finds none, and makes no folder, in a store that had no session', async () => {
+  const { store, path } = await newStore();
+  const sessions = await Sessions.open(store, { address: undefined });
+  expect(await sessions.list()).toEqual([]);
+  await expect(sessions.commit('web')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await sessions.close();
+  expect(existsSync(`${path}/imgstore/sessions`)).toBe(false);
 });
