@@ -1,6 +1,7 @@
-import { lstat, unlink } from 'node:fs/promises';
+import { lstat, stat, unlink } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 
 /** Nobody but the owner can do anything with a socket that is made now. */
@@ -19,6 +20,7 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
     throw new ImgstoreError('USAGE', `${path}: ${why}`, { path });
   }
   await removeDead(path);
+  await refuseNoFolder(path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(asFailure(error, path)));
     server.once('listening', resolve);
@@ -31,6 +33,14 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
     }
   });
   server.removeAllListeners('error');
+}
+
+/** libuv tells of a folder that is not there as of one that may not be written to. */
+async function refuseNoFolder(path: string): Promise<void> {
+  const folder = dirname(path);
+  await stat(folder).catch((error: unknown) => {
+    throw fromSystem(error, folder);
+  });
 }
 
 async function removeDead(path: string): Promise<void> {

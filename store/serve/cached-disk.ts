@@ -1,4 +1,5 @@
 import { type BlockSource, checkRange, type Extent } from '../../block/index.ts';
+import { isImgstoreError } from '../../errors/index.ts';
 import type { MapLookup } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { clusterLength, dataAndHoles, type StoredCluster } from '../version/disk-source.ts';
@@ -62,7 +63,7 @@ export class CachedDisk implements BlockSource {
       const waiting = this.#reader.cache.read(this.#parts(offset, into));
       // Who asks for several places at a time reads ahead by itself.
       const next = this.#reads > 1 ? undefined : this.#ahead.note(offset, into.length);
-      if (next !== undefined) this.#reader.cache.prefetch(this.#wanted(next.offset, next.length));
+      if (next !== undefined) this.#readAhead(next.offset, next.length);
       if (waiting !== undefined) await waiting;
     } catch (error) {
       throw inDisk(this.#disk, error);
@@ -75,6 +76,15 @@ export class CachedDisk implements BlockSource {
   prefetch(offset: number, length: number): void {
     checkRange(this.size, offset, length);
     this.#reader.cache.prefetch(this.#wanted(offset, Math.min(length, MOST_PREFETCHED)));
+  }
+
+  /** Nobody has asked for it yet: what is wrong there is said to whoever does. */
+  #readAhead(offset: number, length: number): void {
+    try {
+      this.#reader.cache.prefetch(this.#wanted(offset, length));
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+    }
   }
 
   /** What is to be copied out of clusters; the rest of `into` becomes zeros. */

@@ -7,7 +7,7 @@ import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { findDisk, readVersion, tryReadVersion, type Version, type VersionDisk } from '../version/version.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
-import { CachedDisk, type VersionReader } from './cached-disk.ts';
+import { CachedDisk } from './cached-disk.ts';
 import { ClusterCache } from './cluster-cache.ts';
 import type { Sessions } from './session/sessions.ts';
 import { VersionExport } from './version-export.ts';
@@ -23,7 +23,7 @@ const IDLE_MS = 60_000;
 export interface RevisionExportsOptions {
   /** What alone is served; every revision when there is none. */
   readonly revisions: readonly string[];
-  /** Clusters that are kept in memory, in bytes. */
+  /** Clusters that are kept in memory, in bytes; of each size that clusters have. */
   readonly cacheBytes: number;
 }
 
@@ -31,16 +31,21 @@ export interface RevisionExportsOptions {
 export class RevisionExports implements NbdExports {
   readonly #store: Store;
   readonly #revisions: readonly string[];
-  readonly #reader: VersionReader;
+  readonly #workers: ClusterWorkers;
+  /** Of each cache. */
+  readonly #cacheBytes: number;
+  /** By the size of clusters: a cache has room for those of one size. Stores have versions of more than one when that was changed. */
+  readonly #caches = new Map<number, ClusterCache>();
+  readonly #maps: MapLookup;
   #sessions: Sessions | undefined;
   readonly #opened = new Map<string, { readonly commit: ObjectId; readonly ms: number }>();
 
   constructor(store: Store, workers: ClusterWorkers, { revisions, cacheBytes }: RevisionExportsOptions) {
     this.#store = store;
     this.#revisions = revisions;
-    const { objects, clusterSize } = store;
-    const cache = new ClusterCache(objects, workers, { clusterSize, mostBytes: cacheBytes, idleMs: IDLE_MS });
-    this.#reader = { objects, cache, maps: new MapLookup((id) => objects.readAs('tree', id)) };
+    this.#workers = workers;
+    this.#cacheBytes = cacheBytes;
+    this.#maps = new MapLookup((id) => store.objects.readAs('tree', id));
   }
 
   async *list(): AsyncGenerator<{ readonly name: string; readonly description: string }> {
@@ -85,15 +90,25 @@ export class RevisionExports implements NbdExports {
     this.#sessions = sessions;
   }
 
-  /** A disk, read through the cache of all exports. */
+  /** A disk, read through the cache of all exports with clusters of its size. */
   diskOf(disk: VersionDisk): CachedDisk {
-    return new CachedDisk(this.#reader, disk);
+    const { objects } = this.#store;
+    return new CachedDisk({ objects, cache: this.#cacheFor(disk.clusterSize), maps: this.#maps }, disk);
   }
 
   /** Gives back the memory. */
   close(): void {
-    this.#reader.cache.close();
-    this.#reader.maps.clear();
+    for (const cache of this.#caches.values()) cache.close();
+    this.#maps.clear();
+  }
+
+  #cacheFor(clusterSize: number): ClusterCache {
+    const there = this.#caches.get(clusterSize);
+    if (there !== undefined) return there;
+    const options = { clusterSize, mostBytes: this.#cacheBytes, idleMs: IDLE_MS };
+    const cache = new ClusterCache(this.#store.objects, this.#workers, options);
+    this.#caches.set(clusterSize, cache);
+    return cache;
   }
 
   async #names(): Promise<readonly string[]> {

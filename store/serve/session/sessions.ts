@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, realpath, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type BlockSource, InPlaceFile } from '../../../block/index.ts';
-import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
@@ -63,11 +64,12 @@ export class Sessions {
     this.#overlays = overlays;
   }
 
-  /** Opens no overlay yet. @throws ImgstoreError `IO` when there is no folder for overlays, and it cannot be made */
+  /** Opens no overlay yet. Who does not serve makes no folder either: where there is none, there are no sessions. @throws ImgstoreError `IO` when there is no folder for overlays, and it cannot be made */
   static async open(store: Store, options: SessionsOptions): Promise<Sessions> {
     const folder = options.overlays ?? defaultOverlays(store);
     try {
-      await mkdir(folder, { recursive: true });
+      if (options.address !== undefined) await mkdir(folder, { recursive: true });
+      else if (!existsSync(folder)) return new Sessions(store, options, folder);
       return new Sessions(store, options, await realpath(folder));
     } catch (error) {
       throw fromSystem(error, folder);
@@ -173,7 +175,14 @@ export class Sessions {
     await this.#putRef(places.baseRef, base.version);
     await this.#putRef(places.lastRef, base.version);
     const source = this.#openBase(base);
-    await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
+    try {
+      await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
+    } catch (error) {
+      // Unless another server has made it, there is nothing to discard by which they would ever go.
+      if ((await this.#placesOf(name)) === undefined)
+        await this.#removeRefs([places.baseRef, places.lastRef]);
+      throw error;
+    }
     const session = await this.#reopen(name);
     if (session === undefined) throw noSession(name);
     // The one cluster that it has is as in the base.
@@ -221,6 +230,7 @@ export class Sessions {
     try {
       return (await readdir(this.#overlays)).flatMap((file) => nameOfOverlay(file) ?? []);
     } catch (error) {
+      if (this.#options.address === undefined && systemCode(error) === 'ENOENT') return [];
       throw fromSystem(error, this.#overlays);
     }
   }

@@ -1,7 +1,8 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
-import { MapLookup } from '../../../objects/index.ts';
+import { ImgstoreError } from '../../../errors/index.ts';
+import { MapLookup, parseTree } from '../../../objects/index.ts';
 import { packStore } from '../../../store/index.ts';
 import { CachedDisk, type VersionReader } from '../../../store/serve/cached-disk.ts';
 import { ClusterCache, type ClusterCacheOptions } from '../../../store/serve/cluster-cache.ts';
@@ -206,6 +207,25 @@ test('a damaged cluster fails for who reads it, and only then', async () => {
   ).rejects.toMatchObject({
     code: 'NOT_FOUND',
   });
+});
+
+test('a read succeeds when the map is damaged behind it, where it would be read ahead', async () => {
+  const made = await newStore();
+  const bytes = noise(300 * SMALL, 6);
+  const disk = await storeClusters(made.store, bytes, SMALL);
+  const reader = readerOf(made.store);
+  const lost = [...parseTree(made.store.objects.readAs('tree', disk.map.id!))][1]!.id;
+  const maps = new MapLookup((id) => {
+    if (id === lost) throw new ImgstoreError('DAMAGED', `tree ${id}: is damaged`);
+    return made.store.objects.readAs('tree', id);
+  });
+  const source = new CachedDisk({ ...reader, maps }, disk);
+  const into = Buffer.alloc(SMALL / 2);
+  for (let at = 0; at < 256 * SMALL; at += into.length) {
+    await source.read(at, into);
+    expect(into.equals(bytes.subarray(at, at + into.length))).toBe(true);
+  }
+  await expect(source.read(256 * SMALL, into)).rejects.toMatchObject({ code: 'DAMAGED' });
 });
 
 test('CachedDisk throws DAMAGED for a cluster that is not as long as it should be', async () => {
