@@ -146,15 +146,19 @@ async function storedDisk(
   );
 }
 
+/** Why no session can have a disk; undefined when one can. */
+export function unfitFor(store: Store, { virtualSize, clusterSize }: VersionDisk): string | undefined {
+  if (virtualSize === 0) return 'has no bytes that could be written';
+  return clusterSize === store.clusterSize
+    ? undefined
+    : `has clusters of ${clusterSize} bytes, the store ${store.clusterSize}: commit it anew first`;
+}
+
 /** @throws ImgstoreError `UNSUPPORTED` for a disk that no session can have */
-function refuseUnfit(store: Store, { version, name, virtualSize, clusterSize }: VersionDisk): void {
+function refuseUnfit(store: Store, disk: VersionDisk): void {
+  const { version, name } = disk;
+  const why = unfitFor(store, disk);
   const where = `version ${version.slice(0, 12)}: disk ${name}`;
-  const why =
-    virtualSize === 0
-      ? 'has no bytes that could be written'
-      : clusterSize !== store.clusterSize
-        ? `has clusters of ${clusterSize} bytes, the store ${store.clusterSize}: commit it anew first`
-        : undefined;
   if (why !== undefined) throw new ImgstoreError('UNSUPPORTED', `${where}: ${why}`, { version, name });
 }
 

@@ -15,7 +15,7 @@ import { DiskSource } from '../../version/disk-source.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
 import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
 import { defaultOverlays, nameOfOverlay, sessionPlaces } from './names.ts';
-import { makeOverlay, openOverlay, readOverlay } from './overlay-file.ts';
+import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
 import { bytesOnDisk, Session } from './session.ts';
 
 export interface SessionsOptions {
@@ -79,7 +79,7 @@ export class Sessions {
   /**
    * The disk of a branch for one connection, with what was written before.
    * @param name a branch, or `BRANCH:DISK`
-   * @returns undefined for what is no branch: other versions cannot be written to
+   * @returns undefined for what is no branch, and for a disk that no session can have: they cannot be written to
    * @throws ImgstoreError `USAGE` when the version has several disks and none is named; `IN_USE`, `BAD_IMAGE`, `UNSUPPORTED`, `DAMAGED`, `IO`
    */
   async export(name: string): Promise<NbdExport | undefined> {
@@ -166,7 +166,7 @@ export class Sessions {
     const base = findDisk(version, diskName);
     // The only disk of a version needs no name, and must not have a second session by it.
     if (diskName !== undefined && version.disks.length === 1) return this.#openOrMake(branch);
-    return this.#make(name, base);
+    return unfitFor(this.#store, base) === undefined ? this.#make(name, base) : undefined;
   }
 
   async #make(name: string, base: VersionDisk): Promise<Session> {

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { ImgstoreError } from '../../../../errors/index.ts';
 import { DiskSource } from '../../../../store/index.ts';
 import { Sessions } from '../../../../store/serve/session/sessions.ts';
 import { noise } from '../../../qcow2/qemu.ts';
 import { git } from '../../git.ts';
-import { newStore } from '../../new-store.ts';
+import { commitBytes, newStore, reopen, SMALL } from '../../new-store.ts';
 import { sessionPlace } from './places.ts';
 
 test('Sessions.export leaves no refs when the overlay cannot be made, and works when it can', async () => {
@@ -41,4 +41,14 @@ test('Sessions.list finds none, and makes no folder, in a store that had no sess
   await expect(sessions.commit('web')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await sessions.close();
   expect(existsSync(`${path}/imgstore/sessions`)).toBe(false);
+});
+
+test('Sessions.export gives none of a version with clusters of another size, which is served for reading', async () => {
+  const made = await newStore(4 * SMALL);
+  await commitBytes(made, 'web', noise(40_000, 1));
+  await git(made.path, 'config', 'imgstore.clusterSize', String(SMALL));
+  const store = await reopen(made.path);
+  const sessions = await Sessions.open(store, { address: { path: made.file('nbd.sock') } });
+  onTestFinished(() => sessions.close());
+  expect(await sessions.export('web')).toBeUndefined();
 });
