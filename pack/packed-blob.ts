@@ -1,6 +1,6 @@
 import { ImgstoreError } from '../errors/index.ts';
 import { codecs } from '../objects/index.ts';
-import { streamBound } from './chain.ts';
+import { MOST_DEPTH, streamBound } from './chain.ts';
 import { applyDelta, deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
 import { PACK_HEADER_BYTES } from './header.ts';
@@ -55,7 +55,8 @@ function readDelta(entry: PackedEntry, first: ReadEntry, into: Uint8Array): bool
   let base: Uint8Array | undefined;
   for (let { head, bytes, until } = first; base === undefined; ) {
     deltas.push({ offset: at, data: inflateEntry(entry.fd, at, { head, bytes, until }) });
-    // A distance is never 0, so this ends.
+    // Whoever looks again says what is wrong with it.
+    if (deltas.length > MOST_DEPTH) return false;
     at -= head.distance!;
     if (head.distance === 0 || at < PACK_HEADER_BYTES) throw damagedBase(at);
     base = bases.get(pack, at);
