@@ -7,6 +7,7 @@
  *
  * @module
  */
+export { allDone } from './all-done.ts';
 export { type FileIdentity, fileIdentity, sameIdentity } from './file-identity.ts';
 export { changedWhileRead, type FilePiece, PieceReader, zeroPiece } from './file-piece.ts';
 export { InPlaceFile } from './in-place-file.ts';

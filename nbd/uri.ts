@@ -79,7 +79,7 @@ export function nbdUri({ address, exportName }: NbdLocation, isTls = false): str
   const scheme = isTls ? 'nbds' : 'nbd';
   const name = encodeURIComponent(exportName);
   if ('path' in address)
-    return `${scheme}+unix:///${name}?socket=${encodeURI(address.path).replace(/[&#?]/g, encodeURIComponent)}`;
+    return `${scheme}+unix:///${name}?socket=${encodeURIComponent(address.path).replaceAll('%2F', '/')}`;
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   const port = address.port === NBD_PORT ? '' : `:${address.port}`;
   return `${scheme}://${host}${port}/${name}`;

@@ -1,4 +1,4 @@
-import { type BlockSource, checkRange, type Extent, type ExtentKind } from '../../block/index.ts';
+import { allDone, type BlockSource, checkRange, type Extent, type ExtentKind } from '../../block/index.ts';
 import type { RequestFailure } from '../protocol/chunk.ts';
 import { ALLOCATION_CONTEXT, AllocationFlag, Command } from '../protocol/constants.ts';
 import { errorValueText } from '../protocol/error-values.ts';
@@ -105,8 +105,7 @@ export class NbdSource implements BlockSource {
       at = next;
     }
     // All parts must have ended before the caller has its buffer back.
-    const results = await Promise.allSettled(parts);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await allDone(parts);
   }
 
   close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { isZero } from '../../block/index.ts';
+import { allDone, isZero } from '../../block/index.ts';
 import { CommandFlag } from '../protocol/constants.ts';
 import { writeSimpleReply } from '../protocol/reply.ts';
 import type { Request } from '../protocol/request.ts';
@@ -91,8 +91,8 @@ async function readPieces(
     }
     at += bytesOf(piece);
   }
-  if (reads.length === 1) await reads[0];
-  else await allSettled(reads);
+  // Before the buffer goes anywhere.
+  await allDone(reads);
   return { bytes, buffer };
 }
 
@@ -122,9 +122,4 @@ async function piecesOf(disk: NbdExport, offset: number, length: number): Promis
 
 function bytesOf({ isHole, length }: Piece): number {
   return isHole ? HOLE_CHUNK_BYTES : DATA_HEAD_BYTES + length;
-}
-
-/** All reads must have ended before the buffer goes anywhere. @throws what the first of them threw that failed */
-async function allSettled(reads: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(reads)) if (result.status === 'rejected') throw result.reason;
 }

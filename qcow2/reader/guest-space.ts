@@ -1,4 +1,5 @@
 import {
+  allDone,
   type BlockSource,
   type ComparedExtent,
   type Extent,
@@ -134,12 +135,4 @@ export class GuestSpace {
 function started(task: Promise<void>): Promise<void> {
   task.catch(() => {});
   return task;
-}
-
-/** Waits for all, then fails with the first failure: nothing may write to a caller's buffer once a call is over. */
-export async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
-  if (tasks.length === 1) return tasks[0];
-  for (const result of await Promise.allSettled(tasks)) {
-    if (result.status === 'rejected') throw result.reason;
-  }
 }

@@ -1,4 +1,5 @@
 import {
+  allDone,
   type BlockSource,
   type ComparedExtent,
   type ComparedKind,
@@ -19,7 +20,7 @@ import { ClusterMap } from './cluster-map.ts';
 import { CompressedReader } from './compressed-reader.ts';
 import type { ExtentSource } from './extents.ts';
 import { EncryptedData, PlainData } from './guest-data.ts';
-import { allDone, GuestSpace } from './guest-space.ts';
+import { GuestSpace } from './guest-space.ts';
 import { readL1, usedL1Bytes } from './l1-table.ts';
 import { readSnapshots } from './snapshots.ts';
 import { TableCache } from './table-cache.ts';

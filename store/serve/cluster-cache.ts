@@ -1,3 +1,4 @@
+import { allDone } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
@@ -94,7 +95,7 @@ export class ClusterCache {
       if (waitingRead !== undefined) waiting.push(waitingRead);
     }
     if (direct.length === 0 && waiting.length === 0) return undefined;
-    return allOf([...direct, this.#wait(waiting)]);
+    return allDone([...direct, this.#wait(waiting)]);
   }
 
   /** Reads clusters that will be wanted soon, as far as there is room for them beside what is being read. */
@@ -197,11 +198,6 @@ export class ClusterCache {
     this.#entries.clear();
     this.#memory.clear();
   }
-}
-
-/** Waits for all: memory that is written to must not be used for anything else. @throws what the first throws that fails */
-async function allOf(reads: readonly Promise<void>[]): Promise<void> {
-  for (const read of await Promise.allSettled(reads)) if (read.status === 'rejected') throw read.reason;
 }
 
 function copyPart({ id, slot, length }: Entry, part: ClusterPart): void {

@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { ImgstoreError } from '../../errors/index.ts';
+import { nbdUri } from '../../nbd/index.ts';
 import type { Store } from '../store.ts';
 import type { Version, VersionDisk } from '../version/version.ts';
 
@@ -30,14 +31,23 @@ export function exportNameOf({ id, disks }: Version, { name }: VersionDisk): str
   return disks.length > 1 ? `${id}:${name}` : id;
 }
 
+/** What an export's name says: a revision, and behind a colon, which no ref has in its name, a disk. */
+export function parseExportName(name: string): {
+  readonly revision: string;
+  readonly disk: string | undefined;
+} {
+  const colon = name.lastIndexOf(':');
+  if (colon < 0) return { revision: name, disk: undefined };
+  return { revision: name.slice(0, colon), disk: name.slice(colon + 1) };
+}
+
 /**
  * The NBD URI of an export on a unix socket, as QEMU takes it for a backing file's name.
  * @param socket absolute path
  * @throws ImgstoreError `USAGE` when it is too long for a qcow2 header
  */
 export function exportUri(socket: string, exportName: string): string {
-  const path = encodeURIComponent(socket).replaceAll('%2F', '/');
-  const uri = `nbd+unix:///${encodeURIComponent(exportName)}?socket=${path}`;
+  const uri = nbdUri({ address: { path: socket }, exportName });
   if (Buffer.byteLength(uri) <= MOST_BACKING_BYTES) return uri;
   throw new ImgstoreError(
     'USAGE',

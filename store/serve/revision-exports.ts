@@ -9,6 +9,7 @@ import { findDisk, readVersion, tryReadVersion, type Version, type VersionDisk }
 import type { ClusterWorkers } from '../workers/pool.ts';
 import { CachedDisk } from './cached-disk.ts';
 import { ClusterCache } from './cluster-cache.ts';
+import { parseExportName } from './export-uri.ts';
 import type { Sessions } from './session/sessions.ts';
 import { VersionExport } from './version-export.ts';
 
@@ -61,9 +62,7 @@ export class RevisionExports implements NbdExports {
   /** @throws ImgstoreError as reading the version does; `USAGE` where it has several disks and none is named */
   async open(asked: string): Promise<NbdExport | undefined> {
     const name = asked === '' ? this.#defaultName() : asked;
-    const colon = name.lastIndexOf(':');
-    const [revision, diskName] =
-      colon < 0 ? [name, undefined] : [name.slice(0, colon), name.slice(colon + 1)];
+    const { revision, disk: diskName } = parseExportName(name);
     if (this.#revisions.length > 0 && !this.#revisions.includes(revision)) return undefined;
     const writable = await this.#sessions?.export(name);
     if (writable !== undefined) return writable;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, realpath, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type BlockSource, InPlaceFile } from '../../../block/index.ts';
+import { allDone, type BlockSource, InPlaceFile } from '../../../block/index.ts';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
@@ -13,6 +13,7 @@ import { BRANCHES, refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import { DiskSource } from '../../version/disk-source.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
+import { exportNameOf, parseExportName } from '../export-uri.ts';
 import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
 import { defaultOverlays, nameOfOverlay, sessionPlaces } from './names.ts';
 import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
@@ -134,10 +135,7 @@ export class Sessions {
       this.#isClosed = true;
       const all = [...this.#open.values()];
       this.#open.clear();
-      const ends = await Promise.allSettled(
-        all.map((session) => session.exclusively(() => session.disk.close())),
-      );
-      for (const end of ends) if (end.status === 'rejected') throw end.reason;
+      await allDone(all.map((session) => session.exclusively(() => session.disk.close())));
     });
   }
 
@@ -157,7 +155,7 @@ export class Sessions {
     if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
     const there = this.#open.get(name) ?? (await this.#reopen(name));
     if (there !== undefined) return there;
-    const { branch, diskName } = takeApart(name);
+    const { revision: branch, disk: diskName } = parseExportName(name);
     if (branch === '' || this.#options.address === undefined || refNameFault(BRANCHES + branch) !== undefined)
       return undefined;
     const tip = await branchTip(this.#store, BRANCHES + branch);
@@ -200,7 +198,7 @@ export class Sessions {
     };
     const { disk, base } = await openOverlay(this.#store, places.overlay, options);
     try {
-      const { branch } = takeApart(name);
+      const { revision: branch } = parseExportName(name);
       if ((await this.#store.refs.resolve(places.baseRef)) !== base.version)
         await this.#putRef(places.baseRef, base.version);
       const last = await this.#lastOf(places.lastRef, base);
@@ -241,7 +239,7 @@ export class Sessions {
       const { base } = await readOverlay(this.#store, places.overlay);
       return {
         name,
-        branch: takeApart(name).branch,
+        branch: parseExportName(name).revision,
         base: base.version,
         disk: base.name,
         last: await this.#lastOf(places.lastRef, base),
@@ -276,11 +274,10 @@ export class Sessions {
     return this.#options.openBase?.(disk) ?? new DiskSource(this.#store.objects, disk);
   }
 
-  readonly #backingName = ({ version, name }: VersionDisk): string | undefined => {
+  readonly #backingName = (disk: VersionDisk): string | undefined => {
     const { address } = this.#options;
     if (address === undefined) return undefined;
-    const { disks } = readVersion(this.#store.objects, version);
-    const exportName = disks.length === 1 ? version : `${version}:${name}`;
+    const exportName = exportNameOf(readVersion(this.#store.objects, disk.version), disk);
     return nbdUri({ address, exportName });
   };
 
@@ -289,13 +286,6 @@ export class Sessions {
     this.#turn = done.catch(() => {});
     return done;
   }
-}
-
-/** A branch cannot have a colon in its name. */
-function takeApart(name: string): { readonly branch: string; readonly diskName: string | undefined } {
-  const colon = name.lastIndexOf(':');
-  if (colon < 0) return { branch: name, diskName: undefined };
-  return { branch: name.slice(0, colon), diskName: name.slice(colon + 1) };
 }
 
 async function stateOf(session: Session): Promise<SessionState> {
