@@ -44,6 +44,12 @@ export type ErrorCode =
   | 'NBD'
   /** The monitor of a QEMU, or the agent in its guest, failed, refused or broke the protocol. */
   | 'QMP'
+  /** The server of a remote was not reached, or kept failing in ways that may pass. */
+  | 'REMOTE_UNREACHABLE'
+  /** The server of a remote refuses who asks. */
+  | 'REMOTE_DENIED'
+  /** A remote refused for another reason, or broke the protocol. */
+  | 'REMOTE_FAILED'
   /** The system refused: no space, no permission, input or output error. */
   | 'IO'
   /** Stopped by a signal. */

@@ -33,6 +33,10 @@ const OWNERS = {
   'cli-progress': ['cmd'],
   'cli-table3': ['cmd'],
   level: ['store'],
+  aws4fetch: ['remote'],
+  'fast-xml-parser': ['remote'],
+  'age-encryption': ['remote'],
+  ini: ['remote'],
   koffi: ['block', 'objects'],
 };
 

@@ -1,0 +1,64 @@
+/** What a bucket tells of an object without its bytes. */
+export interface BucketEntry {
+  /** Within the bucket's prefix: `packs/…`. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** When it was put, by the server's clock. */
+  readonly modified: Date;
+}
+
+/** Bytes that are put: in memory, or from somewhere that can give them again when a request has to be repeated. */
+export type BucketBody = Uint8Array | RepeatableBody;
+
+export interface RepeatableBody {
+  /** Bytes that {@link RepeatableBody.open} gives. */
+  readonly size: number;
+  /** Of the bytes, 64 hex digits, where it is known beforehand: the server then checks what arrives. */
+  readonly sha256?: string | undefined;
+  /** The bytes from their beginning; called once for each attempt. */
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** A part of an object. */
+export interface BucketRange {
+  /** Bytes. */
+  readonly offset: number;
+  /** Bytes; a range that goes past the end gives what is there. */
+  readonly length: number;
+}
+
+/** What went over the network, requests that were repeated included. */
+export interface BucketTraffic {
+  readonly requests: number;
+  /** Bytes of bodies. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+}
+
+/**
+ * A flat space of named objects on a server, of which whole objects are put and ranges are read. Requests that fail for a reason that
+ * may pass are repeated inside. All errors are ImgstoreErrors: `REMOTE_UNREACHABLE` when the server was not reached or kept failing,
+ * `REMOTE_DENIED` when it refuses the credentials, `REMOTE_FAILED` for any other answer, `NOT_FOUND` where there is no such object.
+ */
+export interface Bucket {
+  /** For messages: `s3://bucket/prefix`. */
+  readonly where: string;
+  readonly traffic: BucketTraffic;
+  /** An object, or a part of it, in memory. @throws ImgstoreError `NOT_FOUND`, `REMOTE_…`. */
+  get(name: string, range?: BucketRange): Promise<Uint8Array>;
+  /** An object's bytes from an offset on, as they come; broken connections are taken up where they broke. @throws ImgstoreError `NOT_FOUND`, `REMOTE_…`. */
+  read(name: string, offset?: number): AsyncIterable<Uint8Array>;
+  /** Puts an object, over one that has the name. @throws ImgstoreError `REMOTE_…`. */
+  put(name: string, body: BucketBody): Promise<void>;
+  /** Puts an object unless one has the name already (`If-None-Match: *`); says whether it did. @throws ImgstoreError `REMOTE_…`. */
+  putNew(name: string, body: Uint8Array): Promise<boolean>;
+  /** An object's entry, undefined when there is none. @throws ImgstoreError `REMOTE_…`. */
+  stat(name: string): Promise<BucketEntry | undefined>;
+  /** The objects whose names begin with `prefix`, in bytewise order of the names; `most` bounds how many. @throws ImgstoreError `REMOTE_…`. */
+  list(prefix: string, most?: number): AsyncIterable<BucketEntry>;
+  /** Removes objects; those that are not there are no error. @throws ImgstoreError `REMOTE_…`. */
+  remove(names: readonly string[]): Promise<void>;
+  /** Ends all connections. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,15 @@
+/**
+ * Moving objects and refs to and from other places.
+ *
+ * - **bucket**: a flat space of named objects on a server (S3). What is put under a name that says its content never changes.
+ *
+ * @module
+ */
+export type {
+  Bucket,
+  BucketBody,
+  BucketEntry,
+  BucketRange,
+  BucketTraffic,
+  RepeatableBody,
+} from './bucket/bucket.ts';
