@@ -1,7 +1,8 @@
 import { existsSync, utimesSync } from 'node:fs';
 import { fromSystem, systemCode } from '../../errors/index.ts';
-import { FAN_OUT_DIGITS, type ObjectId } from '../../objects/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
 import type { ObjectDatabase } from './database.ts';
+import { LooseNames } from './loose-names.ts';
 
 /** Looks at an object that another process moves between packs and loose files at the same time. */
 const MOST_TRIES = 3;
@@ -18,12 +19,13 @@ export class Freshener {
   readonly #nowMs: () => number;
   /** Packs that are young since this began. */
   readonly #fresh = new Set<string>();
-  #folders: ReadonlySet<string> | undefined;
+  readonly #looseNames: LooseNames;
 
   /** @param nowMs the file system's clock: ms since 1970 */
   constructor(database: ObjectDatabase, nowMs: () => number) {
     this.#database = database;
     this.#nowMs = nowMs;
+    this.#looseNames = new LooseNames(database.loose);
   }
 
   /** Whether an object is in the store, to stay. What is only in a pack of unreachable objects does not count. @throws ImgstoreError `IO`. */
@@ -40,20 +42,11 @@ export class Freshener {
         packs.refresh();
         continue;
       }
-      if (!this.#mayBeLoose(id) || !loose.has(id)) return false;
+      if (!this.#looseNames.mayHave(id) || !loose.has(id)) return false;
       const path = loose.path(id);
       if (this.#touch(path, path)) return true;
     }
     return false;
-  }
-
-  /**
-   * Whether the folder of an object was there when the first was looked for: a store that is packed has few, and a look for each cluster of a first commit takes 0.1 s.
-   * What comes into a new one meanwhile is stored twice, and no more.
-   */
-  #mayBeLoose(id: ObjectId): boolean {
-    this.#folders ??= new Set(this.#database.loose.folders());
-    return this.#folders.has(id.slice(0, FAN_OUT_DIGITS));
   }
 
   /** False when the file, or the other one without which it is seen by nobody, has gone. */
