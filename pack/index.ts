@@ -13,7 +13,14 @@ export { checksumFits, checksumOfBody } from './checksum.ts';
 export { applyDelta, deltaSizes } from './delta/apply.ts';
 export { DeltaBase } from './delta/base-index.ts';
 export { encodeDelta } from './delta/encode.ts';
-export { type EntryHead, encodeEntryHead, encodeOfsDeltaHead, parseEntryHead } from './entry.ts';
+export {
+  type EntryHead,
+  encodeEntryHead,
+  encodeOfsDeltaHead,
+  MOST_ENTRY_HEAD_BYTES,
+  parseEntryHead,
+} from './entry.ts';
+export { EntryEnds } from './entry-ends.ts';
 export { EntryTable } from './entry-table.ts';
 export { type PackedObject, PackFolder } from './folder.ts';
 export { encodePackHeader, PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeader } from './header.ts';

@@ -13,3 +13,24 @@ export type {
   BucketTraffic,
   RepeatableBody,
 } from './bucket/bucket.ts';
+export { beginRemote, checkRemote } from './layout/format.ts';
+export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
+export {
+  checkpointName,
+  indexName,
+  PACKS,
+  packName,
+  packOfName,
+  STATES,
+  stateName,
+  stateNumber,
+} from './layout/names.ts';
+export {
+  applyChange,
+  type BuriedPack,
+  type PackKind,
+  type RemoteChange,
+  type RemoteContent,
+  type RemotePack,
+} from './layout/state.ts';
+export { type CheckpointCache, type RemoteSnapshot, RemoteStates } from './layout/states.ts';

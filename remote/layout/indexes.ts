@@ -1,0 +1,153 @@
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { type FileRules, writeWholeFile } from '../../files/index.ts';
+import type { ObjectId } from '../../objects/index.ts';
+import { EntryEnds, FileBytes, Idx, MemoryBytes, PACK_TRAILER_BYTES } from '../../pack/index.ts';
+import type { Bucket } from '../bucket/bucket.ts';
+import { indexName } from './names.ts';
+import type { RemotePack } from './state.ts';
+
+/** Where an object lies in a bucket. */
+export interface RemotePlace {
+  readonly pack: RemotePack;
+  /** In the pack's index. */
+  readonly position: number;
+  /** Byte of the pack at which the entry begins. */
+  readonly offset: number;
+}
+
+/** The index of a pack of a bucket, open. */
+export interface OpenRemoteIndex {
+  readonly pack: RemotePack;
+  readonly idx: Idx;
+  readonly file: FileBytes;
+}
+
+/**
+ * The indexes of a bucket's packs, each fetched once and kept in a folder, as they never change: so what the bucket has is known here, and where in which pack.
+ */
+export class RemoteIndexes {
+  readonly #bucket: Bucket;
+  readonly #folder: string;
+  readonly #rules: FileRules;
+  /** Most recently added first: what is looked for together was mostly pushed together. */
+  #open: OpenRemoteIndex[] = [];
+  readonly #ends = new Map<string, EntryEnds>();
+
+  /** @param folder where indexes are kept; it is made when needed */
+  constructor(bucket: Bucket, folder: string, rules: FileRules = {}) {
+    this.#bucket = bucket;
+    this.#folder = folder;
+    this.#rules = rules;
+  }
+
+  /** Path at which the index of a pack is, or is to be, kept. */
+  path(pack: string): string {
+    return join(this.#folder, `${pack}.idx`);
+  }
+
+  /**
+   * Makes these the packs that are looked into; fetches the indexes that are not at hand.
+   * @throws ImgstoreError `DAMAGED` for an index that is not of its pack, `NOT_FOUND`, `REMOTE_…`, `IO`
+   */
+  async use(packs: Iterable<RemotePack>): Promise<void> {
+    const wanted = new Map([...packs].map((pack) => [pack.pack, pack]));
+    for (const { pack, file } of this.#open) if (!wanted.has(pack.pack)) file.close();
+    this.#open = this.#open.filter(({ pack }) => wanted.has(pack.pack));
+    for (const { pack } of this.#open) wanted.delete(pack.pack);
+    const missing = [...wanted.values()].filter(({ pack }) => !existsSync(this.path(pack)));
+    if (missing.length > 0) await mkdir(this.#folder, { recursive: true });
+    // The bucket bounds how many requests run at once.
+    const fetched = await Promise.allSettled(missing.map((pack) => this.#fetch(pack)));
+    for (const outcome of fetched) if (outcome.status === 'rejected') throw outcome.reason;
+    for (const pack of wanted.values()) this.#open.unshift(await this.#openOrFetch(pack));
+  }
+
+  /** The packs that are looked into. */
+  all(): readonly OpenRemoteIndex[] {
+    return this.#open;
+  }
+
+  find(id: ObjectId): RemotePlace | undefined {
+    for (const { pack, idx } of this.#open) {
+      const position = idx.find(id);
+      if (position !== undefined) return { pack, position, offset: idx.offset(position) };
+    }
+    return undefined;
+  }
+
+  has(id: ObjectId): boolean {
+    return this.#open.some(({ idx }) => idx.find(id) !== undefined);
+  }
+
+  /** The index of one of the packs that are looked into. */
+  of({ pack }: RemotePack): OpenRemoteIndex {
+    const found = this.#open.find((each) => each.pack.pack === pack);
+    if (found === undefined) throw new RangeError(`pack ${pack} is not in use`);
+    return found;
+  }
+
+  /** Byte behind the entry that begins at an offset of a pack. */
+  entryEnd(pack: RemotePack, offset: number): number {
+    let ends = this.#ends.get(pack.pack);
+    if (ends === undefined) {
+      ends = new EntryEnds(this.of(pack).idx, pack.bytes - PACK_TRAILER_BYTES);
+      this.#ends.set(pack.pack, ends);
+    }
+    return ends.of(offset);
+  }
+
+  close(): void {
+    for (const { file } of this.#open) file.close();
+    this.#open = [];
+  }
+
+  async #openOrFetch(pack: RemotePack): Promise<OpenRemoteIndex> {
+    try {
+      return this.#openKept(pack);
+    } catch (error) {
+      // A failure of the power may have left a part of it.
+      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      await rm(this.path(pack.pack), { force: true });
+      await this.#fetch(pack);
+      return this.#openKept(pack);
+    }
+  }
+
+  #openKept(pack: RemotePack): OpenRemoteIndex {
+    const file = new FileBytes(this.path(pack.pack));
+    try {
+      const idx = new Idx(file);
+      this.#requireOf(pack, idx, file.size);
+      return { pack, idx, file };
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  async #fetch(pack: RemotePack): Promise<void> {
+    const bytes = Buffer.from(await this.#bucket.get(indexName(pack.pack)));
+    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    const idx = new Idx(new MemoryBytes(where, bytes));
+    this.#requireOf(pack, idx, bytes.length);
+    idx.verify();
+    await writeWholeFile('remote-index', this.path(pack.pack), bytes, this.#rules.sharing);
+  }
+
+  #requireOf(pack: RemotePack, idx: Idx, size: number): void {
+    const reason =
+      size !== pack.indexBytes
+        ? `has ${size} bytes where the remote's list has ${pack.indexBytes}`
+        : idx.count !== pack.objects
+          ? `is of ${idx.count} objects where the remote's list has ${pack.objects}`
+          : idx.packChecksum().toString('hex') !== pack.pack
+            ? 'is of another pack'
+            : undefined;
+    if (reason === undefined) return;
+    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: pack.pack });
+  }
+}

@@ -1,0 +1,227 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { isId, NULL_ID, type ObjectId } from '../../objects/index.ts';
+
+/** What kind of objects a pack of a bucket holds: clusters, or all that leads to them. A lazy clone takes `maps` whole and of `data` only what is read. */
+export type PackKind = 'data' | 'maps';
+
+/** A pack of a bucket. */
+export interface RemotePack {
+  /** 64 hex digits: the pack's own checksum, which names it. */
+  readonly pack: string;
+  readonly kind: PackKind;
+  /** Bytes of the pack. */
+  readonly bytes: number;
+  /** Bytes of its index. */
+  readonly indexBytes: number;
+  readonly objects: number;
+}
+
+/** A pack that no state lists any more, to be removed when nobody can still be reading it. */
+export interface BuriedPack {
+  readonly pack: string;
+  /** When it left the list: ISO 8601. */
+  readonly at: string;
+}
+
+/** All that a bucket says at a moment: where its refs are, and which packs hold what they lead to. */
+export interface RemoteContent {
+  /** The branch that HEAD names. */
+  readonly head: string | undefined;
+  /** Full names and where they lead. */
+  readonly refs: ReadonlyMap<string, ObjectId>;
+  readonly packs: ReadonlyMap<string, RemotePack>;
+  readonly buried: ReadonlyMap<string, BuriedPack>;
+}
+
+/** A step from one content to the next. */
+export interface RemoteChange {
+  readonly head?: string | undefined;
+  /** {@link NULL_ID} removes a ref. */
+  readonly refs: readonly { readonly name: string; readonly id: ObjectId }[];
+  readonly added: readonly RemotePack[];
+  /** Packs that leave the list. */
+  readonly buried: readonly BuriedPack[];
+  /** Buried packs whose objects are gone from the bucket. */
+  readonly gone: readonly string[];
+}
+
+/**
+ * An object below `states/`: the content at a number, as a checkpoint and the changes since then, so that what a push writes does not grow with the store.
+ */
+export interface RemoteState {
+  /** Counts from 1; the name says it too, so that a server cannot show one for another. */
+  readonly number: number;
+  /** SHA-256 of the checkpoint's bytes, which names it; undefined: nothing. */
+  readonly checkpoint: string | undefined;
+  readonly changes: readonly RemoteChange[];
+}
+
+export const EMPTY_CONTENT: RemoteContent = {
+  head: undefined,
+  refs: new Map(),
+  packs: new Map(),
+  buried: new Map(),
+};
+
+/** A content after a change. */
+export function applyChange(content: RemoteContent, change: RemoteChange): RemoteContent {
+  const refs = new Map(content.refs);
+  for (const { name, id } of change.refs) {
+    if (id === NULL_ID) refs.delete(name);
+    else refs.set(name, id);
+  }
+  const packs = new Map(content.packs);
+  const buried = new Map(content.buried);
+  for (const pack of change.added) {
+    packs.set(pack.pack, pack);
+    // One that comes again is not to be removed.
+    buried.delete(pack.pack);
+  }
+  for (const grave of change.buried) {
+    packs.delete(grave.pack);
+    buried.set(grave.pack, grave);
+  }
+  for (const pack of change.gone) buried.delete(pack);
+  return { head: change.head ?? content.head, refs, packs, buried };
+}
+
+/** Bytes of an object below `states/`. */
+export function encodeState({ number, checkpoint, changes }: RemoteState): Buffer {
+  const all = changes.map(({ head, refs, added, buried, gone }) => ({
+    ...(head === undefined ? {} : { head }),
+    ...(refs.length === 0 ? {} : { refs: Object.fromEntries(refs.map(({ name, id }) => [name, id])) }),
+    ...(added.length === 0 ? {} : { added }),
+    ...(buried.length === 0 ? {} : { buried }),
+    ...(gone.length === 0 ? {} : { gone }),
+  }));
+  return toBytes({ number, ...(checkpoint === undefined ? {} : { checkpoint }), changes: all });
+}
+
+/** @throws ImgstoreError `REMOTE_FAILED` naming `where` and what is wrong. */
+export function parseState(bytes: Uint8Array, where: string): RemoteState {
+  const parse = new Parser(where);
+  const state = parse.object(bytes);
+  const changes = parse.list(state.changes, 'changes').map((each) => {
+    const change = parse.record(each, 'a change');
+    return {
+      head: change.head === undefined ? undefined : parse.text(change.head, 'head'),
+      refs: [...parse.refs(change.refs ?? {})].map(([name, id]) => ({ name, id })),
+      added: parse.packs(change.added ?? []),
+      buried: parse.graves(change.buried ?? []),
+      gone: parse.list(change.gone ?? [], 'gone').map((pack) => parse.digest(pack, 'gone')),
+    };
+  });
+  return {
+    number: parse.count(state.number, 'number'),
+    checkpoint: state.checkpoint === undefined ? undefined : parse.digest(state.checkpoint, 'checkpoint'),
+    changes,
+  };
+}
+
+/** Bytes of an object below `checkpoints/`. */
+export function encodeCheckpoint({ head, refs, packs, buried }: RemoteContent): Buffer {
+  return toBytes({
+    ...(head === undefined ? {} : { head }),
+    refs: Object.fromEntries(refs),
+    packs: [...packs.values()],
+    buried: [...buried.values()],
+  });
+}
+
+/** @throws ImgstoreError `REMOTE_FAILED` naming `where` and what is wrong. */
+export function parseCheckpoint(bytes: Uint8Array, where: string): RemoteContent {
+  const parse = new Parser(where);
+  const content = parse.object(bytes);
+  return {
+    head: content.head === undefined ? undefined : parse.text(content.head, 'head'),
+    refs: parse.refs(content.refs),
+    packs: new Map(parse.packs(content.packs).map((pack) => [pack.pack, pack])),
+    buried: new Map(parse.graves(content.buried).map((grave) => [grave.pack, grave])),
+  };
+}
+
+function toBytes(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
+}
+
+/** Looks at each field of what somebody else has written. */
+class Parser {
+  readonly #where: string;
+
+  constructor(where: string) {
+    this.#where = where;
+  }
+
+  object(bytes: Uint8Array): Record<string, unknown> {
+    let value: unknown;
+    try {
+      value = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    } catch {
+      throw this.#bad('is no JSON');
+    }
+    return this.record(value, 'the whole');
+  }
+
+  record(value: unknown, field: string): Record<string, unknown> {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw this.#bad(`${field} is no object`);
+    return value as Record<string, unknown>;
+  }
+
+  list(value: unknown, field: string): readonly unknown[] {
+    if (!Array.isArray(value)) throw this.#bad(`${field} is no list`);
+    return value;
+  }
+
+  text(value: unknown, field: string): string {
+    if (typeof value !== 'string' || value === '') throw this.#bad(`${field} is no text`);
+    return value;
+  }
+
+  count(value: unknown, field: string): number {
+    if (!Number.isSafeInteger(value) || (value as number) < 0) throw this.#bad(`${field} is no count`);
+    return value as number;
+  }
+
+  digest(value: unknown, field: string): ObjectId {
+    if (typeof value !== 'string' || !isId(value)) throw this.#bad(`${field} is no SHA-256`);
+    return value;
+  }
+
+  refs(value: unknown): Map<string, ObjectId> {
+    const entries = Object.entries(this.record(value, 'refs'));
+    return new Map(entries.map(([name, id]) => [this.text(name, 'a ref'), this.digest(id, `ref ${name}`)]));
+  }
+
+  packs(value: unknown): RemotePack[] {
+    return this.list(value, 'packs').map((each) => {
+      const pack = this.record(each, 'a pack');
+      if (pack.kind !== 'data' && pack.kind !== 'maps')
+        throw this.#bad(`a pack is of kind ${String(pack.kind)}`);
+      return {
+        pack: this.digest(pack.pack, 'pack'),
+        kind: pack.kind,
+        bytes: this.count(pack.bytes, 'bytes'),
+        indexBytes: this.count(pack.indexBytes, 'indexBytes'),
+        objects: this.count(pack.objects, 'objects'),
+      };
+    });
+  }
+
+  graves(value: unknown): BuriedPack[] {
+    return this.list(value, 'buried').map((each) => {
+      const grave = this.record(each, 'a buried pack');
+      const at = this.text(grave.at, 'at');
+      if (Number.isNaN(Date.parse(at))) throw this.#bad(`at is no time`);
+      return { pack: this.digest(grave.pack, 'pack'), at };
+    });
+  }
+
+  #bad(reason: string): ImgstoreError {
+    return new ImgstoreError(
+      'REMOTE_FAILED',
+      `${this.#where}: ${reason}: the remote is damaged, or a newer imgstore made it`,
+      { where: this.#where },
+    );
+  }
+}

@@ -1,0 +1,131 @@
+import { ImgstoreError } from '../../errors/index.ts';
+import { codecs } from '../../objects/index.ts';
+import type { Bucket } from '../bucket/bucket.ts';
+import { checkpointName, STATES, stateName, stateNumber } from './names.ts';
+import {
+  applyChange,
+  EMPTY_CONTENT,
+  encodeCheckpoint,
+  encodeState,
+  parseCheckpoint,
+  parseState,
+  type RemoteChange,
+  type RemoteContent,
+  type RemoteState,
+} from './state.ts';
+
+/** No state and no checkpoint is longer: a list of 100,000 packs takes 25 MB. */
+const MOST_BYTES = 256 * 2 ** 20;
+
+/**
+ * Changes are written again with each state until they take this much, or this share of the checkpoint that they come after: so a state stays small beside what
+ * it says, and checkpoints are rare beside their length.
+ */
+const CHANGES_BYTES = 4096;
+const CHANGES_SHARE = 1 / 16;
+
+/** Keeps checkpoints, which never change, nearer than the bucket. */
+export interface CheckpointCache {
+  get(digest: string): Promise<Uint8Array | undefined>;
+  put(digest: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** What a bucket says at one moment. */
+export interface RemoteSnapshot {
+  /** 0 for a bucket to which nothing was pushed yet. */
+  readonly number: number;
+  readonly content: RemoteContent;
+  readonly state: RemoteState;
+  /** Bytes of the state's checkpoint. */
+  readonly checkpointBytes: number;
+}
+
+/**
+ * The states of a bucket, numbered objects of which each is made only when nobody has made one of that number (`If-None-Match: *`): so all writers come one after
+ * the other, and none undoes what another has done.
+ */
+export class RemoteStates {
+  readonly #bucket: Bucket;
+  readonly #cache: CheckpointCache;
+
+  constructor(bucket: Bucket, cache: CheckpointCache = { get: async () => undefined, put: async () => {} }) {
+    this.#bucket = bucket;
+    this.#cache = cache;
+  }
+
+  /** The newest state: two requests, and one for a checkpoint that is not at hand. @throws ImgstoreError `REMOTE_…`. */
+  async newest(): Promise<RemoteSnapshot> {
+    for await (const { name, size } of this.#bucket.list(STATES, 1)) {
+      const number = stateNumber(name);
+      if (number === undefined)
+        throw this.#bad(`${name} is no name of a state: something else has written below ${STATES}`);
+      if (size > MOST_BYTES) throw this.#bad(`${name} has ${size} bytes, which is too much for a state`);
+      return this.#read(number);
+    }
+    const state = { number: 0, checkpoint: undefined, changes: [] };
+    return { number: 0, content: EMPTY_CONTENT, state, checkpointBytes: 0 };
+  }
+
+  /**
+   * Makes the state that comes after another.
+   * @returns undefined when somebody else has made one of its number: look at the newest, and decide again
+   * @throws ImgstoreError `REMOTE_…`
+   */
+  async publish(after: RemoteSnapshot, change: RemoteChange): Promise<RemoteSnapshot | undefined> {
+    const number = after.number + 1;
+    const content = applyChange(after.content, change);
+    const changed = { ...after.state, number, changes: [...after.state.changes, change] };
+    const next = await this.#shortened(changed, content, after.checkpointBytes);
+    if (!(await this.#bucket.putNew(stateName(number), encodeState(next.state)))) return undefined;
+    return { number, content, ...next };
+  }
+
+  async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {
+    const most = CHANGES_BYTES + checkpointBytes * CHANGES_SHARE;
+    if (encodeState(state).length <= most) return { state, checkpointBytes };
+    const bytes = encodeCheckpoint(content);
+    const digest = digestOf(bytes);
+    // Before the state that names it. When that is not made after all, it is in nobody's way.
+    await this.#bucket.put(checkpointName(digest), bytes);
+    await this.#cache.put(digest, bytes);
+    return {
+      state: { number: state.number, checkpoint: digest, changes: [] },
+      checkpointBytes: bytes.length,
+    };
+  }
+
+  async #read(number: number): Promise<RemoteSnapshot> {
+    const name = stateName(number);
+    const where = `${this.#bucket.where}: ${name}`;
+    const state = parseState(await this.#bucket.get(name), where);
+    if (state.number !== number) throw this.#bad(`${name} holds state ${state.number}, not ${number}`);
+    let content = EMPTY_CONTENT;
+    let checkpointBytes = 0;
+    if (state.checkpoint !== undefined) {
+      const bytes = await this.#checkpoint(state.checkpoint);
+      content = parseCheckpoint(bytes, `${this.#bucket.where}: ${checkpointName(state.checkpoint)}`);
+      checkpointBytes = bytes.length;
+    }
+    return { number, content: state.changes.reduce(applyChange, content), state, checkpointBytes };
+  }
+
+  async #checkpoint(digest: string): Promise<Uint8Array> {
+    const kept = await this.#cache.get(digest);
+    if (kept !== undefined && digestOf(kept) === digest) return kept;
+    const name = checkpointName(digest);
+    const bytes = await this.#bucket.get(name);
+    if (digestOf(bytes) !== digest) throw this.#bad(`${name} is damaged: its bytes do not fit its name`);
+    await this.#cache.put(digest, bytes);
+    return bytes;
+  }
+
+  #bad(reason: string): ImgstoreError {
+    return new ImgstoreError('REMOTE_FAILED', `${this.#bucket.where}: ${reason}`, {
+      where: this.#bucket.where,
+    });
+  }
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return Buffer.from(codecs().hash.digest(bytes)).toString('hex');
+}
