@@ -66,8 +66,12 @@ export class LockFile {
       await new LockFile(kind, path, {}).release();
   }
 
-  /** Replaces the locked file's content, lasting, and lets go. @throws ImgstoreError `IO`; the lock is still held then unless the file is replaced. */
-  async commit(bytes: Uint8Array): Promise<void> {
+  /**
+   * Replaces the locked file's content, lasting, and lets go.
+   * @param mode permission bits before the umask
+   * @throws ImgstoreError `IO`; the lock is still held then unless the file is replaced.
+   */
+  async commit(bytes: Uint8Array, mode?: number): Promise<void> {
     const folder = dirname(this.path);
     // git passes over names with a dot in front, also among refs, and so does whoever lists refs here.
     const options = {
@@ -75,6 +79,7 @@ export class LockFile {
       ending: '.lock',
       label: this.path,
       sharing: this.#rules.sharing,
+      ...(mode === undefined ? {} : { mode }),
     };
     const file = await PendingFile.create(this.#kind, folder, options);
     try {

@@ -8,6 +8,10 @@ import { type ConfigEntry, parseConfig } from './parse.ts';
 /** git's own bound on files that include each other. */
 const MOST_INCLUDES = 10;
 
+/** git's truth values (git-config(1), "Values"). */
+const TRUE_VALUES: readonly string[] = ['true', 'yes', 'on', '1'];
+const FALSE_VALUES: readonly string[] = ['false', 'no', 'off', '0', ''];
+
 /** Settings from several files, of which the last assignment of a key counts. Keys are as in {@link ConfigEntry}. */
 export class Config {
   /** Those of the store's own file, without what it includes: git takes the format of a repository from nowhere else. */
@@ -20,8 +24,30 @@ export class Config {
   }
 
   get(key: string): string | undefined {
-    const wanted = key.toLowerCase();
-    return this.#entries.findLast((entry) => entry.key.toLowerCase() === wanted)?.value;
+    return this.all(key).at(-1);
+  }
+
+  /** Every value of a key that may be set several times, in order. */
+  all(key: string): readonly string[] {
+    const wanted = foldCase(key);
+    return this.#entries.filter((entry) => foldCase(entry.key) === wanted).map(({ value }) => value);
+  }
+
+  /** What the first group of a pattern finds in the keys. */
+  names(pattern: RegExp): readonly string[] {
+    return this.#entries.flatMap(({ key }) => pattern.exec(key)?.[1] ?? []);
+  }
+
+  /** A truth value as git reads it; undefined when it is not set. @throws ImgstoreError `BAD_STORE` naming the key. */
+  boolean(key: string): boolean | undefined {
+    const value = this.get(key)?.toLowerCase();
+    if (value === undefined) return undefined;
+    if (TRUE_VALUES.includes(value)) return true;
+    if (FALSE_VALUES.includes(value)) return false;
+    throw new ImgstoreError('BAD_STORE', `config ${key} = ${value}: is neither true nor false`, {
+      key,
+      value,
+    });
   }
 
   /** A size or count: digits, with `k`, `m` or `g`; `fallback` when it is not set. @throws ImgstoreError `BAD_STORE` naming the key. */
@@ -61,6 +87,12 @@ export async function loadConfig(
   const text = (await readIfThere(storeConfig)) ?? '';
   await addFile({ path: storeConfig, text, home, depth: 0 }, entries);
   return new Config(entries, parseConfig(text, storeConfig));
+}
+
+/** Case counts in the middle part of a key only, as in git. */
+function foldCase(key: string): string {
+  const [first, last] = [key.indexOf('.'), key.lastIndexOf('.')];
+  return key.slice(0, first).toLowerCase() + key.slice(first, last) + key.slice(last).toLowerCase();
 }
 
 interface ConfigFile {

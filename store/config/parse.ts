@@ -14,7 +14,7 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', b: '\b', '
  * @throws ImgstoreError `BAD_STORE` naming file and line.
  */
 export function parseConfig(text: string, path: string): ConfigEntry[] {
-  const reader = new ConfigReader(text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n'));
+  const reader = new ConfigReader(text);
   try {
     return reader.read();
   } catch (error) {
@@ -31,13 +31,40 @@ export function parseConfig(text: string, path: string): ConfigEntry[] {
   }
 }
 
+/**
+ * A section of a config file: its name as in {@link ConfigEntry}, less the last part, and where it begins (its `[`) and ends (behind the line of its last entry), in
+ * characters. Comments behind the last entry may well be about what follows.
+ */
+export interface ConfigSection {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * Where the sections of a config file are, for who changes the file. One that is there twice is listed twice.
+ * @throws ImgstoreError `BAD_STORE` naming file and line.
+ */
+export function configSections(text: string, path: string): ConfigSection[] {
+  parseConfig(text, path);
+  const reader = new ConfigReader(text);
+  reader.read();
+  return reader.sections.map(({ name, start, last }, i) => {
+    const lineEnd = text.indexOf('\n', last);
+    const next = reader.sections[i + 1]?.start ?? text.length;
+    return { name, start, end: Math.min(lineEnd < 0 ? text.length : lineEnd + 1, next) };
+  });
+}
+
 /** Goes through the text character by character as git does (config.c, git_parse_source). */
 class ConfigReader {
+  readonly sections: { readonly name: string; readonly start: number; last: number }[] = [];
   readonly #text: string;
   #at = 0;
 
   constructor(text: string) {
     this.#text = text;
+    this.#skip(/\uFEFF/y);
   }
 
   read(): ConfigEntry[] {
@@ -48,7 +75,9 @@ class ConfigReader {
       if (this.#at >= this.#text.length) return entries;
       if (this.#skip(/[#;].*/y) !== undefined) continue;
       if (this.#skip(/\[/y) !== undefined) {
+        const start = this.#at - 1;
         section = this.#section();
+        this.sections.push({ name: section, start, last: this.#at });
         continue;
       }
       const name = this.#skip(/[A-Za-z][A-Za-z0-9-]*/y);
@@ -56,8 +85,9 @@ class ConfigReader {
       const key = `${section}.${name.toLowerCase()}`;
       this.#skip(/[ \t]*/y);
       if (this.#skip(/=/y) !== undefined) entries.push({ key, value: this.#value() });
-      else if (this.#skip(/\n|$/y) !== undefined) entries.push({ key, value: 'true' });
+      else if (this.#skip(/(?=\r?\n|$)/y) !== undefined) entries.push({ key, value: 'true' });
       else throw new SyntaxError();
+      this.sections.at(-1)!.last = this.#at;
     }
   }
 
@@ -105,6 +135,7 @@ class ConfigReader {
 
   /** What a backslash makes of the character behind it; nothing of the end of a line. */
   #escape(): string {
+    this.#skip(/\r(?=\n)/y);
     const char = this.#text[this.#at];
     const meant = char === undefined || char === '\n' ? '' : ESCAPES[char];
     if (meant === undefined) throw new SyntaxError();
