@@ -2,17 +2,15 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { PackOrder } from '../../pack/index.ts';
-import { BATCH_BYTES } from '../batches.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
 import type { ClusterWorkers } from '../workers/pool.ts';
+import { packedToVerify, type SizedItem, verifyBatches } from '../workers/verify-batches.ts';
 import type { ObjectToVerify, Verdicts } from '../workers/verify-jobs.ts';
 import type { CopyPlace, Findings } from './findings.ts';
 import type { Inventory } from './inventory.ts';
 
-/** Objects that are verified together; commits and nodes of maps are small. */
-const MOST_BATCH_OBJECTS = 256;
 /** Heads that are read between two chances for others to run. */
 const HEADS_A_TURN = 1024;
 
@@ -28,7 +26,7 @@ export interface Check {
 }
 
 /** A copy on its way to a thread. */
-interface CopyToVerify {
+interface CopyToVerify extends SizedItem {
   readonly item: ObjectToVerify;
   readonly place: CopyPlace;
   readonly number: number;
@@ -47,7 +45,11 @@ export async function verifyCopies(check: Check, totalBytes: number): Promise<vo
   const whole = verifyChecksums(check);
   // Looked at when its turn comes; until then a failure must not count as unhandled.
   whole.catch(() => {});
-  for await (const { copies, verdicts } of orderedMap(batches(check), 2 * workers.threads + 1, verify)) {
+  for await (const { copies, verdicts } of orderedMap(
+    verifyBatches(allCopies(check)),
+    2 * workers.threads + 1,
+    verify,
+  )) {
     throwIfStopped(monitor);
     settle(check, copies, verdicts);
     done += copies.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
@@ -89,32 +91,12 @@ function settle({ inventory, findings }: Check, copies: readonly CopyToVerify[],
   }
 }
 
-async function* batches(check: Check): AsyncGenerator<readonly CopyToVerify[]> {
-  let copies: CopyToVerify[] = [];
-  let bytes = 0;
-  for await (const { copy, inflated } of allCopies(check)) {
-    if (copies.length === MOST_BATCH_OBJECTS || (copies.length > 0 && bytes + inflated > BATCH_BYTES)) {
-      yield copies;
-      copies = [];
-      bytes = 0;
-    }
-    copies.push(copy);
-    bytes += inflated;
-  }
-  if (copies.length > 0) yield copies;
-}
-
-async function* allCopies(
-  check: Check,
-): AsyncGenerator<{ readonly copy: CopyToVerify; readonly inflated: number }> {
+async function* allCopies(check: Check): AsyncGenerator<CopyToVerify> {
   for (const pack of check.inventory.packs.keys()) yield* packedCopies(check, pack);
   yield* looseCopies(check);
 }
 
-async function* packedCopies(
-  check: Check,
-  packNumber: number,
-): AsyncGenerator<{ readonly copy: CopyToVerify; readonly inflated: number }> {
+async function* packedCopies(check: Check, packNumber: number): AsyncGenerator<CopyToVerify> {
   const { inventory, findings } = check;
   const source = inventory.packs[packNumber]!;
   const { pack } = source;
@@ -127,11 +109,7 @@ async function* packedCopies(
     const number = inventory.packedNumber(packNumber, position);
     countCopy(check, id, number);
     try {
-      const streams = pack.streamsAt(offset);
-      const end = order.end(i);
-      const item = { id, streams, offset, end, crc: pack.idx.crc(position) };
-      const inflated = Math.max(streams.base.size, ...streams.deltas.map(({ size }) => size));
-      yield { copy: { item, place, number, storedBytes: end - offset }, inflated };
+      yield { ...packedToVerify(pack, order, i), place, number, storedBytes: order.end(i) - offset };
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
       findings.copies.push({ id, place, kind: 'lost', reason: error.message });
@@ -139,9 +117,7 @@ async function* packedCopies(
   }
 }
 
-async function* looseCopies(
-  check: Check,
-): AsyncGenerator<{ readonly copy: CopyToVerify; readonly inflated: number }> {
+async function* looseCopies(check: Check): AsyncGenerator<CopyToVerify> {
   const { inventory, store } = check;
   const { loose } = store.objects;
   for (const id of inventory.looseIds) {
@@ -150,7 +126,7 @@ async function* looseCopies(
     countCopy(check, id, number);
     const storedBytes = fileSize(check, id) ?? 0;
     const inflated = storedBytes * LIKELY_EXPANSION;
-    yield { copy: { item: { id, path }, place: { source: undefined, path }, number, storedBytes }, inflated };
+    yield { item: { id, path }, place: { source: undefined, path }, number, storedBytes, inflated };
   }
 }
 

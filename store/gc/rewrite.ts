@@ -1,8 +1,8 @@
 import { PackWriter, type PendingPack } from '../../pack/index.ts';
 import { ObjectMarks } from '../objects/marks.ts';
+import { copyEntries } from '../pack/copy-entries.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
-import { copyEntries } from './copy-entries.ts';
 import { type PackFate, STAYS, WAITS } from './plan.ts';
 
 /** A pack that was written, and is not visible yet. */
@@ -47,7 +47,13 @@ async function writeStaying(
   const { pack, fates, counts } = fate;
   if (counts[STAYS] === 0) return undefined;
   return writePack(store, async (writer) => {
-    await copyEntries(pack, (position) => fates[position] === STAYS, writer, store.packCompression, monitor);
+    await copyEntries(
+      pack,
+      (position) => fates[position] === STAYS,
+      () => writer,
+      store.packCompression,
+      monitor,
+    );
     return undefined;
   });
 }
@@ -64,7 +70,7 @@ async function writeCruft(
   return writePack(store, async (writer) => {
     for (const { pack, fates, usedSeconds } of plan) {
       const isTaken = (position: number) => fates[position] === WAITS && taken.mark(pack.idx.id(position));
-      const copied = await copyEntries(pack, isTaken, writer, store.packCompression, monitor);
+      const copied = await copyEntries(pack, isTaken, () => writer, store.packCompression, monitor);
       for (const position of copied) seconds.push(usedSeconds(position));
     }
     return seconds;

@@ -1,6 +1,7 @@
 import type { ObjectId } from '../../objects/index.ts';
 import type { Pack } from '../../pack/index.ts';
 import type { ObjectDatabase } from './database.ts';
+import { setBits } from './set-bits.ts';
 
 /** Where an object is in the packs of some marks. */
 export interface MarkPlace {
@@ -57,6 +58,19 @@ export class ObjectMarks {
   has(id: ObjectId): boolean {
     const place = this.place(id);
     return place === undefined ? this.#others.has(id) : this.#isSet(place);
+  }
+
+  /** The positions of marked objects in each pack that has any, ascending. */
+  *packed(): Generator<{ readonly pack: Pack; readonly positions: Uint32Array }> {
+    for (const { pack, bits } of this.#packs) {
+      const positions = setBits(bits);
+      if (positions.length > 0) yield { pack, positions };
+    }
+  }
+
+  /** The marked objects that are in no pack. */
+  unpacked(): Iterable<ObjectId> {
+    return this.#others;
   }
 
   #isSet({ number, position }: MarkPlace): boolean {

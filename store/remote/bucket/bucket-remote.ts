@@ -1,0 +1,38 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeWholeFile } from '../../../files/index.ts';
+import { type Bucket, type CheckpointCache, RemoteIndexes, RemoteStates } from '../../../remote/index.ts';
+import type { Store } from '../../store.ts';
+import { BucketPlace } from './place.ts';
+
+/** A bucket as a remote of a store, open. */
+export interface BucketRemote {
+  readonly store: Store;
+  readonly bucket: Bucket;
+  readonly states: RemoteStates;
+  readonly indexes: RemoteIndexes;
+  readonly place: BucketPlace;
+}
+
+/** @param name of the remote; undefined for a URL that is none */
+export function bucketRemote(store: Store, bucket: Bucket, name: string | undefined): BucketRemote {
+  const place = new BucketPlace(store, name);
+  return {
+    store,
+    bucket,
+    states: new RemoteStates(bucket, checkpointCache(store, place.checkpoints)),
+    indexes: new RemoteIndexes(bucket, place.indexes, store.rules),
+    place,
+  };
+}
+
+/** Whoever asks checks what comes, so that a damaged file only costs a request. */
+function checkpointCache({ rules }: Store, folder: string): CheckpointCache {
+  return {
+    get: (digest) => readFile(join(folder, digest)).catch(() => undefined),
+    put: async (digest, bytes) => {
+      await mkdir(folder, { recursive: true });
+      await writeWholeFile('remote-checkpoint', join(folder, digest), bytes, rules.sharing);
+    },
+  };
+}

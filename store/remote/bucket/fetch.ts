@@ -1,0 +1,213 @@
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import type { GitObject, ObjectId } from '../../../objects/index.ts';
+import { PackWriter } from '../../../pack/index.ts';
+import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
+import { walkCommits } from '../../history/walk.ts';
+import { orderedMap } from '../../ordered-map.ts';
+import { copyEntries } from '../../pack/copy-entries.ts';
+import type { Monitor } from '../../progress.ts';
+import { ClusterWorkers } from '../../workers/pool.ts';
+import { verifyPack } from '../verify-pack.ts';
+import { walkContent } from '../walk-content.ts';
+import type { BucketRemote } from './bucket-remote.ts';
+import { Incoming } from './incoming.ts';
+import { PartialPack } from './partial-pack.ts';
+import { RemoteMarks } from './remote-marks.ts';
+
+/** Packs that are fetched at the same time. */
+const MOST_AT_ONCE = 4;
+/** A pack of which this share is needed is fetched whole: it then stays one pack, and one request does. */
+const SHARE_OF_WHOLE = 1 / 2;
+/** As is one of so many bytes. */
+const SMALL_PACK = 2 ** 20;
+
+export interface BucketFetch {
+  readonly objects: number;
+}
+
+export interface FetchDepth {
+  /** Clusters stay in the bucket, to be fetched when they are read: the packs that come are marked as git's promisor packs. */
+  readonly lazy?: boolean;
+}
+
+/**
+ * Brings what some ids lead to into the store: all of it checked, or nothing.
+ * @throws ImgstoreError `DAMAGED`, `REMOTE_…`, `NOT_FOUND` for what the bucket's refs do not lead to, `INTERRUPTED`, `BUSY`, `IO`
+ */
+export async function fetchFrom(
+  remote: BucketRemote,
+  wanted: readonly ObjectId[],
+  monitor: Monitor,
+  { lazy = false }: FetchDepth = {},
+): Promise<BucketFetch> {
+  const { bucket, states, indexes, place } = remote;
+  const lock = await place.lock();
+  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
+  const incoming = new Incoming(remote, workers, monitor);
+  try {
+    if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
+    const snapshot = await states.newest();
+    await indexes.use(snapshot.content.packs.values());
+    await fetchMaps(remote, snapshot, incoming);
+    const missing = await findMissing(remote, wanted, incoming, monitor);
+    const packs = lazy ? [] : await fetchData(remote, missing.data, { incoming, workers, monitor });
+    // Clusters first: who sees a map finds what it leads to.
+    await incoming.install(packs);
+    await incoming.install(missing.maps, { promised: lazy });
+    await incoming.clear();
+    return { objects: missing.count };
+  } finally {
+    incoming.close();
+    await workers.close();
+    await lock.release();
+  }
+}
+
+/** All packs of commits and maps of which anything is not here. They are small beside the clusters, and without them nothing is known of what is missing. */
+async function fetchMaps(
+  { indexes, store }: BucketRemote,
+  { content }: RemoteSnapshot,
+  incoming: Incoming,
+): Promise<void> {
+  const isNeeded = (row: RemotePack) => {
+    if (row.kind !== 'maps') return false;
+    const { idx } = indexes.of(row);
+    for (let position = 0; position < idx.count; position++)
+      if (!store.objects.has(idx.id(position))) return true;
+    return false;
+  };
+  const needed = [...content.packs.values()].filter(isNeeded);
+  for await (const _ of orderedMap(each(needed), MOST_AT_ONCE, (row) => incoming.fetch(row)));
+}
+
+interface Missing {
+  /** Objects that the store lacks. */
+  readonly count: number;
+  /** Checksums of the fetched packs of maps that have any of them. */
+  readonly maps: ReadonlySet<string>;
+  /** What is still in the bucket. */
+  readonly data: RemoteMarks;
+}
+
+async function findMissing(
+  { bucket, indexes, store }: BucketRemote,
+  wanted: readonly ObjectId[],
+  incoming: Incoming,
+  monitor: Monitor,
+): Promise<Missing> {
+  const known = await knownCommits(store);
+  const met = new RemoteMarks(indexes);
+  const data = new RemoteMarks(indexes);
+  const maps = new Set<string>();
+  let count = 0;
+  const read = (id: ObjectId): GitObject => {
+    if (store.objects.has(id)) return store.objects.read(id);
+    try {
+      return incoming.objects.read(id);
+    } catch (error) {
+      throw isImgstoreError(error, 'NOT_FOUND') ? notThere(bucket.where, id) : error;
+    }
+  };
+  await walkContent(wanted, {
+    read,
+    isKnown: (id) => known.has(id),
+    meet: (id) => {
+      if (!met.mark(id)) return false;
+      if (store.objects.has(id)) return true;
+      count++;
+      const pack = incoming.objects.packs.find(id)?.pack;
+      if (pack !== undefined) maps.add(checksumOf(pack));
+      else data.mark(id);
+      return true;
+    },
+    monitor,
+  });
+  const [lost] = data.unknown();
+  if (lost !== undefined) throw notThere(bucket.where, lost);
+  return { count, maps, data };
+}
+
+/** Commits that refs of the store lead to: those are here with all that they lead to. */
+async function knownCommits(store: BucketRemote['store']): Promise<ReadonlySet<ObjectId>> {
+  const tips = (await store.refs.list()).map(({ id }) => id).filter((id) => store.objects.has(id));
+  const commits = tips
+    .map((id) => store.objects.peel(id))
+    .filter((id) => store.objects.header(id).type === 'commit');
+  return new Set([...walkCommits(store.objects, commits, () => {})].map(({ id }) => id));
+}
+
+interface FetchTools {
+  readonly incoming: Incoming;
+  readonly workers: ClusterWorkers;
+  readonly monitor: Monitor;
+}
+
+/** Fetches marked clusters. @returns checksums of the packs that have them */
+async function fetchData(remote: BucketRemote, marks: RemoteMarks, tools: FetchTools): Promise<string[]> {
+  const fetchOne = ({ pack, positions }: { readonly pack: RemotePack; readonly positions: Uint32Array }) =>
+    isWorthWhole(remote, pack, positions)
+      ? tools.incoming.fetch(pack).then(() => pack.pack)
+      : fetchPart(remote, pack, positions, tools);
+  const packs: string[] = [];
+  for await (const pack of orderedMap(each(marks.packed()), MOST_AT_ONCE, fetchOne)) packs.push(pack);
+  return packs;
+}
+
+function isWorthWhole({ indexes }: BucketRemote, pack: RemotePack, positions: Uint32Array): boolean {
+  if (pack.bytes <= SMALL_PACK) return true;
+  const { idx } = indexes.of(pack);
+  let bytes = 0;
+  for (const position of positions) {
+    const offset = idx.offset(position);
+    bytes += indexes.entryEnd(pack, offset) - offset;
+  }
+  return bytes >= pack.bytes * SHARE_OF_WHOLE;
+}
+
+/** A new pack of some entries of one in the bucket. */
+async function fetchPart(
+  remote: BucketRemote,
+  row: RemotePack,
+  positions: Uint32Array,
+  { incoming, workers, monitor }: FetchTools,
+): Promise<string> {
+  const folder = await incoming.folder();
+  const partial = await PartialPack.create(remote, row, folder);
+  const writer = await PackWriter.create(folder, remote.store.rules);
+  try {
+    const { pack } = partial;
+    await partial.fetch([...positions].map((position) => pack.idx.offset(position)));
+    const isWanted = new Uint8Array(pack.idx.count);
+    for (const position of positions) isWanted[position] = 1;
+    const isKept = (position: number) => isWanted[position] === 1;
+    await verifyPack(pack, workers, monitor, isKept);
+    await copyEntries(pack, isKept, () => writer, remote.store.packCompression, monitor);
+    const pending = await writer.finish();
+    await pending.publish();
+    return pending.checksum;
+  } catch (error) {
+    await writer.discard();
+    if (!isImgstoreError(error, 'DAMAGED')) throw error;
+    const where = `${remote.bucket.where}: ${packName(row.pack)}`;
+    const reason = `is damaged on the server: ${error.message}: nothing was taken over`;
+    throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: row.pack }, error);
+  } finally {
+    await partial.remove();
+  }
+}
+
+function checksumOf({ stem }: { readonly stem: string }): string {
+  return stem.slice(stem.lastIndexOf('-') + 1);
+}
+
+async function* each<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
+}
+
+function notThere(where: string, id: ObjectId): ImgstoreError {
+  return new ImgstoreError(
+    'REMOTE_FAILED',
+    `${where}: has no object ${id}, which one of its refs leads to: push it again from a store that has it`,
+    { where, id },
+  );
+}

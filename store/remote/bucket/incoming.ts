@@ -1,0 +1,202 @@
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { passPoint, sharePath, syncFolder } from '../../../files/index.ts';
+import { encodeRev, Pack, PackOrder } from '../../../pack/index.ts';
+import { packName, type RemotePack } from '../../../remote/index.ts';
+import { ObjectDatabase } from '../../objects/database.ts';
+import { type Monitor, throwIfStopped } from '../../progress.ts';
+import type { ClusterWorkers } from '../../workers/pool.ts';
+import { verifyPack } from '../verify-pack.ts';
+import type { BucketRemote } from './bucket-remote.ts';
+
+/** git makes packs read-only. */
+const PACK_MODE = 0o444;
+
+/** In the order in which they are given their names: the index makes a pack visible. */
+const ENDINGS = ['pack', 'rev', 'promisor', 'idx'] as const;
+
+/**
+ * Packs that have come from a bucket, in a folder where nobody sees them: each is checked to the last object before it counts as here, and gets into the store only when all are. What an
+ * interrupted fetch has left is gone on with.
+ */
+export class Incoming {
+  readonly #remote: BucketRemote;
+  readonly #workers: ClusterWorkers;
+  readonly #monitor: Monitor;
+  readonly #folder: string;
+  readonly #objectsFolder: string;
+  #objects: ObjectDatabase | undefined;
+  #bytes = 0;
+
+  constructor(remote: BucketRemote, workers: ClusterWorkers, monitor: Monitor) {
+    this.#remote = remote;
+    this.#workers = workers;
+    this.#monitor = monitor;
+    this.#objectsFolder = join(remote.place.incoming, 'objects');
+    this.#folder = join(this.#objectsFolder, 'pack');
+  }
+
+  /** Bytes of packs that were fetched so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What has come so far. Valid until the next pack comes. */
+  get objects(): ObjectDatabase {
+    this.#objects ??= new ObjectDatabase(this.#objectsFolder);
+    return this.#objects;
+  }
+
+  /** The folder of packs. */
+  async folder(): Promise<string> {
+    await mkdir(this.#folder, { recursive: true });
+    return this.#folder;
+  }
+
+  /** Fetches a whole pack, unless it is here. @throws ImgstoreError `DAMAGED` when it is not what its index says, `NOT_FOUND`, `REMOTE_…`, `INTERRUPTED`, `IO`. */
+  async fetch(row: RemotePack): Promise<void> {
+    const stem = join(await this.folder(), `pack-${row.pack}`);
+    if (existsSync(`${stem}.idx`)) return;
+    const part = `${stem}.part`;
+    const resumed = await sizeOf(part);
+    try {
+      await this.#download(row, part, resumed <= row.bytes ? resumed : 0);
+      await this.#check(row, stem, part);
+    } catch (error) {
+      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      await rm(part, { force: true });
+      if (resumed === 0) throw this.#damaged(row, error);
+      // What was here before may have been the damaged part.
+      await this.#download(row, part, 0);
+      await this.#check(row, stem, part).catch((again: unknown) => {
+        throw isImgstoreError(again, 'DAMAGED') ? this.#damaged(row, again) : again;
+      });
+    }
+    this.#objects?.packs.refresh();
+  }
+
+  /** Gives packs to the store. @param packs their checksums, in the order in which readers may see them @throws ImgstoreError `IO`. */
+  async install(packs: Iterable<string>, { promised = false } = {}): Promise<void> {
+    const { store } = this.#remote;
+    const to = store.objects.packs.folder;
+    await mkdir(to, { recursive: true });
+    this.close();
+    for (const pack of packs) {
+      const stem = join(this.#folder, `pack-${pack}`);
+      if (promised) await writeFile(`${stem}.promisor`, '', { mode: PACK_MODE });
+      for (const ending of ENDINGS) {
+        if (ending === 'promisor' && !promised) continue;
+        const target = join(to, `pack-${pack}.${ending}`);
+        await this.#give(`${stem}.${ending}`, target);
+      }
+    }
+    await syncFolder('pack', to);
+    store.objects.packs.refresh();
+  }
+
+  /** Removes all that was fetched; what is in the store stays. */
+  async clear(): Promise<void> {
+    this.close();
+    await rm(this.#remote.place.incoming, { recursive: true, force: true });
+  }
+
+  close(): void {
+    this.#objects?.close();
+    this.#objects = undefined;
+  }
+
+  async #give(from: string, to: string): Promise<void> {
+    try {
+      passPoint('pack.rename', to);
+      await chmod(from, PACK_MODE);
+      sharePath(from, this.#remote.store.rules.sharing);
+      await rename(from, to);
+    } catch (error) {
+      throw fromSystem(error, to);
+    }
+  }
+
+  async #download(row: RemotePack, part: string, from: number): Promise<void> {
+    const { bucket } = this.#remote;
+    let handle: Awaited<ReturnType<typeof open>> | undefined;
+    try {
+      handle = await open(part, from === 0 ? 'w' : 'r+');
+      let at = from;
+      for await (const chunk of from < row.bytes ? bucket.read(packName(row.pack), from) : []) {
+        throwIfStopped(this.#monitor);
+        passPoint('pack.write', part);
+        if (at + chunk.length > row.bytes) throw this.#wrongSize(row);
+        await handle.write(chunk, 0, chunk.length, at);
+        at += chunk.length;
+        this.#bytes += chunk.length;
+        this.#monitor.onProgress?.({ done: this.#bytes, total: this.#bytes });
+      }
+      if (at !== row.bytes) throw this.#wrongSize(row);
+      await handle.sync();
+    } catch (error) {
+      throw fromSystem(error, part);
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  async #check(row: RemotePack, stem: string, part: string): Promise<void> {
+    const { idx, file } = this.#remote.indexes.of(row);
+    // The pack is opened under the name that it is to have, and has no index yet that would make it visible.
+    await rename(part, `${stem}.pack`);
+    try {
+      await copyFile(file.name, `${stem}.idx.part`);
+      await sync(`${stem}.idx.part`);
+      const pack = new Pack(stem, { idx, file: { size: file.size, close: () => {} } });
+      try {
+        await verifyPack(pack, this.#workers, this.#monitor);
+        const trailer = Buffer.alloc(32);
+        pack.readInto(trailer, pack.entriesEnd);
+        if (trailer.toString('hex') !== row.pack)
+          throw new ImgstoreError('DAMAGED', `${pack.path}: is another pack`, { pack: row.pack });
+        await writeFile(`${stem}.rev`, encodeRev(new PackOrder(pack).positions, trailer));
+        await sync(`${stem}.rev`);
+      } finally {
+        pack.close();
+      }
+    } catch (error) {
+      await rename(`${stem}.pack`, part);
+      throw error;
+    }
+    await rename(`${stem}.idx.part`, `${stem}.idx`);
+  }
+
+  #wrongSize({ pack, bytes }: RemotePack): ImgstoreError {
+    return new ImgstoreError('DAMAGED', `${pack}: has not the ${bytes} bytes that the remote's list has`, {
+      pack,
+    });
+  }
+
+  #damaged({ pack }: RemotePack, cause: ImgstoreError): ImgstoreError {
+    const where = `${this.#remote.bucket.where}: ${packName(pack)}`;
+    return new ImgstoreError(
+      'DAMAGED',
+      `${where}: is damaged on the server: ${cause.message}: nothing was taken over`,
+      { where, pack },
+      cause,
+    );
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,77 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeWholeFile } from '../../../files/index.ts';
+import { isId } from '../../../objects/index.ts';
+import { type Bucket, indexName, packName, type RemotePack } from '../../../remote/index.ts';
+import type { Store } from '../../store.ts';
+
+/** After this long the bucket's `gc` may have removed what no state lists (docs/format/remote.md): a push that is taken up later sends it again. */
+const MOST_AGE_MS = 24 * 60 * 60 * 1000;
+
+interface Line {
+  readonly row: RemotePack;
+  /** ms since 1970. */
+  readonly sentMs: number;
+}
+
+/** Packs that were sent and that no state lists yet, so that a push that was interrupted does not send them again. */
+export class UploadJournal {
+  readonly #store: Store;
+  readonly #path: string;
+  #lines: readonly Line[] = [];
+
+  private constructor(store: Store, path: string) {
+    this.#store = store;
+    this.#path = path;
+  }
+
+  /** Reads what an earlier push has left, as far as the bucket still has it. @throws ImgstoreError `REMOTE_…`. */
+  static async open(store: Store, path: string, bucket: Bucket): Promise<UploadJournal> {
+    const journal = new UploadJournal(store, path);
+    const kept: Line[] = [];
+    for (const line of await readLines(path)) {
+      const isThere =
+        (await hasSize(bucket, packName(line.row.pack), line.row.bytes)) &&
+        (await hasSize(bucket, indexName(line.row.pack), line.row.indexBytes));
+      if (isThere) kept.push(line);
+    }
+    journal.#lines = kept;
+    return journal;
+  }
+
+  get packs(): readonly RemotePack[] {
+    return this.#lines.map(({ row }) => row);
+  }
+
+  /** Notes a pack that the bucket has now. @throws ImgstoreError `IO`. */
+  async add(row: RemotePack): Promise<void> {
+    this.#lines = [...this.#lines, { row, sentMs: Date.now() }];
+    await mkdir(dirname(this.#path), { recursive: true });
+    await writeWholeFile(
+      'remote-journal',
+      this.#path,
+      Buffer.from(JSON.stringify(this.#lines)),
+      this.#store.rules.sharing,
+    );
+  }
+
+  /** A state lists them. */
+  async clear(): Promise<void> {
+    this.#lines = [];
+    await rm(this.#path, { force: true });
+  }
+}
+
+async function hasSize(bucket: Bucket, name: string, size: number): Promise<boolean> {
+  return (await bucket.stat(name))?.size === size;
+}
+
+/** What cannot be read counts for nothing: then all is sent again. */
+async function readLines(path: string): Promise<Line[]> {
+  try {
+    const lines = JSON.parse(await readFile(path, 'utf8')) as Line[];
+    return lines.filter(({ row, sentMs }) => isId(row.pack) && Date.now() - sentMs < MOST_AGE_MS);
+  } catch {
+    return [];
+  }
+}

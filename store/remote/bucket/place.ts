@@ -1,0 +1,42 @@
+import { join } from 'node:path';
+import { LockFile, makeInFolder } from '../../../files/index.ts';
+import type { Store } from '../../store.ts';
+
+/** Name of the folder of a URL that is no remote of the store. */
+const UNNAMED = '-';
+
+/** Where a store keeps what it knows of a bucket, and what is on its way there or from there: `imgstore/remotes/<name>`. All of it can be had again. */
+export class BucketPlace {
+  /** The indexes of the bucket's packs. */
+  readonly indexes: string;
+  readonly checkpoints: string;
+  /** Packs that are being sent. */
+  readonly outgoing: string;
+  /** Packs that are being fetched. */
+  readonly incoming: string;
+  /** Clusters of a lazy clone that were read. */
+  readonly cache: string;
+  /** Which packs were sent and are listed by no state yet. */
+  readonly journal: string;
+  readonly #store: Store;
+  readonly #folder: string;
+
+  constructor(store: Store, remote: string = UNNAMED) {
+    this.#store = store;
+    const folder = join(store.folder, 'imgstore', 'remotes', encodeURIComponent(remote));
+    this.#folder = folder;
+    this.indexes = join(folder, 'indexes');
+    this.checkpoints = join(folder, 'checkpoints');
+    this.outgoing = join(folder, 'outgoing');
+    this.incoming = join(folder, 'incoming');
+    this.cache = join(folder, 'cache');
+    this.journal = join(folder, 'uploaded.json');
+  }
+
+  /** The right to send to the bucket, or to fetch from it. @throws ImgstoreError `BUSY`, `INTERRUPTED`, `IO`. */
+  lock(): Promise<LockFile> {
+    const { rules } = this.#store;
+    const path = join(this.#folder, 'transfer');
+    return makeInFolder('remote-lock', path, () => LockFile.take('remote-lock', path, rules, 0), rules);
+  }
+}

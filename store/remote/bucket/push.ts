@@ -1,0 +1,119 @@
+import { mkdir } from 'node:fs/promises';
+import { ImgstoreError } from '../../../errors/index.ts';
+import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
+import { beginRemote, type RemoteContent } from '../../../remote/index.ts';
+import { walkCommits } from '../../history/walk.ts';
+import { ObjectMarks } from '../../objects/marks.ts';
+import { type Monitor, throwIfStopped } from '../../progress.ts';
+import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
+import { walkContent } from '../walk-content.ts';
+import type { BucketRemote } from './bucket-remote.ts';
+import { UploadJournal } from './journal.ts';
+import { writeOutgoing } from './outgoing.ts';
+import { Uploads } from './uploads.ts';
+
+/** Races for the next state that are lost before it is given up: each time somebody else has won, so this takes a crowd. */
+const MOST_RACES = 50;
+
+const HEADS = 'refs/heads/';
+
+/** What a push came to. */
+export interface BucketPush {
+  readonly results: readonly RemoteUpdateResult[];
+  readonly objects: number;
+}
+
+/**
+ * Sends what a bucket lacks, then makes a state in which refs are moved. When somebody else has made one meanwhile, looks again at what there is now, and at which refs are still where they were.
+ * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `NOT_FOUND`, `INTERRUPTED`, `BUSY`, `IO`
+ */
+export async function pushTo(
+  remote: BucketRemote,
+  updates: readonly RemoteUpdate[],
+  monitor: Monitor,
+): Promise<BucketPush> {
+  const { bucket, states, indexes, place, store } = remote;
+  const lock = await place.lock();
+  try {
+    await beginRemote(bucket);
+    await mkdir(place.indexes, { recursive: true });
+    const journal = await UploadJournal.open(store, place.journal, bucket);
+    let objects = 0;
+    for (let races = 0; races < MOST_RACES; races++) {
+      throwIfStopped(monitor);
+      const snapshot = await states.newest();
+      const results = updates.map((update) => checkUpdate(snapshot.content, update));
+      const moves = updates.filter((_, i) => results[i]!.fault === undefined);
+      if (moves.length === 0) return { results, objects };
+      await indexes.use([...snapshot.content.packs.values(), ...journal.packs]);
+      const marks = await markMissing(remote, snapshot.content, moves, monitor);
+      const uploads = new Uploads(bucket, indexes, journal, monitor);
+      try {
+        await writeOutgoing(store, marks, place.outgoing, uploads.add, monitor);
+      } finally {
+        await uploads.finish();
+      }
+      objects += uploads.objects;
+      throwIfStopped(monitor);
+      const next = await states.publish(snapshot, {
+        head: snapshot.content.head ?? (await headOf(remote, moves)),
+        refs: moves.map(({ name, after }) => ({ name, id: after })),
+        added: journal.packs,
+        buried: [],
+        gone: [],
+      });
+      if (next === undefined) continue;
+      await journal.clear();
+      return { results, objects };
+    }
+    throw new ImgstoreError(
+      'BUSY',
+      `${bucket.where}: others have pushed ${MOST_RACES} times meanwhile: push again`,
+      { where: bucket.where },
+    );
+  } finally {
+    await lock.release();
+  }
+}
+
+function checkUpdate({ refs }: RemoteContent, { name, before }: RemoteUpdate): RemoteUpdateResult {
+  const now = refs.get(name) ?? NULL_ID;
+  if (now === before) return { name };
+  const where = now === NULL_ID ? 'is not there any more' : `is at ${now.slice(0, 12)} now`;
+  return { name, fault: `${name} ${where}`, moved: true };
+}
+
+/** The objects that the new places of refs lead to and the bucket lacks. What its refs lead to, it has whole; of all else it is asked object by object. */
+async function markMissing(
+  { store, indexes }: BucketRemote,
+  { refs }: RemoteContent,
+  moves: readonly RemoteUpdate[],
+  monitor: Monitor,
+) {
+  const { objects } = store;
+  const tips = [...new Set(refs.values())].filter((id) => objects.has(id)).map((id) => objects.peel(id));
+  const commits = tips.filter((id) => objects.header(id).type === 'commit');
+  const known = new Set<ObjectId>();
+  for (const { id } of walkCommits(objects, commits, () => {})) known.add(id);
+  const met = new ObjectMarks(objects);
+  const marks = { data: new ObjectMarks(objects), maps: new ObjectMarks(objects) };
+  const roots = moves.map(({ after }) => after).filter((id) => id !== NULL_ID);
+  await walkContent(roots, {
+    read: (id) => objects.read(id),
+    isKnown: (id) => known.has(id),
+    meet: (id, kind) => {
+      if (!met.mark(id)) return false;
+      if (!indexes.has(id)) marks[kind].mark(id);
+      return true;
+    },
+    monitor,
+  });
+  return marks;
+}
+
+/** The branch that HEAD of a new remote names: this store's, if that is pushed. */
+async function headOf({ store }: BucketRemote, moves: readonly RemoteUpdate[]): Promise<string | undefined> {
+  const branches = moves.filter(({ name, after }) => name.startsWith(HEADS) && after !== NULL_ID);
+  const own = await store.refs.symbolicTarget('HEAD');
+  return (branches.find(({ name }) => name === own) ?? branches[0])?.name;
+}

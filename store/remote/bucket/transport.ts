@@ -1,0 +1,70 @@
+import type { ObjectId } from '../../../objects/index.ts';
+import { type Bucket, checkRemote } from '../../../remote/index.ts';
+import { refNameFault } from '../../refs/name.ts';
+import type { Store } from '../../store.ts';
+import type {
+  RemoteRefs,
+  RemoteTransport,
+  RemoteUpdate,
+  RemoteUpdateResult,
+  TransferOptions,
+  TransferSummary,
+} from '../transport.ts';
+import { type BucketRemote, bucketRemote } from './bucket-remote.ts';
+import { type FetchDepth, fetchFrom } from './fetch.ts';
+import { pushTo } from './push.ts';
+
+/** The way to a bucket that holds versions (docs/format/remote.md). */
+export class BucketTransport implements RemoteTransport {
+  readonly #remote: BucketRemote;
+  readonly #depth: FetchDepth;
+
+  /** @param name of the remote; undefined for a URL that is none */
+  constructor(store: Store, bucket: Bucket, name: string | undefined, depth: FetchDepth = {}) {
+    this.#remote = bucketRemote(store, bucket, name);
+    this.#depth = depth;
+  }
+
+  get where(): string {
+    return this.#remote.bucket.where;
+  }
+
+  async refs(): Promise<RemoteRefs> {
+    const { bucket, states } = this.#remote;
+    if (!(await checkRemote(bucket))) return { refs: [] };
+    const { content } = await states.newest();
+    const refs = [...content.refs]
+      .filter(([name]) => refNameFault(name) === undefined)
+      .map(([name, id]) => ({ name, id }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    return { refs, head: content.head };
+  }
+
+  fetch(wanted: readonly ObjectId[], options: TransferOptions = {}): Promise<TransferSummary> {
+    return this.#counted(() => fetchFrom(this.#remote, wanted, options, this.#depth));
+  }
+
+  push(
+    updates: readonly RemoteUpdate[],
+    options: TransferOptions = {},
+  ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
+    return this.#counted(() => pushTo(this.#remote, updates, options));
+  }
+
+  async close(): Promise<void> {
+    this.#remote.indexes.close();
+    await this.#remote.bucket.close();
+  }
+
+  /** Does work, and says what it has cost. */
+  async #counted<T>(
+    work: () => Promise<T>,
+  ): Promise<T & { readonly bytes: number; readonly requests: number }> {
+    const { bucket } = this.#remote;
+    const before = bucket.traffic;
+    const result = await work();
+    const { sentBytes, receivedBytes, requests } = bucket.traffic;
+    const bytes = sentBytes - before.sentBytes + receivedBytes - before.receivedBytes;
+    return { ...result, bytes, requests: requests - before.requests };
+  }
+}

@@ -1,0 +1,88 @@
+import { setImmediate } from 'node:timers/promises';
+import { isImgstoreError } from '../../errors/index.ts';
+import { type GitObject, isFolder, type ObjectId, parseCommit, parseTag } from '../../objects/index.ts';
+import { type Monitor, throwIfStopped } from '../progress.ts';
+import { treeLinks } from '../reach/tree-links.ts';
+import { DISKS_FOLDER } from '../version/version.ts';
+
+/** Trees that are read between two chances for others to run. */
+const STRIDE = 256;
+
+/** What an object is for: a cluster of a disk, or a part of what leads to clusters. */
+export type ContentKind = 'data' | 'maps';
+
+export interface ContentWalk {
+  /** Reads a commit, a tag or a tree; blobs are never read. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
+  readonly read: (id: ObjectId) => GitObject;
+  /** Whether a commit, with all that it leads to, is nothing new: the walk does not enter it. */
+  readonly isKnown: (commit: ObjectId) => boolean;
+  /** Told of each object; says whether it is told of this one for the first time. */
+  readonly meet: (id: ObjectId, kind: ContentKind) => boolean;
+  readonly monitor?: Monitor | undefined;
+}
+
+/**
+ * Meets every object that some lead to, but for what known commits have. Of a commit whose parent can be read only what differs from the parent is entered, so the cost is that of what is
+ * new.
+ * @throws ImgstoreError `NOT_FOUND`, `DAMAGED`, `INTERRUPTED`
+ */
+export async function walkContent(roots: Iterable<ObjectId>, walk: ContentWalk): Promise<void> {
+  const open = [...roots];
+  let read = 0;
+  for (let id = open.pop(); id !== undefined; id = open.pop()) {
+    if (walk.isKnown(id)) continue;
+    const object = walk.read(id);
+    if (!walk.meet(id, 'maps')) continue;
+    if (object.type === 'tag') open.push(parseTag(object.data).object);
+    if (object.type === 'tree') await enterTree(object.data, undefined, 'maps', true);
+    if (object.type !== 'commit') continue;
+    const { tree, parents } = parseCommit(object.data);
+    open.push(...parents);
+    const before = treeOfFirst(parents, walk);
+    if (tree !== before && walk.meet(tree, 'maps'))
+      await enterTree(walk.read(tree).data, before, 'maps', true);
+  }
+
+  /** @param before the tree at the same place in the version before */
+  async function enterTree(
+    data: Uint8Array,
+    before: ObjectId | undefined,
+    kind: ContentKind,
+    isRoot: boolean,
+  ): Promise<void> {
+    if (++read % STRIDE === 0) {
+      await setImmediate();
+      throwIfStopped(walk.monitor ?? {});
+    }
+    const old = new Map((before === undefined ? [] : linksOf(before)).map(({ name, id }) => [name, id]));
+    for (const entry of treeLinks(data)) {
+      const same = old.get(entry.name);
+      if (same === entry.id) continue;
+      if (!isFolder(entry)) walk.meet(entry.id, kind);
+      else if (walk.meet(entry.id, 'maps')) {
+        const below = isRoot && entry.name === DISKS_FOLDER ? 'data' : kind;
+        await enterTree(walk.read(entry.id).data, same, below, false);
+      }
+    }
+  }
+
+  function linksOf(id: ObjectId) {
+    const object = readIfThere(id, walk);
+    return object?.type === 'tree' ? treeLinks(object.data) : [];
+  }
+}
+
+function treeOfFirst([first]: readonly ObjectId[], walk: ContentWalk): ObjectId | undefined {
+  const object = first === undefined ? undefined : readIfThere(first, walk);
+  return object?.type === 'commit' ? parseCommit(object.data).tree : undefined;
+}
+
+/** What is only compared with may be missing: then nothing is left out. */
+function readIfThere(id: ObjectId, walk: ContentWalk): GitObject | undefined {
+  try {
+    return walk.read(id);
+  } catch (error) {
+    if (isImgstoreError(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
