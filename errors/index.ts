@@ -34,7 +34,7 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   /** An image names a file that the user did not allow. */
   | 'FORBIDDEN'
-  /** An image is encrypted, and the key that was given does not open it. */
+  /** An image or an object of a remote is encrypted, and the key that was given does not open it. */
   | 'WRONG_KEY'
   /** The image is open for writing elsewhere, or changed while it was read. */
   | 'IN_USE'

@@ -2,9 +2,13 @@
  * Moving objects and refs to and from other places.
  *
  * - **bucket**: a flat space of named objects on a server (S3). What is put under a name that says its content never changes.
+ * - **age**: a bucket whose objects are encrypted, each a file of age-encryption.org/v1 (docs/format/remote-encryption.md).
  *
  * @module
  */
+export { encryptedBucket } from './age/encrypted-bucket.ts';
+export { isEncrypted } from './age/header.ts';
+export { type AgeKeys, type KeyFiles, openKeys } from './age/keys.ts';
 export type {
   Bucket,
   BucketBody,

@@ -57,6 +57,12 @@ export interface Bucket {
   stat(name: string): Promise<BucketEntry | undefined>;
   /** The objects whose names begin with `prefix`, in bytewise order of the names; `most` bounds how many. @throws ImgstoreError `REMOTE_…`. */
   list(prefix: string, most?: number): AsyncIterable<BucketEntry>;
+  /**
+   * The name that an object has in the bucket, which {@link Bucket.list} gives: another one where names are hidden. All methods take both.
+   * Not there where no name is another.
+   * @throws ImgstoreError `DAMAGED` where it can't be known.
+   */
+  stored?(name: string): string;
   /** Removes objects; those that are not there are no error. @throws ImgstoreError `REMOTE_…`. */
   remove(names: readonly string[]): Promise<void>;
   /** Ends all connections. */

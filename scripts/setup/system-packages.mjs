@@ -16,6 +16,7 @@ const COMMANDS_OF = {
   e2fsprogs: ['mke2fs', 'debugfs'],
   nbdkit: ['nbdkit'],
   'cryptsetup-bin': ['cryptsetup'],
+  age: ['age', 'age-keygen'],
 };
 
 /** Debian package → the shared libraries that tests load out of it. */
