@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { type Bucket, encryptedBucket } from '../../../remote/index.ts';
+import { MemoryBucket } from '../memory-bucket.ts';
 import { keysOf, newKeyPair } from './age-tool.ts';
-import { PlainBucket } from './plain-bucket.ts';
 
 const HASH = 'ab'.repeat(32);
 const PACK = `packs/${HASH}.pack`;
@@ -15,7 +15,7 @@ async function names(bucket: Bucket, prefix = ''): Promise<string[]> {
 }
 
 async function writtenBucket() {
-  const plain = new PlainBucket();
+  const plain = new MemoryBucket();
   const keys = await keysOf([newKeyPair()]);
   const bucket = await encryptedBucket(plain, keys);
   for (const name of ['imgstore.json', 'states/9', 'checkpoints/7', PACK, INDEX]) {
@@ -69,7 +69,7 @@ test('names that were hidden in another bucket have other forms', async () => {
 });
 
 test('reading makes no secret, and finds nothing hidden where nobody has written', async () => {
-  const plain = new PlainBucket();
+  const plain = new MemoryBucket();
   const bucket = await encryptedBucket(plain, await keysOf([newKeyPair()]));
   await expect(bucket.get(PACK)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expect(bucket.get('imgstore.json')).rejects.toMatchObject({ code: 'NOT_FOUND' });
@@ -81,7 +81,7 @@ test('reading makes no secret, and finds nothing hidden where nobody has written
 });
 
 test('of many who write first at once all come to one secret', async () => {
-  const plain = new PlainBucket();
+  const plain = new MemoryBucket();
   const keys = await keysOf([newKeyPair()]);
   const buckets = await Promise.all(Array.from({ length: 8 }, () => encryptedBucket(plain, keys)));
   await Promise.all(
@@ -95,7 +95,7 @@ test('of many who write first at once all come to one secret', async () => {
 });
 
 test('a reader who opened a bucket before anybody wrote finds what was written since', async () => {
-  const plain = new PlainBucket();
+  const plain = new MemoryBucket();
   const keys = await keysOf([newKeyPair()]);
   const [reader, writer] = [await encryptedBucket(plain, keys), await encryptedBucket(plain, keys)];
   await writer.put(PACK, Buffer.from('text'));
@@ -103,7 +103,7 @@ test('a reader who opened a bucket before anybody wrote finds what was written s
 });
 
 test('a writer who finds the first writer between its key and its packs takes that key', async () => {
-  const plain = new PlainBucket();
+  const plain = new MemoryBucket();
   const keys = await keysOf([newKeyPair()]);
   const [late, first] = [await encryptedBucket(plain, keys), await encryptedBucket(plain, keys)];
   const list = plain.list.bind(plain);
@@ -138,7 +138,7 @@ test('encryptedBucket refuses a secret for others, one that is not encrypted, an
   });
   plain.objects.set('keys/names.age', randomBytes(32));
   await expect(encryptedBucket(plain, others)).rejects.toMatchObject({ code: 'REMOTE_FAILED' });
-  const short = new PlainBucket();
+  const short = new MemoryBucket();
   await (await encryptedBucket(short, others)).put('keys/names.age', randomBytes(31));
   await expect(encryptedBucket(short, others)).rejects.toMatchObject({ code: 'DAMAGED' });
 });

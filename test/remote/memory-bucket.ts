@@ -1,7 +1,7 @@
-import { ImgstoreError } from '../../../errors/index.ts';
-import type { Bucket, BucketBody, BucketEntry, BucketRange } from '../../../remote/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import type { Bucket, BucketBody, BucketEntry, BucketRange } from '../../remote/index.ts';
 
-/** A request that a {@link PlainBucket} has answered. */
+/** A request that a {@link MemoryBucket} has answered. */
 export interface Asked {
   readonly method: keyof Bucket;
   readonly name: string;
@@ -10,7 +10,7 @@ export interface Asked {
 }
 
 /** A bucket in memory, of which tests see and change what lies in it, and what was asked. */
-export class PlainBucket implements Bucket {
+export class MemoryBucket implements Bucket {
   readonly where = 's3://bucket/prefix';
   readonly objects = new Map<string, Buffer>();
   readonly asked: Asked[] = [];
