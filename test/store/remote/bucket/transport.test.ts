@@ -51,7 +51,7 @@ async function expectSame(from: TestStore, to: TestStore, ...branches: string[])
   for (const branch of branches) {
     const id = await to.store.refs.resolve(`refs/heads/${branch}`);
     expect(id).toBe(await from.store.refs.resolve(`refs/heads/${branch}`));
-    expect(await readBack(to.store, branch)).toEqual(await readBack(from.store, branch));
+    expect((await readBack(to.store, branch)).equals(await readBack(from.store, branch))).toBe(true);
   }
   await git(to.path, 'fsck', '--full', '--strict');
 }
