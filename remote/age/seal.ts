@@ -42,8 +42,8 @@ async function* sealStream(
   let index = 0;
   for await (const piece of inPieces(body.open(), CHUNK)) {
     bytes += piece.length;
-    // Before the chunk is sent: what has more bytes than it said would else have two last chunks under one key.
-    if (bytes > body.size || (piece.length < CHUNK && bytes < body.size)) break;
+    // Never more than the size that was said: the request has been given it as its length.
+    if (bytes > body.size) break;
     yield sealChunk(key, index, index === last, piece);
     index += 1;
   }

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { type Bucket, encryptedBucket } from '../../../remote/index.ts';
 import { MemoryBucket } from '../memory-bucket.ts';
-import { keysOf, newKeyPair } from './age-tool.ts';
+import { age, keyFile, keysOf, newKeyPair } from './age-tool.ts';
 
 const HASH = 'ab'.repeat(32);
 const PACK = `packs/${HASH}.pack`;
@@ -61,6 +61,17 @@ test('list gives what is in the bucket, to be compared with the stored names of 
   expect(() => bucket.list('packs/ab')).toThrow(/hidden names cannot be listed/);
   expect(await names(bucket, 'states/')).toEqual(['states/9']);
   expect(await names(bucket)).toHaveLength(6);
+});
+
+test('stored gives the HMAC of a name by the secret that age decrypts', async () => {
+  const plain = new MemoryBucket();
+  const pair = newKeyPair();
+  const bucket = await encryptedBucket(plain, await keysOf([pair]));
+  await bucket.put(PACK, randomBytes(1));
+  const identity = await keyFile('key.txt', pair.secret);
+  const secret = age('age', ['-d', '-i', identity], plain.objects.get('keys/names.age'));
+  const digits = createHmac('sha256', secret).update(PACK).digest('hex');
+  expect(bucket.stored!(PACK)).toBe(`packs/h${digits}.pack`);
 });
 
 test('names that were hidden in another bucket have other forms', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ImgstoreError } from '../../../errors/index.ts';
 import { encryptedBucket } from '../../../remote/index.ts';
 import { collect, MemoryBucket } from '../memory-bucket.ts';
 import { keysOf, newKeyPair } from './age-tool.ts';
@@ -115,6 +116,30 @@ test('get, read and stat see an object that another writer has put over one whos
       method === 'stat' ? Buffer.from(`${next.length}`) : next.subarray(CHUNK),
     ]);
   }
+});
+
+test('get finds an object that was put after it was looked for, and one whose first reading failed', async () => {
+  const { fresh, plain } = await bucketWith(randomBytes(1));
+  const [one, other] = [await fresh(), await fresh()];
+  for (const range of [
+    { offset: 0, length: 1 },
+    { offset: CHUNK, length: 1 },
+  ]) {
+    const name = `states/late-${range.offset}`;
+    await expect(one.get(name, range)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await other.put(name, Buffer.alloc(CHUNK + 1, 7));
+    expect([...(await one.get(name, range))]).toEqual([7]);
+  }
+  const third = await fresh();
+  const get = plain.get.bind(plain);
+  plain.get = async () => {
+    plain.get = get;
+    throw new ImgstoreError('REMOTE_UNREACHABLE', 'no answer');
+  };
+  await expect(third.get(NAME, { offset: CHUNK, length: 1 })).rejects.toMatchObject({
+    code: 'REMOTE_UNREACHABLE',
+  });
+  expect(await third.get(NAME, { offset: CHUNK, length: 1 })).toHaveLength(0);
 });
 
 test('read of an object closes the connection when the reader stops, wherever it began', async () => {
