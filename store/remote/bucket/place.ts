@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { LockFile, makeInFolder } from '../../../files/index.ts';
-import type { Store } from '../../store.ts';
+import { type FileRules, LockFile, makeInFolder } from '../../../files/index.ts';
 
 /** Name of the folder of a URL that is no remote of the store. */
 const UNNAMED = '-';
@@ -18,11 +17,14 @@ export class BucketPlace {
   readonly cache: string;
   /** Which packs were sent and are listed by no state yet. */
   readonly journal: string;
-  readonly #store: Store;
+  /** Of clusters of a lazy clone: which packs the bucket had when it was looked at last. */
+  readonly packList: string;
+  readonly #rules: FileRules;
   readonly #folder: string;
 
-  constructor(store: Store, remote: string = UNNAMED) {
-    this.#store = store;
+  /** @param store its folder, and how its files are made */
+  constructor(store: { readonly folder: string; readonly rules: FileRules }, remote: string = UNNAMED) {
+    this.#rules = store.rules;
     const folder = join(store.folder, 'imgstore', 'remotes', encodeURIComponent(remote));
     this.#folder = folder;
     this.indexes = join(folder, 'indexes');
@@ -31,12 +33,17 @@ export class BucketPlace {
     this.incoming = join(folder, 'incoming');
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
+    this.packList = join(folder, 'packs.json');
   }
 
   /** The right to send to the bucket, or to fetch from it. @throws ImgstoreError `BUSY`, `INTERRUPTED`, `IO`. */
   lock(): Promise<LockFile> {
-    const { rules } = this.#store;
     const path = join(this.#folder, 'transfer');
-    return makeInFolder('remote-lock', path, () => LockFile.take('remote-lock', path, rules, 0), rules);
+    return makeInFolder(
+      'remote-lock',
+      path,
+      () => LockFile.take('remote-lock', path, this.#rules, 0),
+      this.#rules,
+    );
   }
 }
