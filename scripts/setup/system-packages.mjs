@@ -16,6 +16,11 @@ const COMMANDS_OF = {
   e2fsprogs: ['mke2fs', 'debugfs'],
   nbdkit: ['nbdkit'],
   'cryptsetup-bin': ['cryptsetup'],
+  'ceph-mon': ['ceph-mon'],
+  'ceph-osd': ['ceph-osd'],
+  'ceph-base': ['monmaptool'],
+  'ceph-common': ['ceph', 'radosgw-admin'],
+  radosgw: ['radosgw'],
 };
 
 /** Debian package → the shared libraries that tests load out of it. */
