@@ -17,6 +17,8 @@ export type {
   BucketTraffic,
   RepeatableBody,
 } from './bucket/bucket.ts';
+export type { Environment, S3Credentials, S3Limits, S3Options } from './bucket/s3/options.ts';
+export { openS3 } from './bucket/s3/s3-bucket.ts';
 export { beginRemote, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {

@@ -17,6 +17,11 @@ const COMMANDS_OF = {
   nbdkit: ['nbdkit'],
   'cryptsetup-bin': ['cryptsetup'],
   age: ['age', 'age-keygen'],
+  'ceph-mon': ['ceph-mon'],
+  'ceph-osd': ['ceph-osd'],
+  'ceph-base': ['monmaptool'],
+  'ceph-common': ['ceph', 'radosgw-admin'],
+  radosgw: ['radosgw'],
 };
 
 /** Debian package → the shared libraries that tests load out of it. */

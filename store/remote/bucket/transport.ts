@@ -61,7 +61,7 @@ export class BucketTransport implements RemoteTransport {
     work: () => Promise<T>,
   ): Promise<T & { readonly bytes: number; readonly requests: number }> {
     const { bucket } = this.#remote;
-    const before = bucket.traffic;
+    const before = { ...bucket.traffic };
     const result = await work();
     const { sentBytes, receivedBytes, requests } = bucket.traffic;
     const bytes = sentBytes - before.sentBytes + receivedBytes - before.receivedBytes;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { type BucketBody, encryptedBucket, openKeys, type RepeatableBody } from '../../../remote/index.ts';
-import { bytesOfBody, collect, MemoryBucket } from '../memory-bucket.ts';
 import { age, type KeyPair, keyFile, keysOf, newKeyPair } from './age-tool.ts';
+import { bytesOfBody, collect, PlainBucket } from './plain-bucket.ts';
 
 const SIZES = [0, 1, 65535, 65536, 65537, 2 * 65536];
 const NAME = 'states/1';
@@ -23,7 +23,7 @@ async function secretFile({ secret }: KeyPair): Promise<string> {
 }
 
 test.each(SIZES)('age decrypts by each recipient what put and putNew have put of %d bytes', async (size) => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const pairs = [newKeyPair(), newKeyPair(), newKeyPair()];
   const bucket = await encryptedBucket(plain, await keysOf([pairs[0]!], pairs));
   const bytes = randomBytes(size);
@@ -44,7 +44,7 @@ test.each(SIZES)('get and read decrypt what age has encrypted of %d bytes', asyn
   const [mine, other] = [newKeyPair(), newKeyPair()];
   const recipients = await keyFile('recipients.txt', '# both', other.recipient, '', mine.recipient);
   const bytes = randomBytes(size);
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   plain.objects.set(NAME, age('age', ['-R', recipients], bytes));
   const bucket = await encryptedBucket(plain, await keysOf([newKeyPair(), mine]));
   expect(bytes.equals(await bucket.get(NAME))).toBe(true);
@@ -56,14 +56,14 @@ test('get decrypts a file that age has encrypted to recipients of other kinds as
   const mine = newKeyPair();
   const ssh = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN';
   const recipients = await keyFile('recipients.txt', ssh, mine.recipient);
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   plain.objects.set(NAME, age('age', ['-R', recipients], Buffer.from('text')));
   const bucket = await encryptedBucket(plain, await keysOf([mine]));
   expect(Buffer.from(await bucket.get(NAME)).toString()).toBe('text');
 });
 
 test('the secret of the names is an age file of 32 bytes', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const pair = newKeyPair();
   await (await encryptedBucket(plain, await keysOf([pair]))).put(NAME, randomBytes(1));
   const secret = age('age', ['-d', '-i', await secretFile(pair)], plain.objects.get('keys/names.age'));
@@ -72,7 +72,7 @@ test('the secret of the names is an age file of 32 bytes', async () => {
 
 test('openKeys without a file of recipients encrypts to those of the identities', async () => {
   const pair = newKeyPair();
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const keys = await openKeys({ identityFile: await secretFile(pair) });
   await (await encryptedBucket(plain, keys)).put(NAME, Buffer.from('text'));
   expect(age('age', ['-d', '-i', await secretFile(pair)], plain.objects.get(NAME)).toString()).toBe('text');
@@ -80,7 +80,7 @@ test('openKeys without a file of recipients encrypts to those of the identities'
 
 test('put tells the size beforehand, and no hash of the plaintext', async () => {
   let body: BucketBody | undefined;
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   plain.put = async (_, given) => {
     body = given;
   };
@@ -93,7 +93,7 @@ test('put tells the size beforehand, and no hash of the plaintext', async () => 
 });
 
 test('each attempt to put has another key, so that bytes that changed between them do not give each other away', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const attempts: Buffer[] = [];
   plain.put = async (name, body) => {
     attempts.push(await bytesOfBody(body), await bytesOfBody(body));
@@ -115,7 +115,7 @@ test.each([
   ['a chunk fewer', 131072, 65536],
 ])('put refuses a body that gives %s bytes than it said', async (_, size, given) => {
   const body: BucketBody = { ...(streamed(randomBytes(given), 999) as RepeatableBody), size };
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   let [said, sent] = [0, 0];
   plain.put = async (_, stream) => {
     said = (stream as RepeatableBody).size;

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { isImgstoreError } from '../../../errors/index.ts';
 import { type AgeKeys, type Bucket, encryptedBucket, isEncrypted, openKeys } from '../../../remote/index.ts';
-import { collect, MemoryBucket } from '../memory-bucket.ts';
 import { age, keyFile, newKeyPair } from './age-tool.ts';
+import { collect, PlainBucket } from './plain-bucket.ts';
 
 const CHUNK = 65536;
 const STORED = CHUNK + 16;
@@ -23,7 +23,7 @@ beforeAll(async () => {
 
 /** An object with `bytes` in it as it lies in the bucket, and where its chunks begin. */
 async function sealed(bytes: Uint8Array): Promise<{ stored: Buffer; chunksAt: number }> {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   await (await encryptedBucket(plain, keys)).put(NAME, bytes);
   const stored = plain.objects.get(NAME)!;
   const chunks = Math.max(1, Math.ceil(bytes.length / CHUNK));
@@ -31,7 +31,7 @@ async function sealed(bytes: Uint8Array): Promise<{ stored: Buffer; chunksAt: nu
 }
 
 async function bucketOf(stored: Buffer): Promise<Bucket> {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   plain.objects.set(NAME, stored);
   return encryptedBucket(plain, keys);
 }
@@ -162,7 +162,7 @@ test('an object that is not encrypted is refused, whatever is read of it', async
 });
 
 test('a header without an end is refused after a bounded part of the object', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   plain.objects.set(NAME, Buffer.from(`age-encryption.org/v1\n${'-> X a\n'.repeat(200_000)}`));
   const bucket = await encryptedBucket(plain, keys);
   plain.asked.length = 0;
@@ -197,7 +197,7 @@ test('an object that is encrypted to others is WRONG_KEY, with the bucket, the o
 });
 
 test('read closes the connection when the head is refused', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const other = await keyFile('recipients.txt', newKeyPair().recipient);
   plain.objects.set(NAME, age('age', ['-R', other], randomBytes(100_000)));
   const bucket = await encryptedBucket(plain, keys);

@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { type Bucket, encryptedBucket } from '../../../remote/index.ts';
-import { MemoryBucket } from '../memory-bucket.ts';
 import { age, keyFile, keysOf, newKeyPair } from './age-tool.ts';
+import { PlainBucket } from './plain-bucket.ts';
 
 const HASH = 'ab'.repeat(32);
 const PACK = `packs/${HASH}.pack`;
@@ -15,7 +15,7 @@ async function names(bucket: Bucket, prefix = ''): Promise<string[]> {
 }
 
 async function writtenBucket() {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const keys = await keysOf([newKeyPair()]);
   const bucket = await encryptedBucket(plain, keys);
   for (const name of ['imgstore.json', 'states/9', 'checkpoints/7', PACK, INDEX]) {
@@ -64,7 +64,7 @@ test('list gives what is in the bucket, to be compared with the stored names of 
 });
 
 test('stored gives the HMAC of a name by the secret that age decrypts', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const pair = newKeyPair();
   const bucket = await encryptedBucket(plain, await keysOf([pair]));
   await bucket.put(PACK, randomBytes(1));
@@ -80,7 +80,7 @@ test('names that were hidden in another bucket have other forms', async () => {
 });
 
 test('reading makes no secret, and finds nothing hidden where nobody has written', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const bucket = await encryptedBucket(plain, await keysOf([newKeyPair()]));
   await expect(bucket.get(PACK)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expect(bucket.get('imgstore.json')).rejects.toMatchObject({ code: 'NOT_FOUND' });
@@ -92,7 +92,7 @@ test('reading makes no secret, and finds nothing hidden where nobody has written
 });
 
 test('of many who write first at once all come to one secret', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const keys = await keysOf([newKeyPair()]);
   const buckets = await Promise.all(Array.from({ length: 8 }, () => encryptedBucket(plain, keys)));
   await Promise.all(
@@ -106,7 +106,7 @@ test('of many who write first at once all come to one secret', async () => {
 });
 
 test('a reader who opened a bucket before anybody wrote finds what was written since', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const keys = await keysOf([newKeyPair()]);
   const [reader, writer] = [await encryptedBucket(plain, keys), await encryptedBucket(plain, keys)];
   await writer.put(PACK, Buffer.from('text'));
@@ -114,7 +114,7 @@ test('a reader who opened a bucket before anybody wrote finds what was written s
 });
 
 test('a writer who finds the first writer between its key and its packs takes that key', async () => {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const keys = await keysOf([newKeyPair()]);
   const [late, first] = [await encryptedBucket(plain, keys), await encryptedBucket(plain, keys)];
   const list = plain.list.bind(plain);
@@ -149,7 +149,7 @@ test('encryptedBucket refuses a secret for others, one that is not encrypted, an
   });
   plain.objects.set('keys/names.age', randomBytes(32));
   await expect(encryptedBucket(plain, others)).rejects.toMatchObject({ code: 'REMOTE_FAILED' });
-  const short = new MemoryBucket();
+  const short = new PlainBucket();
   await (await encryptedBucket(short, others)).put('keys/names.age', randomBytes(31));
   await expect(encryptedBucket(short, others)).rejects.toMatchObject({ code: 'DAMAGED' });
 });

@@ -3,8 +3,8 @@ import { inspect } from 'node:util';
 import { generateHybridIdentity, identityToRecipient } from 'age-encryption';
 import { expect, test } from 'vitest';
 import { encryptedBucket, openKeys } from '../../../remote/index.ts';
-import { MemoryBucket } from '../memory-bucket.ts';
 import { age, keyFile, keysOf, newKeyPair } from './age-tool.ts';
+import { PlainBucket } from './plain-bucket.ts';
 
 const pair = newKeyPair();
 const typingError = pair.secret.replace(/.$/, (last) => (last === 'Q' ? 'P' : 'Q'));
@@ -122,7 +122,7 @@ test('openKeys tells of an identity file that others can read, and not of one th
 
 test('openKeys takes identities that resist quantum computers', async () => {
   const identityFile = await keyFile('key.txt', await generateHybridIdentity());
-  const bucket = await encryptedBucket(new MemoryBucket(), await openKeys({ identityFile }));
+  const bucket = await encryptedBucket(new PlainBucket(), await openKeys({ identityFile }));
   await bucket.put('states/1', Buffer.from('text'));
   expect(Buffer.from(await bucket.get('states/1', { offset: 1, length: 2 })).toString()).toBe('ex');
 });

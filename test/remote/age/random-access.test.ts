@@ -3,15 +3,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ImgstoreError } from '../../../errors/index.ts';
 import { encryptedBucket } from '../../../remote/index.ts';
-import { collect, MemoryBucket } from '../memory-bucket.ts';
 import { keysOf, newKeyPair } from './age-tool.ts';
+import { collect, PlainBucket } from './plain-bucket.ts';
 
 const CHUNK = 65536;
 const SIZES = [0, 1, 65535, 65536, 65537, 2 * 65536, 3 * 65536 + 5];
 const NAME = 'states/1';
 
 async function bucketWith(bytes: Uint8Array, recipients = 1) {
-  const plain = new MemoryBucket();
+  const plain = new PlainBucket();
   const pairs = Array.from({ length: recipients }, newKeyPair);
   const keys = await keysOf(pairs);
   await (await encryptedBucket(plain, keys)).put(NAME, bytes);

@@ -76,7 +76,7 @@ describe('BucketTransport', () => {
     const bucket = new MemoryBucket();
     await push(from, bucket, 'web');
     await commitBytes(from, 'web', diskOf([9999, ...numbers(CLUSTERS).slice(1)]));
-    const before = bucket.traffic;
+    const before = { ...bucket.traffic };
     const { objects } = await push(from, bucket, 'web');
     // A cluster, two nodes of its map, the tree of disks, the root and the commit.
     expect(objects).toBe(6);
