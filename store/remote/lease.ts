@@ -6,6 +6,11 @@ import type { Store } from '../store.ts';
 import { mapRef, parseRefspec } from './refspec.ts';
 import type { Remote } from './remotes.ts';
 
+/** Where a ref of a remote is thought to be: {@link NULL_ID} for nowhere, undefined when it was never fetched. */
+export interface Lease {
+  readonly at: ObjectId | undefined;
+}
+
 /**
  * `--force-with-lease`: a ref is moved wherever it goes, when it is on the remote where it is thought to be: `''` for where it was when it was fetched last, of all refs
  * that are pushed; `REF` of one; `REF:REV` where it is thought to be; `REF:` that it is not there.
@@ -41,19 +46,19 @@ export class Leases {
   }
 
   /**
-   * Where a ref of the remote is thought to be: {@link NULL_ID} for nowhere, `unknown` when it was never fetched; undefined without a lease on it.
+   * What is thought of a ref of the remote; undefined without a lease on it.
    * @param ref its full name
    */
-  async expected(store: Store, remote: Remote, ref: string): Promise<ObjectId | 'unknown' | undefined> {
-    const key = [
+  async find(store: Store, remote: Remote, ref: string): Promise<Lease | undefined> {
+    const names = [
       ref,
-      ...[BRANCHES, TAGS].map((kind) => (ref.startsWith(kind) ? ref.slice(kind.length) : ref)),
+      ...[BRANCHES, TAGS].filter((kind) => ref.startsWith(kind)).map((kind) => ref.slice(kind.length)),
     ];
-    const name = key.find((each) => this.#named.has(each));
+    const name = names.find((each) => this.#named.has(each));
     if (name === undefined && !this.#all) return undefined;
     const given = name === undefined ? undefined : this.#named.get(name);
-    if (given !== undefined) return given;
+    if (given !== undefined) return { at: given };
     const here = mapRef(remote.fetch.map(parseRefspec), ref)?.name;
-    return (here === undefined ? undefined : (await store.refs.follow(here)).id) ?? 'unknown';
+    return { at: here === undefined ? undefined : (await store.refs.follow(here)).id };
   }
 }

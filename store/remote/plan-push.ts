@@ -95,7 +95,7 @@ async function expand(
   }
   if (source === '') return [{ ref: nameThere(there, spec.destination!), to: undefined, force }];
   const from = await findSource(store, source);
-  const ref = await destinationOf(spec, from, there);
+  const ref = destinationOf(spec, from, there);
   // A branch is at a commit, also when a tag of it was named.
   const to =
     ref.startsWith(BRANCHES) && from.id !== undefined ? await resolveCommit(store, from.id) : from.id;

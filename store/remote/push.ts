@@ -4,7 +4,7 @@ import { TAGS } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { CommitGraph } from './commit-graph.ts';
 import { kindOfMove } from './judge-move.ts';
-import { Leases } from './lease.ts';
+import { type Lease, Leases } from './lease.ts';
 import { moveRefs } from './move-refs.ts';
 import { openTransport } from './open-transport.ts';
 import { type PushedRef, type PushSelection, planPush } from './plan-push.ts';
@@ -95,19 +95,13 @@ class PushJudge {
   async judge({ ref, to, force }: PushedRef): Promise<RefChange> {
     const from = this.#there.get(ref);
     const reject = (reason: string): RefChange => ({ ref, from, to, kind: 'rejected', reason });
-    const expected = await this.#leases.expected(this.#store, this.#remote, ref);
+    const lease = await this.#leases.find(this.#store, this.#remote, ref);
     const isForced = force || this.#force;
-    if (expected === 'unknown' && from !== undefined && !isForced)
-      return reject(
-        'it was never fetched, so nobody knows what would be lost: fetch first, or name its id in the lease',
-      );
-    if (expected !== undefined && expected !== 'unknown' && expected !== (from ?? NULL_ID) && !isForced)
-      return reject(
-        `it is at ${from?.slice(0, 12) ?? 'nothing'} on the remote, not where the lease says: fetch first`,
-      );
+    const broken = isForced ? undefined : whyBroken(lease, from);
+    if (broken !== undefined) return reject(broken);
     if (to === undefined) return { ref, from, to, kind: 'deleted' };
     const kind = kindOfMove(this.#graph, ref, from, to);
-    const mayForce = isForced || expected !== undefined;
+    const mayForce = isForced || lease !== undefined;
     return kind === 'forced' && !mayForce ? reject(this.#whyNot(ref, from!)) : { ref, from, to, kind };
   }
 
@@ -117,6 +111,15 @@ class PushJudge {
       return "the remote has versions that are not here: run 'imgstore fetch' and commit on them, or --force drops them";
     return "the remote has versions that are not in this one's history: commit on them, or --force drops them";
   }
+}
+
+/** Why a lease does not hold for a ref that is somewhere, or nowhere, on the remote. */
+function whyBroken(lease: Lease | undefined, from: ObjectId | undefined): string | undefined {
+  if (lease === undefined || (lease.at ?? NULL_ID) === (from ?? NULL_ID)) return undefined;
+  if (lease.at === undefined)
+    return 'it was never fetched, so nobody knows what would be lost: fetch first, or name its id in the lease';
+  const at = from === undefined ? 'not there' : `at ${from.slice(0, 12)}`;
+  return `it is ${at} on the remote, and not where the lease says: fetch first`;
 }
 
 function withResults(
