@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { parseSize } from '../block/index.ts';
 import { ImgstoreError } from '../errors/index.ts';
@@ -25,6 +26,11 @@ export function pathArgument(text: string): string {
   if (text.includes(REPLACEMENT))
     throw new InvalidArgumentError(`'${text}' is not a name in UTF-8: give the file another one`);
   return text;
+}
+
+/** As {@link pathArgument}, for a path that is kept: it must mean the same file from every folder. */
+export function absolutePathArgument(text: string): string {
+  return resolve(pathArgument(text));
 }
 
 /** Gathers paths that may be given several times. */

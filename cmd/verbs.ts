@@ -127,6 +127,36 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./fsck.ts'),
   },
   {
+    name: 'remote',
+    description: 'list remotes, or add or remove one',
+    load: () => import('./remote.ts'),
+  },
+  {
+    name: 'ls-remote',
+    description: 'list the branches and tags that a remote has',
+    load: () => import('./ls-remote.ts'),
+  },
+  {
+    name: 'fetch',
+    description: 'bring versions of a remote into the store',
+    load: () => import('./fetch.ts'),
+  },
+  {
+    name: 'pull',
+    description: 'fetch, and move branches to where those of the remote are',
+    load: () => import('./pull.ts'),
+  },
+  {
+    name: 'push',
+    description: 'send versions to a remote',
+    load: () => import('./push.ts'),
+  },
+  {
+    name: 'clone',
+    description: 'make a store out of a remote',
+    load: () => import('./clone.ts'),
+  },
+  {
     name: 'info',
     readsOnly: true,
     description: 'tell what an image file is; needs no store',

@@ -1,6 +1,7 @@
 /**
  * Moving objects and refs to and from other places.
  *
+ * - **git**: the installed program, run for what only it can do: going to git servers.
  * - **bucket**: a flat space of named objects on a server (S3). What is put under a name that says its content never changes.
  * - **age**: a bucket whose objects are encrypted, each a file of age-encryption.org/v1 (docs/format/remote-encryption.md).
  *
@@ -19,6 +20,11 @@ export type {
 } from './bucket/bucket.ts';
 export type { Environment, S3Credentials, S3Limits, S3Options } from './bucket/s3/options.ts';
 export { openS3 } from './bucket/s3/s3-bucket.ts';
+export { gitFailure } from './git/failure.ts';
+export { type GitRefs, parseGitRefs } from './git/list-refs.ts';
+export type { GitProgress } from './git/progress.ts';
+export { type PushedRef, parsePushReport } from './git/push-report.ts';
+export { type GitOutcome, type GitRun, runGit } from './git/run.ts';
 export { beginRemote, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {

@@ -66,6 +66,27 @@ export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } fro
 export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
+export { type CloneRequest, type CloneResult, cloneStore } from './remote/clone.ts';
+export {
+  type FetchRequest,
+  type FetchResult,
+  fetchRemote,
+  type TagChoice,
+} from './remote/fetch.ts';
+export { type ListedRemote, listRemoteRefs } from './remote/list-remote.ts';
+export { probeRemote } from './remote/probe.ts';
+export { type PullRequest, type PullResult, pullBranches } from './remote/pull.ts';
+export { type PushRequest, type PushResult, pushRefs } from './remote/push.ts';
+export type { ChangeKind, RefChange } from './remote/ref-change.ts';
+export {
+  addRemote,
+  listRemotes,
+  type Remote,
+  type RemoteSettings,
+  remoteOfUrl,
+  removeRemote,
+} from './remote/remotes.ts';
+export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';

@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import { cloneStore, nameTask, type RemoteSettings } from '../store/index.ts';
+import { collect, pathArgument } from './arguments.ts';
+import { Context } from './context.ts';
+import { receivedText } from './fetch.ts';
+import { changesJson, refText, reportRejected } from './ref-changes.ts';
+import { addRemoteOptions, remoteSettings } from './remote-options.ts';
+
+interface CloneOptions extends RemoteSettings {
+  readonly branch?: readonly string[];
+}
+
+/** `imgstore clone` */
+export function define(command: Command): void {
+  command
+    .argument('<url>', 'ssh://HOST/PATH, HOST:PATH, https://…, file://…, a path, or s3://BUCKET/PREFIX')
+    .argument('<dir>', 'folder that gets the store', pathArgument)
+    .option(
+      '-b, --branch <name>',
+      'only this branch, now and in later fetches (may be given several times)',
+      collect,
+    );
+  addRemoteOptions(command);
+  command
+    .addHelpText(
+      'after',
+      `
+The new store has the remote as 'origin', and a branch for each of its branches: an image is a branch, and as nothing is checked out,
+there is no one branch to be on.
+
+Example:
+  imgstore clone ssh://backup.example.org/srv/vms.git /var/lib/vms
+  imgstore clone /srv/vms /var/lib/vms --branch web`,
+    )
+    .action(async (url: string, folder: string, options: CloneOptions, command: Command) => {
+      const context = new Context(command);
+      nameTask('imgstore clone');
+      const request = { url, folder, branches: options.branch ?? [], settings: remoteSettings(options) };
+      const result = await context.monitored('clone', (monitor) => cloneStore(request, monitor));
+      const { store, branches, rejected, objects, receivedBytes, seconds } = result;
+      const json = {
+        ...result,
+        branches: branches.map(({ ref }) => refText(ref)),
+        rejected: changesJson(rejected),
+      };
+      context.result(
+        json,
+        () =>
+          `made a store in ${store} with ${branches.length} branches\n${receivedText(objects, receivedBytes, seconds)}`,
+      );
+      reportRejected('clone', rejected);
+    });
+}

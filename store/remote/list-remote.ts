@@ -1,0 +1,44 @@
+import type { ObjectId } from '../../objects/index.ts';
+import type { Monitor } from '../progress.ts';
+import type { Ref } from '../refs/refs.ts';
+import type { Store } from '../store.ts';
+import { openTransport } from './open-transport.ts';
+import { defaultRemote, findRemote, listRemotes, type Remote, remoteOfUrl } from './remotes.ts';
+
+export interface ListedRemote {
+  /** The URL, without credentials. */
+  readonly url: string;
+  /** Full name of the branch that its HEAD names. */
+  readonly head: string | undefined;
+  readonly refs: readonly (Ref & { readonly peeled: ObjectId | undefined })[];
+}
+
+/**
+ * The refs that a remote has now.
+ * @param asked name of a remote, or a URL; `origin` or the only remote when not given
+ * @throws ImgstoreError `NOT_FOUND`, `USAGE`, `REMOTE_…`
+ */
+export async function listRemoteRefs(
+  store: Store,
+  asked: string | undefined,
+  monitor: Monitor = {},
+): Promise<ListedRemote> {
+  const transport = await openTransport(store, remoteMeant(store, asked));
+  try {
+    const { refs, peeled, head } = await transport.refs(monitor);
+    return {
+      url: transport.where,
+      head,
+      refs: refs.map(({ name, id }) => ({ name, id, peeled: peeled?.get(name) })),
+    };
+  } finally {
+    await transport.close();
+  }
+}
+
+function remoteMeant(store: Store, asked: string | undefined): Remote {
+  if (asked === undefined) return defaultRemote(store);
+  if (listRemotes(store).some(({ name }) => name === asked) || !/[:/.]/.test(asked))
+    return findRemote(store, asked);
+  return remoteOfUrl(asked);
+}
