@@ -8,6 +8,7 @@ import { addRemoteOptions, remoteSettings } from './remote-options.ts';
 
 interface CloneOptions extends RemoteSettings {
   readonly branch?: readonly string[];
+  readonly lazy?: boolean;
 }
 
 /** `imgstore clone` */
@@ -20,6 +21,10 @@ export function define(command: Command): void {
       'only this branch, now and in later fetches (may be given several times)',
       collect,
     );
+  command.option(
+    '--lazy',
+    'for s3://: leave clusters there until they are read, and keep what was read up to imgstore.cacheSize (10G)',
+  );
   addRemoteOptions(command);
   command
     .addHelpText(
@@ -30,12 +35,19 @@ there is no one branch to be on.
 
 Example:
   imgstore clone ssh://backup.example.org/srv/vms.git /var/lib/vms
-  imgstore clone /srv/vms /var/lib/vms --branch web`,
+  imgstore clone /srv/vms /var/lib/vms --branch web
+  imgstore clone --lazy s3://vms/fleet /var/lib/vms`,
     )
     .action(async (url: string, folder: string, options: CloneOptions, command: Command) => {
       const context = new Context(command);
       nameTask('imgstore clone');
-      const request = { url, folder, branches: options.branch ?? [], settings: remoteSettings(options) };
+      const request = {
+        url,
+        folder,
+        branches: options.branch ?? [],
+        settings: remoteSettings(options),
+        lazy: options.lazy ?? false,
+      };
       const result = await context.monitored('clone', (monitor) => cloneStore(request, monitor));
       const { store, branches, rejected, objects, receivedBytes, seconds } = result;
       const json = {

@@ -78,14 +78,8 @@ export { probeRemote } from './remote/probe.ts';
 export { type PullRequest, type PullResult, pullBranches } from './remote/pull.ts';
 export { type PushRequest, type PushResult, pushRefs } from './remote/push.ts';
 export type { ChangeKind, RefChange } from './remote/ref-change.ts';
-export {
-  addRemote,
-  listRemotes,
-  type Remote,
-  type RemoteSettings,
-  remoteOfUrl,
-  removeRemote,
-} from './remote/remotes.ts';
+export type { Remote, RemoteSettings } from './remote/remote.ts';
+export { addRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remotes.ts';
 export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';

@@ -5,7 +5,7 @@ import type { FileRules } from '../files/index.ts';
 import { type Codecs, codecs, type ObjectId } from '../objects/index.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
-import { refuseOtherFormats } from './config/format.ts';
+import { lazyRemote, refuseOtherFormats } from './config/format.ts';
 import { lockTimeoutOf } from './config/lock-timeout.ts';
 import { sharingOf } from './config/sharing.ts';
 import { findStore, storeAt } from './location.ts';
@@ -116,7 +116,14 @@ export class Store {
       const config = await loadConfig(join(path, 'config'), process.env, options.onNotice);
       refuseOtherFormats(config, join(folder, 'config'));
       refuseAlternates(join(folder, 'objects'));
-      return new Store(folder, config, options);
+      const store = new Store(folder, config, options);
+      const remote = lazyRemote(config);
+      if (remote !== undefined) {
+        // Few stores need what goes to buckets, which takes long to load.
+        const { openLazy } = await import('./lazy/open-lazy.ts');
+        store.objects.promise(await openLazy(store, config, remote));
+      }
+      return store;
     } catch (error) {
       throw fromSystem(error, path);
     }

@@ -1,4 +1,5 @@
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { isEncrypted } from '../age/header.ts';
 import type { Bucket } from '../bucket/bucket.ts';
 import { FORMAT_NAME } from './names.ts';
 
@@ -14,7 +15,7 @@ const MOST_LOOKED_AT = 100;
 
 /**
  * Makes sure that a place in a bucket is a remote of this format, and makes it one when it is empty.
- * @throws ImgstoreError `UNSUPPORTED` for a newer format, `REMOTE_FAILED` for what is none, `REMOTE_…`
+ * @throws ImgstoreError `UNSUPPORTED` for a newer format, `REMOTE_FAILED` for what is none, `WRONG_KEY` for one that is encrypted, `REMOTE_…`
  */
 export async function beginRemote(bucket: Bucket): Promise<void> {
   if (await checkRemote(bucket)) return;
@@ -40,8 +41,14 @@ export async function checkRemote(bucket: Bucket): Promise<boolean> {
     if (isImgstoreError(error, 'NOT_FOUND')) return false;
     throw error;
   }
-  const { format, version } = parse(bytes);
   const where = `${bucket.where}: ${FORMAT_NAME}`;
+  if (isEncrypted(bytes))
+    throw new ImgstoreError(
+      'WRONG_KEY',
+      `${where}: is encrypted by age, and the remote has no identity: add it with --identity FILE`,
+      { where },
+    );
+  const { format, version } = parse(bytes);
   if (format !== 'imgstore')
     throw new ImgstoreError('REMOTE_FAILED', `${where}: is no remote of imgstore: choose another prefix`, {
       where,

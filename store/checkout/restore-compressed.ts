@@ -1,5 +1,6 @@
 import type { PendingFile } from '../../files/index.ts';
 import type { CompressionType, Qcow2Writer } from '../../qcow2/index.ts';
+import { brought } from '../objects/brought.ts';
 import { orderedMap } from '../ordered-map.ts';
 import { throwIfStopped } from '../progress.ts';
 import { clusterLength } from '../version/disk-source.ts';
@@ -100,7 +101,7 @@ async function* gather(job: CheckoutJob, clusters: AsyncIterable<ImageCluster>):
   let batch: ImageCluster[] = [];
   let items: StoredItem[] = [];
   let bytes = 0;
-  for await (const { cluster, id } of clusters) {
+  for await (const { cluster, id } of brought(job.store.objects, clusters)) {
     const stored = id === undefined ? undefined : locateOrSkip(job, { cluster, id });
     batch.push({ cluster, id: stored === undefined ? undefined : id });
     if (id !== undefined && stored !== undefined) {

@@ -61,6 +61,7 @@ class Restorer {
 
   /** Returns the number of bytes written. What cannot be read stays a hole in the file, where damage is noted. */
   async restore(clusters: readonly PlacedCluster[]): Promise<number> {
+    await this.#job.store.objects.bring(clusters.map(({ id }) => id));
     const left = await this.#restorePacked(clusters);
     const packed = sumOfLengths(clusters) - sumOfLengths(left);
     return packed + (await this.#restoreLocated(left.flatMap((cluster) => this.#locate(cluster) ?? [])));

@@ -71,7 +71,7 @@ async function* diffDisks(
     if (offset >= common) break;
     const length = Math.min(after.clusterSize, common - offset);
     // A cluster that was or became the last, shorter one has another id even where its bytes are the same.
-    if (length < after.clusterSize && sameStart(store, change, length)) break;
+    if (length < after.clusterSize && (await sameStart(store, change, length))) break;
     if (open !== undefined && open.kind === kind && open.offset + open.length === offset) {
       open = { ...open, length: open.length + length };
     } else {
@@ -87,7 +87,8 @@ async function* diffDisks(
 }
 
 /** Whether the first bytes of a cluster are as before. */
-function sameStart(store: Store, { before, after }: MapChange, length: number): boolean {
+async function sameStart(store: Store, { before, after }: MapChange, length: number): Promise<boolean> {
+  await store.objects.bring([before, after].filter((id) => id !== undefined));
   const [a, b] = [before, after].map((id) =>
     id === undefined ? Buffer.alloc(length) : store.objects.readAs('blob', id).subarray(0, length),
   );

@@ -14,6 +14,9 @@ const ADVICE: Readonly<Record<string, string>> = {
   refstorage: 'refs must be files: make a copy with git clone --bare --ref-format=files',
 };
 
+/** Extension of a repository of which objects are still at a remote, whose name it has (git: partial clone). */
+const PARTIAL_CLONE = 'partialclone';
+
 /**
  * Extensions that change nothing for imgstore. `preciousobjects` forbids to remove objects, which `gc` asks for itself; the `worktree` ones are
  * about working trees, beside which `gc` does not work.
@@ -42,7 +45,7 @@ export function refuseOtherFormats(config: Config, path: string): void {
     );
   for (const [key, value] of own) {
     const extension = /^extensions\.(.*)$/.exec(key)?.[1];
-    if (extension !== undefined && !isHarmless(extension, value))
+    if (extension !== undefined && !isHarmless(extension, value, config))
       throw bad(
         `extensions.${extension} is ${value}: ${ADVICE[extension] ?? 'this imgstore does not know it: use a newer one'}`,
       );
@@ -56,10 +59,17 @@ export function refuseOtherFormats(config: Config, path: string): void {
     throw bad(`imgstore.version is ${version}, this imgstore knows ${STORE_VERSION}: use a newer one`);
 }
 
-function isHarmless(extension: string, value: string): boolean {
+function isHarmless(extension: string, value: string, config: Config): boolean {
   if (extension === 'objectformat') return true;
   if (extension === 'refstorage') return value.toLowerCase() === 'files';
+  // What git has left out at other remotes, only git can fetch.
+  if (extension === PARTIAL_CLONE) return config.get(`remote.${value}.url`)?.startsWith('s3://') === true;
   return HARMLESS.includes(extension);
+}
+
+/** The name of the S3 remote of which a store is a lazy clone; undefined for a whole store. */
+export function lazyRemote(config: Config): string | undefined {
+  return config.own.findLast(({ key }) => key.toLowerCase() === `extensions.${PARTIAL_CLONE}`)?.value;
 }
 
 /** The command that makes a setting, for a shell. With `--file`, as git itself may refuse the repository. */

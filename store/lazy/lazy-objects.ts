@@ -46,10 +46,14 @@ export class LazyObjects implements PromisedObjects {
     mostBytes: number,
   ): Promise<LazyObjects> {
     const objects = new LazyObjects(bucket, place, rules, mostBytes);
-    const packs = await readPackList(place.packList);
-    if (packs === undefined) await objects.#renew();
-    else await objects.#indexes.use(packs);
+    await objects.renew();
     return objects;
+  }
+
+  async renew(): Promise<void> {
+    const packs = await readPackList(this.#place.packList);
+    if (packs === undefined) await this.#lookAgain();
+    else await this.#indexes.use(packs);
   }
 
   get copies(): LooseObjects {
@@ -101,14 +105,14 @@ export class LazyObjects implements PromisedObjects {
   /** The bucket's `gc` puts objects into other packs, and removes the old ones later. */
   async #readAnew(id: ObjectId, error: unknown) {
     if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
-    this.#renewal ??= this.#renew().finally(() => {
+    this.#renewal ??= this.#lookAgain().finally(() => {
       this.#renewal = undefined;
     });
     await this.#renewal;
     return this.#reader.read(id);
   }
 
-  async #renew(): Promise<void> {
+  async #lookAgain(): Promise<void> {
     const { content } = await new RemoteStates(this.#bucket).newest();
     const packs = [...content.packs.values()];
     await this.#indexes.use(packs);

@@ -11,6 +11,7 @@ import {
   parseTag,
 } from '../../objects/index.ts';
 import { type PackedObject, PackFolder } from '../../pack/index.ts';
+import type { PromisedObjects } from './promised.ts';
 import { TreeCache } from './tree-cache.ts';
 
 /** git's shortest abbreviation of an id. */
@@ -25,6 +26,7 @@ export class ObjectDatabase {
   readonly #trees = new TreeCache();
 
   readonly #onNotice: (notice: string) => void;
+  #promised: PromisedObjects | undefined;
 
   /**
    * @param folder the `objects/` folder
@@ -43,7 +45,45 @@ export class ObjectDatabase {
    * an object stored twice and nothing else.
    */
   has(id: ObjectId): boolean {
-    return this.packs.has(id) || this.loose.has(id);
+    return this.isStored(id) || this.isPromised(id);
+  }
+
+  /** Counts objects in that are elsewhere until they are read. */
+  promise(objects: PromisedObjects): void {
+    this.#promised = objects;
+  }
+
+  /** What is promised has changed. @throws ImgstoreError `REMOTE_…`, `IO`. */
+  async renewPromised(): Promise<void> {
+    await this.#promised?.renew();
+  }
+
+  /** Whether an object may be elsewhere until it is read. */
+  isPromised(id: ObjectId): boolean {
+    return this.#promised?.has(id) === true;
+  }
+
+  /** Where copies of promised objects are that were read. */
+  get copies(): LooseObjects | undefined {
+    return this.#promised?.copies;
+  }
+
+  /**
+   * Sees to it that objects can be read which may be elsewhere: to be waited for before clusters are read. What is nowhere is left to the reader to find out.
+   * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `NOT_FOUND` when the remote has lost one, `IO`
+   */
+  async bring(ids: Iterable<ObjectId>): Promise<void> {
+    const promised = this.#promised;
+    if (promised === undefined) return;
+    await promised.bring([...ids].filter((id) => !this.isStored(id) && promised.has(id)));
+  }
+
+  /** As {@link ObjectDatabase.bring}, in the place of copies that are damaged. Says whether there are any. */
+  async bringAgain(ids: Iterable<ObjectId>): Promise<boolean> {
+    const promised = this.#promised;
+    const lost = [...ids].filter((id) => !this.isStored(id) && promised?.has(id) === true);
+    await promised?.bringAgain(lost);
+    return lost.length > 0;
   }
 
   /** The object. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
@@ -51,7 +91,7 @@ export class ObjectDatabase {
     return this.#look(
       id,
       ({ pack, offset }) => pack.readAt(offset, id),
-      () => this.loose.read(id),
+      () => this.loose.read(id) ?? this.copies?.read(id),
     );
   }
 
@@ -77,7 +117,7 @@ export class ObjectDatabase {
     return this.#look(
       id,
       (place) => this.#headerAt(id, place),
-      () => this.loose.header(id),
+      () => this.loose.header(id) ?? this.copies?.header(id),
     );
   }
 
@@ -106,6 +146,12 @@ export class ObjectDatabase {
 
   close(): void {
     this.packs.close();
+    void this.#promised?.close();
+  }
+
+  /** Whether an object is in the store itself: as {@link ObjectDatabase.has}, without what is promised. */
+  isStored(id: ObjectId): boolean {
+    return this.packs.has(id) || this.loose.has(id);
   }
 
   /** Whether another look may find other ids than some that begin with a prefix. */
@@ -170,6 +216,8 @@ export class ObjectDatabase {
   }
 
   #missing(id: ObjectId): ImgstoreError {
+    if (this.isPromised(id))
+      return new ImgstoreError('NOT_FOUND', `object ${id} is still at the remote of this lazy clone`, { id });
     const [first, ...more] = this.packs.leftOut();
     const also = more.length === 0 ? '' : ` (and ${more.length} more)`;
     const hint = first === undefined ? '' : `, unless in a pack that is left out: ${first}${also}`;

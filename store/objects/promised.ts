@@ -10,5 +10,7 @@ export interface PromisedObjects {
   bring(ids: readonly ObjectId[]): Promise<void>;
   /** As {@link PromisedObjects.bring}, in the place of copies that are damaged. */
   bringAgain(ids: readonly ObjectId[]): Promise<void>;
+  /** Takes up what a fetch has noted of what the remote has. @throws ImgstoreError `REMOTE_…`, `IO`. */
+  renew(): Promise<void>;
   close(): Promise<void>;
 }

@@ -69,6 +69,7 @@ export class ObjectTransaction {
    */
   claim(id: ObjectId): boolean {
     if (this.#claimed.has(id) || this.#packs.has(id) || this.#freshener.keep(id)) return false;
+    if (this.#database.isPromised(id)) return false;
     this.#claimed.add(id);
     return true;
   }

@@ -10,7 +10,7 @@ import { initStore } from '../init.ts';
 import { STORE_FOLDER, storeAt } from '../location.ts';
 import type { Monitor } from '../progress.ts';
 import { BRANCHES, REMOTES } from '../refs/name.ts';
-import type { Store } from '../store.ts';
+import { Store } from '../store.ts';
 import { tryReadVersion } from '../version/version.ts';
 import { fetchBy } from './fetch.ts';
 import { nameHead } from './name-head.ts';
@@ -18,8 +18,10 @@ import { openTransport } from './open-transport.ts';
 import type { FetchedRef } from './plan-fetch.ts';
 import { forwardBranches } from './pull.ts';
 import type { RefChange } from './ref-change.ts';
-import { addRemote, defaultFetch, type RemoteSettings } from './remotes.ts';
+import type { Remote, RemoteSettings } from './remote.ts';
+import { addRemote, defaultFetch } from './remotes.ts';
 import type { TransferSummary } from './transport.ts';
+import { checkUrl, withoutCredentials } from './url.ts';
 
 /** The name of the remote that a store was cloned from. */
 const ORIGIN = 'origin';
@@ -31,6 +33,8 @@ export interface CloneRequest {
   /** Short names of the branches that are wanted, now and in later fetches; all when there are none. */
   readonly branches: readonly string[];
   readonly settings?: RemoteSettings;
+  /** Clusters stay at the remote, which must be a bucket, until they are read. */
+  readonly lazy?: boolean;
 }
 
 export interface CloneResult {
@@ -113,7 +117,7 @@ async function makeFolders(folder: string): Promise<string[]> {
 
 async function fill(
   folder: string,
-  { url, branches: names, settings = {} }: CloneRequest,
+  { url, branches: names, settings = {}, lazy = false }: CloneRequest,
   monitor: Monitor,
 ): Promise<{
   branches: readonly RefChange[];
@@ -122,16 +126,14 @@ async function fill(
 }> {
   await mkdir(folder, { recursive: true });
   const fetch = names.map((name) => `+${BRANCHES}${name}:${REMOTES}${ORIGIN}/${name}`);
-  const store = await initStore(folder);
+  const { store, remote } = await begin(folder, {
+    url,
+    settings,
+    lazy,
+    fetch: fetch.length > 0 ? fetch : [defaultFetch(ORIGIN)],
+  });
   try {
-    const remote = await addRemote(
-      store,
-      ORIGIN,
-      url,
-      settings,
-      fetch.length > 0 ? fetch : [defaultFetch(ORIGIN)],
-    );
-    const transport = await openTransport(store, remote);
+    const transport = await openTransport(store, remote, 'fetch', monitor);
     try {
       const there = await transport.refs(monitor);
       const request = { refspecs: [] };
@@ -158,6 +160,34 @@ async function fill(
     }
   } finally {
     store.close();
+  }
+}
+
+/** An empty store with the remote. */
+async function begin(
+  folder: string,
+  {
+    url,
+    settings,
+    lazy,
+    fetch,
+  }: Required<Pick<CloneRequest, 'url' | 'settings' | 'lazy'>> & { readonly fetch: readonly string[] },
+): Promise<{ readonly store: Store; readonly remote: Remote }> {
+  const store = await initStore(folder);
+  try {
+    if (lazy && checkUrl(url) !== 's3')
+      throw new ImgstoreError('USAGE', `--lazy: is for s3:// remotes, '${withoutCredentials(url)}' is none`);
+    const remote = await addRemote(store, ORIGIN, url, settings, fetch);
+    if (!lazy) return { store, remote };
+    // As git has it for partial clones, so that it knows why objects are missing.
+    const promisor = withSection('remote', ORIGIN, [['promisor', 'true']]);
+    const extension = withSection('extensions', undefined, [['partialclone', ORIGIN]]);
+    await editConfig(store.folder, store.rules, (text, path) => extension(promisor(text, path), path));
+    store.close();
+    return { store: await Store.open(store.folder), remote };
+  } catch (error) {
+    store.close();
+    throw error;
   }
 }
 

@@ -10,7 +10,8 @@ import { openTransport } from './open-transport.ts';
 import { type FetchedRef, type FetchPlan, planFetch, tagsToFollow } from './plan-fetch.ts';
 import { findGone } from './prune.ts';
 import type { RefChange } from './ref-change.ts';
-import { defaultRemote, findRemote, type Remote } from './remotes.ts';
+import type { Remote } from './remote.ts';
+import { defaultRemote, findRemote } from './remotes.ts';
 import type { RemoteRefs, RemoteTransport, TransferSummary } from './transport.ts';
 
 /** Which tags are fetched: all, none, or those that lead to what is fetched. */
@@ -63,7 +64,7 @@ export async function fetchRemote(
 ): Promise<FetchResult> {
   const began = performance.now();
   const remote = request.remote === undefined ? defaultRemote(store) : findRemote(store, request.remote);
-  const transport = await openTransport(store, remote);
+  const transport = await openTransport(store, remote, 'fetch', monitor);
   try {
     const there = await transport.refs(monitor);
     const { updates, summary } = await fetchBy(store, { remote, transport, there, request }, monitor);

@@ -4,7 +4,7 @@ import { BRANCHES, TAGS } from '../refs/name.ts';
 import { resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
 import { mapRef, parseRefspec } from './refspec.ts';
-import type { Remote } from './remotes.ts';
+import type { Remote } from './remote.ts';
 
 /** Where a ref of a remote is thought to be: {@link NULL_ID} for nowhere, undefined when it was never fetched. */
 export interface Lease {

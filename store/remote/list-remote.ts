@@ -3,7 +3,8 @@ import type { Monitor } from '../progress.ts';
 import type { Ref } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
 import { openTransport } from './open-transport.ts';
-import { defaultRemote, findRemote, listRemotes, type Remote, remoteOfUrl } from './remotes.ts';
+import type { Remote } from './remote.ts';
+import { defaultRemote, findRemote, listRemotes, remoteOfUrl } from './remotes.ts';
 
 export interface ListedRemote {
   /** The URL, without credentials. */

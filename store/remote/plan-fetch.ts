@@ -3,7 +3,7 @@ import type { ObjectId } from '../../objects/index.ts';
 import { BRANCHES, REMOTES, TAGS } from '../refs/name.ts';
 import type { Ref } from '../refs/refs.ts';
 import { isPattern, mapRef, parseRefspec, type Refspec } from './refspec.ts';
-import type { Remote } from './remotes.ts';
+import type { Remote } from './remote.ts';
 import { isShared } from './shared-refs.ts';
 import type { RemoteRefs } from './transport.ts';
 

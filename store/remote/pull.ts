@@ -35,7 +35,7 @@ export async function pullBranches(
 ): Promise<PullResult> {
   const began = performance.now();
   const remote = name === undefined ? defaultRemote(store) : findRemote(store, name);
-  const transport = await openTransport(store, remote);
+  const transport = await openTransport(store, remote, 'fetch', monitor);
   try {
     const there = await transport.refs(monitor);
     const refspecs = branches.map((branch) => (branch.startsWith(BRANCHES) ? branch : BRANCHES + branch));

@@ -10,7 +10,8 @@ import { openTransport } from './open-transport.ts';
 import { type PushedRef, type PushSelection, planPush } from './plan-push.ts';
 import type { RefChange } from './ref-change.ts';
 import { mapRef, parseRefspec } from './refspec.ts';
-import { defaultRemote, findRemote, type Remote } from './remotes.ts';
+import type { Remote } from './remote.ts';
+import { defaultRemote, findRemote } from './remotes.ts';
 import type { RemoteRefs, RemoteUpdateResult } from './transport.ts';
 
 export interface PushRequest extends PushSelection {
@@ -44,7 +45,7 @@ export async function pushRefs(
 ): Promise<PushResult> {
   const began = performance.now();
   const remote = request.remote === undefined ? defaultRemote(store) : findRemote(store, request.remote);
-  const transport = await openTransport(store, remote, 'push');
+  const transport = await openTransport(store, remote, 'push', monitor);
   try {
     const leases = await Leases.parse(store, request.leases ?? []);
     const there = await transport.refs(monitor);

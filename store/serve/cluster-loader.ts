@@ -60,6 +60,7 @@ export class ClusterLoader {
   /** Tells each load what has become of it. */
   async #finish(loads: readonly Load[], where: Fetching): Promise<void> {
     try {
+      await this.#objects.bring(loads.map(({ id }) => id));
       await this.#loadLocated(await this.#loadPacked(loads, where), where);
       for (const { resolve } of loads) resolve();
     } catch (error) {

@@ -26,7 +26,10 @@ export class DiskSource implements BlockSource {
     checkRange(this.size, offset, into.length);
     const { clusterSize } = this.#disk;
     let filled = 0;
-    for await (const { cluster, id } of this.#clusters(offset, into.length)) {
+    const clusters: StoredCluster[] = [];
+    for await (const cluster of this.#clusters(offset, into.length)) clusters.push(cluster);
+    await this.#database.bring(clusters.map(({ id }) => id));
+    for (const { cluster, id } of clusters) {
       const data = readCluster(this.#database, this.#disk, cluster, id);
       const start = cluster * clusterSize - offset;
       const from = Math.max(0, -start);

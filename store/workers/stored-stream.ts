@@ -25,7 +25,10 @@ export type StoredStream =
 /** Finds an object. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
 export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const place = database.packs.find(id);
-  if (place === undefined && database.loose.has(id)) return { kind: 'loose', where: database.loose.path(id) };
+  if (place === undefined) {
+    const loose = [database.loose, database.copies].find((folder) => folder?.has(id));
+    if (loose !== undefined) return { kind: 'loose', where: loose.path(id) };
+  }
   return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolveStored(database, id);
 }
 
@@ -87,9 +90,11 @@ export async function withLocated<Item extends { readonly id: ObjectId }, Result
     if (isImgstoreError(error, 'NOT_FOUND')) {
       // With the packs of now, an object that can go from its loose file is found in a pack, which stays open.
       database.packs.refresh();
+      await database.bring(items.map(({ id }) => id));
       return work(items.map((item) => ({ ...item, stored: locateStored(database, item.id) })));
     }
     if (!isImgstoreError(error, 'DAMAGED')) throw error;
+    await database.bringAgain(items.map(({ id }) => id));
     return work(items.map((item) => ({ ...item, stored: resolveStored(database, item.id) })));
   }
 }

@@ -36,15 +36,19 @@ async function* gather(
   { store }: InPlaceJob,
   clusters: AsyncIterable<PatchedCluster>,
 ): AsyncGenerator<readonly PatchItem[]> {
-  let items: PatchItem[] = [];
+  const locate = async (batch: readonly PatchedCluster[]) => {
+    await store.objects.bring(batch.map(({ id }) => id));
+    return batch.map((cluster) => ({ ...cluster, stored: locateStored(store.objects, cluster.id) }));
+  };
+  let batch: PatchedCluster[] = [];
   let bytes = 0;
   for await (const cluster of clusters) {
-    items.push({ ...cluster, stored: locateStored(store.objects, cluster.id) });
+    batch.push(cluster);
     bytes += cluster.length;
     if (bytes < JOB_BYTES) continue;
-    yield items;
-    items = [];
+    yield await locate(batch);
+    batch = [];
     bytes = 0;
   }
-  if (items.length > 0) yield items;
+  if (batch.length > 0) yield await locate(batch);
 }

@@ -3,6 +3,7 @@ import type { GitObject, ObjectId } from '../../../objects/index.ts';
 import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
+import { writePackList } from '../../lazy/lazy-objects.ts';
 import { orderedMap } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
@@ -40,7 +41,7 @@ export async function fetchFrom(
   monitor: Monitor,
   { lazy = false }: FetchDepth = {},
 ): Promise<BucketFetch> {
-  const { bucket, states, indexes, place } = remote;
+  const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   const incoming = new Incoming(remote, workers, monitor);
@@ -54,6 +55,10 @@ export async function fetchFrom(
     // Clusters first: who sees a map finds what it leads to.
     await incoming.install(packs);
     await incoming.install(missing.maps, { promised: lazy });
+    if (lazy) {
+      await writePackList(place.packList, [...snapshot.content.packs.values()], store.rules);
+      await store.objects.renewPromised();
+    }
     await incoming.clear();
     return { objects: missing.count };
   } finally {
@@ -73,7 +78,7 @@ async function fetchMaps(
     if (row.kind !== 'maps') return false;
     const { idx } = indexes.of(row);
     for (let position = 0; position < idx.count; position++)
-      if (!store.objects.has(idx.id(position))) return true;
+      if (!store.objects.isStored(idx.id(position))) return true;
     return false;
   };
   const needed = [...content.packs.values()].filter(isNeeded);
@@ -101,7 +106,7 @@ async function findMissing(
   const maps = new Set<string>();
   let count = 0;
   const read = (id: ObjectId): GitObject => {
-    if (store.objects.has(id)) return store.objects.read(id);
+    if (store.objects.isStored(id)) return store.objects.read(id);
     try {
       return incoming.objects.read(id);
     } catch (error) {
@@ -113,7 +118,7 @@ async function findMissing(
     isKnown: (id) => known.has(id),
     meet: (id) => {
       if (!met.mark(id)) return false;
-      if (store.objects.has(id)) return true;
+      if (store.objects.isStored(id)) return true;
       count++;
       const pack = incoming.objects.packs.find(id)?.pack;
       if (pack !== undefined) maps.add(checksumOf(pack));
@@ -129,7 +134,7 @@ async function findMissing(
 
 /** Commits that refs of the store lead to: those are here with all that they lead to. */
 async function knownCommits(store: BucketRemote['store']): Promise<ReadonlySet<ObjectId>> {
-  const tips = (await store.refs.list()).map(({ id }) => id).filter((id) => store.objects.has(id));
+  const tips = (await store.refs.list()).map(({ id }) => id).filter((id) => store.objects.isStored(id));
   const commits = tips
     .map((id) => store.objects.peel(id))
     .filter((id) => store.objects.header(id).type === 'commit');
