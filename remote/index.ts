@@ -18,6 +18,7 @@ export type {
   BucketTraffic,
   RepeatableBody,
 } from './bucket/bucket.ts';
+export { type ConditionalPut, type ProbeFinding, type ProbeResult, probeBucket } from './bucket/probe.ts';
 export type { Environment, S3Credentials, S3Limits, S3Options } from './bucket/s3/options.ts';
 export { openS3 } from './bucket/s3/s3-bucket.ts';
 export { gitFailure } from './git/failure.ts';

@@ -1,5 +1,5 @@
-import { ImgstoreError } from '../../../errors/index.ts';
-import { LastingFault, PassingFault } from './fault.ts';
+import { type ErrorCode, ImgstoreError } from '../../../errors/index.ts';
+import { BrokenAnswer, LastingFault, PassingFault } from './fault.ts';
 import type { S3Limits } from './options.ts';
 
 /** Attempts at one thing, with pauses that grow between them: "Exponential backoff and jitter" of the AWS Architecture Blog. */
@@ -23,25 +23,24 @@ export class Attempts {
 
   /**
    * Waits until the next attempt may be made.
-   * @throws ImgstoreError `REMOTE_UNREACHABLE` when this was the last one, or another one would fail as well; `INTERRUPTED`; what is no fault of a connection as it is
+   * @throws ImgstoreError `REMOTE_UNREACHABLE` when this was the last one, or another one would fail as well, `REMOTE_FAILED` when what came last was no answer of S3; `INTERRUPTED`; what is no fault of a connection as it is
    */
   async again(error: unknown): Promise<void> {
     if (this.#signal?.aborted) throw interrupted(this.#request);
-    if (error instanceof PassingFault) {
-      this.#failed++;
-      if (this.#failed < this.#limits.attempts) {
-        await pause(this.#pauseMs(error.retryAfterMs), this.#signal);
-        if (this.#signal?.aborted) throw interrupted(this.#request);
-        return;
-      }
+    if (error instanceof LastingFault) throw this.#failure('REMOTE_UNREACHABLE', error, error.message);
+    if (!(error instanceof PassingFault)) throw error;
+    this.#failed++;
+    if (this.#failed >= this.#limits.attempts) {
       const often = this.#failed === 1 ? '' : ` (${this.#failed} attempts)`;
-      throw this.#unreachable(error, `${error.message}${often}`);
+      const code = error instanceof BrokenAnswer ? 'REMOTE_FAILED' : 'REMOTE_UNREACHABLE';
+      throw this.#failure(code, error, `${error.message}${often}`);
     }
-    throw error instanceof LastingFault ? this.#unreachable(error, error.message) : error;
+    await pause(this.#pauseMs(error.retryAfterMs), this.#signal);
+    if (this.#signal?.aborted) throw interrupted(this.#request);
   }
 
-  #unreachable(error: Error, why: string): ImgstoreError {
-    return new ImgstoreError('REMOTE_UNREACHABLE', `${this.#request}: ${why}`, {}, error.cause ?? error);
+  #failure(code: ErrorCode, error: Error, why: string): ImgstoreError {
+    return new ImgstoreError(code, `${this.#request}: ${why}`, {}, error.cause ?? error);
   }
 
   /** Half of the pause is left to chance, so that many who were turned away at once do not come back at once. */

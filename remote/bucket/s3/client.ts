@@ -9,7 +9,7 @@ import {
   parseErrorAnswer,
 } from './answer-error.ts';
 import { Attempts, interrupted } from './attempts.ts';
-import { PassingFault } from './fault.ts';
+import { BrokenAnswer, PassingFault } from './fault.ts';
 import { Gate } from './gate.ts';
 import { type HttpAnswer, HttpConnections } from './http.ts';
 import { percentEncode } from './names.ts';
@@ -181,10 +181,10 @@ async function readUpTo(answer: HttpAnswer, most: number): Promise<Uint8Array> {
 
 /**
  * A whole body, in memory.
- * @throws PassingFault when it has more bytes than that: no answer of S3 has
+ * @throws BrokenAnswer when it has more bytes than that: no answer of S3 has
  */
 export async function readWhole(answer: HttpAnswer, most: number): Promise<Uint8Array> {
   const bytes = await readUpTo(answer, most);
-  if (bytes.length > most) throw new PassingFault(`the answer has more than ${most} bytes`);
+  if (bytes.length > most) throw new BrokenAnswer(`the answer has more than ${most} bytes`);
   return bytes;
 }

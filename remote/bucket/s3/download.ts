@@ -1,6 +1,6 @@
 import { ImgstoreError } from '../../../errors/index.ts';
 import type { S3Client, S3Request } from './client.ts';
-import { PassingFault } from './fault.ts';
+import { BrokenAnswer } from './fault.ts';
 import type { HttpAnswer } from './http.ts';
 
 /** Which bytes of an object are wanted. */
@@ -56,7 +56,7 @@ export async function* download(client: S3Client, wanted: Wanted): AsyncGenerato
           yield bytes;
         }
         if (span.size !== undefined && at < Math.min(end ?? span.size, span.size))
-          throw new PassingFault('the answer is too short');
+          throw new BrokenAnswer('the answer is too short');
         return;
       } catch (error) {
         await attempts.again(error);
@@ -71,7 +71,7 @@ function rangeHeader(at: number, end: number | undefined): Record<string, string
   return { Range: `bytes=${at}-${end === undefined ? '' : end - 1}` };
 }
 
-/** @throws PassingFault when the answer is for other bytes than were asked for */
+/** @throws BrokenAnswer when the answer is for other bytes than were asked for */
 function parseSpan(answer: HttpAnswer, at: number): Span {
   const version = `${answer.headers.etag ?? ''} ${answer.headers['last-modified'] ?? ''}`;
   if (answer.status !== 206) return { start: 0, size: parseSize(answer.headers['content-length']), version };
@@ -79,7 +79,7 @@ function parseSpan(answer: HttpAnswer, at: number): Span {
   const [start, size] = [Number(range?.[1]), parseSize(range?.[3])];
   if (range !== null && start === at) return { start, size, version };
   answer.abandon();
-  throw new PassingFault('the answer is for another range than was asked for');
+  throw new BrokenAnswer('the answer is for another range than was asked for');
 }
 
 /** A number of bytes that a server names. */
@@ -102,7 +102,7 @@ async function* wantedBytes(
     position += bytes.length;
     if (from < to) yield bytes.subarray(from, to);
     if (end !== undefined && position > end) {
-      if (answer.status === 206) throw new PassingFault('the answer is longer than what was asked for');
+      if (answer.status === 206) throw new BrokenAnswer('the answer is longer than what was asked for');
       return; // without ranges all of it comes: the rest is not waited for
     }
   }

@@ -11,6 +11,9 @@ export class PassingFault extends Error {
   }
 }
 
+/** An answer that is none of S3, which what lies between may have spoilt; when it is so again and again, the server is to blame. */
+export class BrokenAnswer extends PassingFault {}
+
 /** A fault of one attempt that would be the same at the next: no such host, a certificate that nobody vouches for. */
 export class LastingFault extends Error {
   override readonly name = 'LastingFault';
@@ -48,7 +51,7 @@ export function connectionFault(error: unknown): PassingFault | LastingFault {
     );
   const lasting = code === undefined ? undefined : LASTING[code];
   if (lasting !== undefined) return new LastingFault(lasting);
-  if (code?.startsWith('HPE_')) return new PassingFault('the answer is no HTTP', undefined, error);
+  if (code?.startsWith('HPE_')) return new BrokenAnswer('the answer is no HTTP', undefined, error);
   return new PassingFault(PASSING[code ?? ''] ?? oneLine(message), undefined, error);
 }
 

@@ -2,7 +2,7 @@ import { ImgstoreError } from '../../../errors/index.ts';
 import type { BucketEntry } from '../bucket.ts';
 import { readWhole, type S3Client, type S3Request } from './client.ts';
 import { parseSize } from './download.ts';
-import { PassingFault } from './fault.ts';
+import { BrokenAnswer } from './fault.ts';
 import { childrenOf, parseAnswer, textOf, type XmlElement } from './xml.ts';
 
 /** S3's own limit. */
@@ -81,9 +81,9 @@ function parsePage(result: XmlElement): Page {
   const next = textOf(result, 'NextContinuationToken');
   const isTruncated = textOf(result, 'IsTruncated');
   if (isTruncated !== 'true' && isTruncated !== 'false')
-    throw new PassingFault('the listing does not say whether it goes on');
+    throw new BrokenAnswer('the listing does not say whether it goes on');
   if (isTruncated === 'false') return { entries, next: undefined };
-  if (!next) throw new PassingFault('the listing does not say where it goes on');
+  if (!next) throw new BrokenAnswer('the listing does not say where it goes on');
   return { entries, next };
 }
 
@@ -93,7 +93,7 @@ function parseEntry(element: XmlElement, isEncoded: boolean): BucketEntry {
   const size = parseSize(textOf(element, 'Size'));
   const modified = new Date(textOf(element, 'LastModified') ?? Number.NaN);
   if (name === undefined || size === undefined || Number.isNaN(modified.getTime()))
-    throw new PassingFault('the listing has an entry without name, size or time');
+    throw new BrokenAnswer('the listing has an entry without name, size or time');
   return { name, size, modified };
 }
 

@@ -2,7 +2,7 @@ import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { Bucket, BucketBody, BucketEntry, BucketRange, BucketTraffic } from '../bucket.ts';
 import { readWhole, S3Client, type S3Request } from './client.ts';
 import { download, parseSize } from './download.ts';
-import { PassingFault } from './fault.ts';
+import { BrokenAnswer, PassingFault } from './fault.ts';
 import type { HttpAnswer } from './http.ts';
 import { listKeys } from './listing.ts';
 import { keyOf } from './names.ts';
@@ -156,6 +156,6 @@ function parseHead(name: string, answer: HttpAnswer): BucketEntry {
   const size = parseSize(answer.headers['content-length']);
   const modified = new Date(answer.headers['last-modified'] ?? Number.NaN);
   if (size === undefined || Number.isNaN(modified.getTime()))
-    throw new PassingFault('the answer lacks the size or the time of the object');
+    throw new BrokenAnswer('the answer lacks the size or the time of the object');
   return { name, size, modified };
 }

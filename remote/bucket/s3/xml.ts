@@ -1,5 +1,5 @@
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
-import { PassingFault } from './fault.ts';
+import { BrokenAnswer } from './fault.ts';
 
 /** An element: text, or its children by name. Attributes are left out. */
 export type XmlElement = string | { readonly [name: string]: readonly XmlElement[] };
@@ -23,20 +23,20 @@ const parser = new XMLParser({
 /**
  * Parses an answer, and returns the children of its root element.
  * @param root name that the root must have
- * @throws PassingFault when it is no such document: what came may have been damaged on its way, or come from a proxy
+ * @throws BrokenAnswer when it is no such document: what came may have been damaged on its way, or come from a proxy
  */
 export function parseAnswer(bytes: Uint8Array, root: string): XmlElement {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
-  if (text.includes('<!')) throw new PassingFault('the answer is no XML as S3 has it');
+  if (text.includes('<!')) throw new BrokenAnswer('the answer is no XML as S3 has it');
   let document: XmlElement;
   try {
     if (XMLValidator.validate(text) !== true) throw new Error('not well-formed');
     document = parser.parse(text) as XmlElement;
   } catch (error) {
-    throw new PassingFault('the answer is no XML', undefined, error);
+    throw new BrokenAnswer('the answer is no XML', undefined, error);
   }
   const [element] = childrenOf(document, root);
-  if (element === undefined) throw new PassingFault(`the answer is no ${root}`);
+  if (element === undefined) throw new BrokenAnswer(`the answer is no ${root}`);
   return element;
 }
 
