@@ -66,15 +66,25 @@ export class PackWriter {
   #end = 0;
   #sent = 0;
 
-  private constructor(folder: string, rules: FileRules, file: PendingFile) {
+  readonly #lasting: boolean;
+
+  private constructor(folder: string, rules: FileRules, file: PendingFile, lasting: boolean) {
     this.#folder = folder;
     this.#rules = rules;
     this.#file = file;
+    this.#lasting = lasting;
   }
 
-  /** Begins a pack in `folder` (a store's `objects/pack`) under a temporary name. */
-  static async create(folder: string, rules: FileRules = {}): Promise<PackWriter> {
-    const writer = new PackWriter(folder, rules, await create('pack', folder, rules));
+  /**
+   * Begins a pack in `folder` (a store's `objects/pack`) under a temporary name.
+   * @param lasting false: nothing is fsynced, as for a pack that goes once it was sent elsewhere
+   */
+  static async create(
+    folder: string,
+    rules: FileRules = {},
+    { lasting = true }: { readonly lasting?: boolean } = {},
+  ): Promise<PackWriter> {
+    const writer = new PackWriter(folder, rules, await create('pack', folder, rules), lasting);
     await writer.#append(encodePackHeader(0));
     return writer;
   }
@@ -133,26 +143,25 @@ export class PackWriter {
   async finish(usedSeconds?: readonly number[]): Promise<PendingPack> {
     await this.#flush();
     await this.#file.write(0, encodePackHeader(this.#table.count));
-    this.#file.beginSync();
+    if (this.#lasting) this.#file.beginSync();
     const checksum = await this.#checksum();
     await this.#file.write(this.#end, checksum);
-    await this.#file.sync();
+    if (this.#lasting) await this.#file.sync();
 
     const order = this.#table.byId();
     const rev = encodeRev(packOrder(order), checksum);
     const idx = encodeIdx(this.#table, order, checksum);
     const pending: PendingFile[] = [this.#file];
     try {
-      pending.push(await writeBeside('rev', this.#folder, this.#rules, rev));
+      pending.push(await this.#writeBeside('rev', rev));
       if (usedSeconds !== undefined) {
         const byPosition = Array.from(order, (row) => usedSeconds[row]!);
-        pending.push(
-          await writeBeside('mtimes', this.#folder, this.#rules, encodeMtimes(byPosition, checksum)),
-        );
+        pending.push(await this.#writeBeside('mtimes', encodeMtimes(byPosition, checksum)));
       }
-      pending.push(await writeBeside('idx', this.#folder, this.#rules, idx));
+      pending.push(await this.#writeBeside('idx', idx));
       const fileBytes = this.#end + checksum.length + rev.length + idx.length;
-      return new PendingPack(this.#folder, Buffer.from(checksum).toString('hex'), fileBytes, pending);
+      const name = Buffer.from(checksum).toString('hex');
+      return new PendingPack(this.#folder, name, fileBytes, pending, this.#lasting);
     } catch (error) {
       for (const file of pending) await file.discard();
       throw error;
@@ -191,9 +200,21 @@ export class PackWriter {
     const length = this.#buffered;
     this.#buffered = 0;
     await this.#file.write(this.#end - length, this.#buffer.subarray(0, length));
-    if (this.#end - this.#sent < SEND_BYTES) return;
+    if (!this.#lasting || this.#end - this.#sent < SEND_BYTES) return;
     this.#sent = this.#end;
     this.#file.beginSync();
+  }
+
+  async #writeBeside(kind: FileKind, bytes: Uint8Array): Promise<PendingFile> {
+    const file = await create(kind, this.#folder, this.#rules);
+    try {
+      await file.write(0, bytes);
+      if (this.#lasting) await file.sync();
+      return file;
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
   }
 
   async #checksum(): Promise<Uint8Array> {
@@ -227,7 +248,16 @@ export class PendingPack {
   #idxFile: FileBytes | undefined;
   #idx: Idx | undefined;
 
-  constructor(folder: string, checksum: string, fileBytes: number, files: readonly PendingFile[]) {
+  readonly #lasting: boolean;
+
+  constructor(
+    folder: string,
+    checksum: string,
+    fileBytes: number,
+    files: readonly PendingFile[],
+    lasting: boolean,
+  ) {
+    this.#lasting = lasting;
     this.#folder = folder;
     this.checksum = checksum;
     this.fileBytes = fileBytes;
@@ -246,7 +276,7 @@ export class PendingPack {
     const stem = `${this.#folder}/pack-${this.checksum}`;
     this.#close();
     for (const file of this.#files) await file.rename(`${stem}.${file.kind}`);
-    await syncFolder('pack', this.#folder);
+    if (this.#lasting) await syncFolder('pack', this.#folder);
     return stem;
   }
 
@@ -265,23 +295,6 @@ export class PendingPack {
 
 function create(kind: FileKind, folder: string, { sharing }: FileRules): Promise<PendingFile> {
   return PendingFile.create(kind, folder, { prefix: 'tmp_', mode: PACK_MODE, sharing });
-}
-
-async function writeBeside(
-  kind: FileKind,
-  folder: string,
-  rules: FileRules,
-  bytes: Uint8Array,
-): Promise<PendingFile> {
-  const file = await create(kind, folder, rules);
-  try {
-    await file.write(0, bytes);
-    await file.sync();
-    return file;
-  } catch (error) {
-    await file.discard();
-    throw error;
-  }
 }
 
 /** Index positions by place in the pack. Rows were added in pack order, so it is the inverse of `order`. */

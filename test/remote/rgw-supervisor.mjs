@@ -92,7 +92,7 @@ mon_data = ${folder}/mon
 [osd]
 osd_data = ${folder}/osd
 osd_objectstore = memstore
-memstore_device_bytes = 1073741824
+memstore_device_bytes = 17179869184
 [client]
 rgw_data = ${folder}/rgw
 rgw_frontends = beast endpoint=127.0.0.1:${gateway}

@@ -1,4 +1,5 @@
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { link, mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
 import type { PackKind, RemotePack } from '../../../remote/index.ts';
@@ -8,12 +9,15 @@ import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
 
 /**
- * A pack is closed at this many bytes: it is sent with one request, and sent again from its beginning when that fails; and a lazy clone, a repair or a fetch of a part read by range anyway. 100 TB are 800,000
+ * A pack is closed at this many bytes: it is sent with one request, and sent again from its beginning when that fails; and a lazy clone, a repair or a fetch of a part read by range anyway. 100 TB are 1.5 million
  * of them.
  */
-const MOST_PACK_BYTES = 128 * 2 ** 20;
+const MOST_PACK_BYTES = 64 * 2 ** 20;
 /** So that the table of what is being written stays at some MB. */
 const MOST_PACK_OBJECTS = 131_072;
+
+/** A pack of the store of at most so many bytes is sent as it is when the bucket lacks all of it: copying its entries takes as long as sending them. */
+const MOST_WHOLE_BYTES = 512 * 2 ** 20;
 
 /** Of fewer objects than this share of a pack each is read by itself: to copy entries, all heads of the pack are looked at. */
 const FEW = 1 / 32;
@@ -26,7 +30,8 @@ export interface OutgoingPack {
 }
 
 /**
- * Writes marked objects of a store into new packs, in the order in which they lie, clusters apart from what leads to them. Deltas stay deltas where their bases come along.
+ * Writes marked objects of a store into new packs, in the order in which they lie, clusters apart from what leads to them. Deltas stay deltas where their bases come along. A pack of the store of which all is
+ * marked goes as it is, and what leads to its clusters once more, apart.
  * @param folder where the packs are made; what is in it goes first
  * @param send called with each complete pack; no further one is begun before it returns
  * @throws ImgstoreError `NOT_FOUND`, `DAMAGED`, `INTERRUPTED`, `IO`
@@ -40,15 +45,46 @@ export async function writeOutgoing(
 ): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
+  const whole = await sendWhole(marks, folder, send);
   for (const kind of ['data', 'maps'] as const) {
     const series = new OutgoingSeries(store, kind, folder, send);
     try {
-      await series.addAll(marks[kind], monitor);
+      await series.addAll(marks[kind], kind === 'data' ? whole : new Set(), monitor);
       await series.finish();
     } finally {
       await series.discard();
     }
   }
+}
+
+/** Sends the packs of which all is marked. Links to them are what is sent, so that it stays when others pack the store. */
+async function sendWhole(
+  marks: Readonly<Record<PackKind, ObjectMarks>>,
+  folder: string,
+  send: (pack: OutgoingPack) => Promise<void>,
+): Promise<ReadonlySet<Pack>> {
+  const maps = new Map([...marks.maps.packed()].map(({ pack, positions }) => [pack, positions.length]));
+  const sent = new Set<Pack>();
+  for (const { pack, positions } of marks.data.packed()) {
+    const { idx, packBytes } = pack;
+    const isWhole = positions.length + (maps.get(pack) ?? 0) === idx.count;
+    if (!isWhole || packBytes > MOST_WHOLE_BYTES) continue;
+    const checksum = idx.packChecksum().toString('hex');
+    const stem = join(folder, `pack-${checksum}`);
+    try {
+      await link(`${pack.stem}.pack`, `${stem}.pack`);
+      await link(`${pack.stem}.idx`, `${stem}.idx`);
+    } catch {
+      // A file system without links: its entries are copied.
+      await rm(`${stem}.pack`, { force: true });
+      continue;
+    }
+    const indexBytes = (await stat(`${stem}.idx`)).size;
+    const row = { pack: checksum, kind: 'data', bytes: packBytes, indexBytes, objects: idx.count } as const;
+    await send({ row, stem });
+    sent.add(pack);
+  }
+  return sent;
 }
 
 class OutgoingSeries {
@@ -65,8 +101,10 @@ class OutgoingSeries {
     this.#send = send;
   }
 
-  async addAll(marks: ObjectMarks, monitor: Monitor): Promise<void> {
+  /** @param except packs that were sent as they are */
+  async addAll(marks: ObjectMarks, except: ReadonlySet<Pack>, monitor: Monitor): Promise<void> {
     for (const { pack, positions } of marks.packed()) {
+      if (except.has(pack)) continue;
       if (positions.length < pack.idx.count * FEW) {
         for (const position of positions) await this.#addWhole(pack.idx.id(position), monitor);
       } else {
@@ -100,7 +138,7 @@ class OutgoingSeries {
   readonly #next = async (): Promise<PackWriter> => {
     const { count = 0, bytes = 0 } = this.#writer ?? {};
     if (count >= MOST_PACK_OBJECTS || bytes >= MOST_PACK_BYTES) await this.finish();
-    this.#writer ??= await PackWriter.create(this.#folder, this.#store.rules);
+    this.#writer ??= await PackWriter.create(this.#folder, this.#store.rules, { lasting: false });
     return this.#writer;
   };
 

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import { codecs } from '../../../objects/index.ts';
+import { open as openFile, rename, rm } from 'node:fs/promises';
+import { ImgstoreError } from '../../../errors/index.ts';
+import { ID_BYTES } from '../../../objects/index.ts';
 import {
   type Bucket,
   indexName,
@@ -65,16 +67,31 @@ export class Uploads {
     await this.#bucket.put(indexName(row.pack), await fileBody(`${stem}.idx`, row.indexBytes));
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
     await this.#journal.add(row);
-    await rm(`${stem}.pack`);
-    await rm(`${stem}.rev`);
+    await rm(`${stem}.pack`, { force: true });
+    await rm(`${stem}.rev`, { force: true });
     this.#doneBytes += row.bytes;
     this.#monitor.onProgress?.({ done: this.#doneBytes, total: this.#begunBytes });
   }
 }
 
+/** @throws ImgstoreError `DAMAGED` when the file's last 32 bytes are not the SHA-256 of what is before, as packs and indexes have it */
 async function fileBody(path: string, size: number): Promise<RepeatableBody> {
-  const open = () => createReadStream(path, { highWaterMark: 256 * 1024 });
-  const hash = codecs().hash.create();
-  for await (const chunk of open()) hash.update(chunk as Buffer);
-  return { size, sha256: Buffer.from(hash.digest()).toString('hex'), open };
+  const open = (end = size) => createReadStream(path, { highWaterMark: 256 * 1024, end: end - 1 });
+  const hash = createHash('sha256');
+  for await (const chunk of open(size - ID_BYTES)) hash.update(chunk as Buffer);
+  const checksum = hash.copy().digest();
+  const trailer = Buffer.alloc(ID_BYTES);
+  const handle = await openFile(path);
+  try {
+    await handle.read(trailer, 0, ID_BYTES, size - ID_BYTES);
+  } finally {
+    await handle.close();
+  }
+  if (!trailer.equals(checksum))
+    throw new ImgstoreError(
+      'DAMAGED',
+      `${path}: its checksum does not fit its bytes: run 'imgstore fsck' before it is sent anywhere`,
+      { path },
+    );
+  return { size, sha256: hash.update(trailer).digest('hex'), open: () => open() };
 }
