@@ -8,6 +8,9 @@ import type { Store } from '../../store.ts';
 /** After this long the bucket's `gc` may have removed what no state lists (docs/format/remote.md): a push that is taken up later sends it again. */
 const MOST_AGE_MS = 24 * 60 * 60 * 1000;
 
+/** A shorter pack is sent again sooner than it is noted down for good. */
+const LEAST_BYTES = 2 ** 20;
+
 interface Line {
   readonly row: RemotePack;
   /** ms since 1970. */
@@ -46,6 +49,7 @@ export class UploadJournal {
   /** Notes a pack that the bucket has now. @throws ImgstoreError `IO`. */
   async add(row: RemotePack): Promise<void> {
     this.#lines = [...this.#lines, { row, sentMs: Date.now() }];
+    if (row.bytes < LEAST_BYTES) return;
     await mkdir(dirname(this.#path), { recursive: true });
     await writeWholeFile(
       'remote-journal',

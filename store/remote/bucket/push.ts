@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { ImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
-import { beginRemote, type RemoteContent } from '../../../remote/index.ts';
+import { beginRemote, type RemoteContent, type RemoteSnapshot } from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
 import { ObjectMarks } from '../../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
@@ -25,23 +25,25 @@ export interface BucketPush {
 
 /**
  * Sends what a bucket lacks, then makes a state in which refs are moved. When somebody else has made one meanwhile, looks again at what there is now, and at which refs are still where they were.
+ * @param seen a state that was the newest a moment ago
  * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `NOT_FOUND`, `INTERRUPTED`, `BUSY`, `IO`
  */
 export async function pushTo(
   remote: BucketRemote,
   updates: readonly RemoteUpdate[],
   monitor: Monitor,
+  seen?: RemoteSnapshot,
 ): Promise<BucketPush> {
   const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   try {
-    await beginRemote(bucket);
+    if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
     const journal = await UploadJournal.open(store, place.journal, bucket);
     let objects = 0;
     for (let races = 0; races < MOST_RACES; races++) {
       throwIfStopped(monitor);
-      const snapshot = await states.newest();
+      const snapshot = (races === 0 ? seen : undefined) ?? (await states.newest());
       const results = updates.map((update) => checkUpdate(snapshot.content, update));
       const moves = updates.filter((_, i) => results[i]!.fault === undefined);
       if (moves.length === 0) return { results, objects };

@@ -1,5 +1,5 @@
 import type { ObjectId } from '../../../objects/index.ts';
-import { type Bucket, checkRemote } from '../../../remote/index.ts';
+import { type Bucket, checkRemote, type RemoteSnapshot } from '../../../remote/index.ts';
 import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import type {
@@ -18,6 +18,8 @@ import { pushTo } from './push.ts';
 export class BucketTransport implements RemoteTransport {
   readonly #remote: BucketRemote;
   readonly #depth: FetchDepth;
+  /** What {@link BucketTransport.refs} has seen: a push begins with it, as it notices when that is not the newest any more. */
+  #seen: RemoteSnapshot | undefined;
 
   /** @param name of the remote; undefined for a URL that is none */
   constructor(store: Store, bucket: Bucket, name: string | undefined, depth: FetchDepth = {}) {
@@ -31,8 +33,10 @@ export class BucketTransport implements RemoteTransport {
 
   async refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
-    if (!(await checkRemote(bucket))) return { refs: [] };
-    const { content } = await states.newest();
+    const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
+    if (!isRemote) return { refs: [] };
+    this.#seen = snapshot;
+    const { content } = snapshot;
     const refs = [...content.refs]
       .filter(([name]) => refNameFault(name) === undefined)
       .map(([name, id]) => ({ name, id }))
@@ -48,7 +52,9 @@ export class BucketTransport implements RemoteTransport {
     updates: readonly RemoteUpdate[],
     options: TransferOptions = {},
   ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
-    return this.#counted(() => pushTo(this.#remote, updates, options));
+    const seen = this.#seen;
+    this.#seen = undefined;
+    return this.#counted(() => pushTo(this.#remote, updates, options, seen));
   }
 
   async close(): Promise<void> {

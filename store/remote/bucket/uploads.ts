@@ -61,10 +61,16 @@ export class Uploads {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** The index last, so that a pack with an index is whole. */
   async #send({ row, stem }: OutgoingPack): Promise<void> {
-    await this.#bucket.put(packName(row.pack), await fileBody(`${stem}.pack`, row.bytes));
-    await this.#bucket.put(indexName(row.pack), await fileBody(`${stem}.idx`, row.indexBytes));
+    const bodies = await Promise.all([
+      fileBody(`${stem}.pack`, row.bytes),
+      fileBody(`${stem}.idx`, row.indexBytes),
+    ]);
+    const outcomes = await Promise.allSettled([
+      this.#bucket.put(packName(row.pack), bodies[0]),
+      this.#bucket.put(indexName(row.pack), bodies[1]),
+    ]);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
     await this.#journal.add(row);
     await rm(`${stem}.pack`, { force: true });
