@@ -129,8 +129,8 @@ export class RemoteIndexes {
   }
 
   async #fetch(pack: RemotePack): Promise<void> {
-    const bytes = Buffer.from(await this.#bucket.get(indexName(pack.pack)));
-    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    const bytes = Buffer.from(await this.#bucket.get(indexName(pack)));
+    const where = `${this.#bucket.where}: ${indexName(pack)}`;
     const idx = new Idx(new MemoryBytes(where, bytes));
     this.#requireOf(pack, idx, bytes.length);
     idx.verify();
@@ -147,7 +147,7 @@ export class RemoteIndexes {
             ? 'is of another pack'
             : undefined;
     if (reason === undefined) return;
-    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    const where = `${this.#bucket.where}: ${indexName(pack)}`;
     throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: pack.pack });
   }
 }

@@ -1,13 +1,14 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { isId, NULL_ID, type ObjectId } from '../../objects/index.ts';
+import { type PackUpload, packName } from './names.ts';
+
+const UPLOAD_PATTERN = /^[0-9a-f]{8}$/;
 
 /** What kind of objects a pack of a bucket holds: clusters, or all that leads to them. A lazy clone takes `maps` whole and of `data` only what is read. */
 export type PackKind = 'data' | 'maps';
 
 /** A pack of a bucket. */
-export interface RemotePack {
-  /** 64 hex digits: the pack's own checksum, which names it. */
-  readonly pack: string;
+export interface RemotePack extends PackUpload {
   readonly kind: PackKind;
   /** Bytes of the pack. */
   readonly bytes: number;
@@ -17,8 +18,7 @@ export interface RemotePack {
 }
 
 /** A pack that no state lists any more, to be removed when nobody can still be reading it. */
-export interface BuriedPack {
-  readonly pack: string;
+export interface BuriedPack extends PackUpload {
   /** When it left the list: ISO 8601. */
   readonly at: string;
 }
@@ -29,7 +29,9 @@ export interface RemoteContent {
   readonly head: string | undefined;
   /** Full names and where they lead. */
   readonly refs: ReadonlyMap<string, ObjectId>;
+  /** By the packs' checksums. */
   readonly packs: ReadonlyMap<string, RemotePack>;
+  /** By {@link packName}. */
   readonly buried: ReadonlyMap<string, BuriedPack>;
 }
 
@@ -42,7 +44,7 @@ export interface RemoteChange {
   /** Packs that leave the list. */
   readonly buried: readonly BuriedPack[];
   /** Buried packs whose objects are gone from the bucket. */
-  readonly gone: readonly string[];
+  readonly gone: readonly PackUpload[];
 }
 
 /**
@@ -72,16 +74,12 @@ export function applyChange(content: RemoteContent, change: RemoteChange): Remot
   }
   const packs = new Map(content.packs);
   const buried = new Map(content.buried);
-  for (const pack of change.added) {
-    packs.set(pack.pack, pack);
-    // One that comes again is not to be removed.
-    buried.delete(pack.pack);
-  }
+  for (const pack of change.added) packs.set(pack.pack, pack);
   for (const grave of change.buried) {
     packs.delete(grave.pack);
-    buried.set(grave.pack, grave);
+    buried.set(packName(grave), grave);
   }
-  for (const pack of change.gone) buried.delete(pack);
+  for (const pack of change.gone) buried.delete(packName(pack));
   return { head: change.head ?? content.head, refs, packs, buried };
 }
 
@@ -108,7 +106,7 @@ export function parseState(bytes: Uint8Array, where: string): RemoteState {
       refs: [...parse.refs(change.refs ?? {})].map(([name, id]) => ({ name, id })),
       added: parse.packs(change.added ?? []),
       buried: parse.graves(change.buried ?? []),
-      gone: parse.list(change.gone ?? [], 'gone').map((pack) => parse.digest(pack, 'gone')),
+      gone: parse.list(change.gone ?? [], 'gone').map((each) => parse.upload(parse.record(each, 'gone'))),
     };
   });
   return {
@@ -136,7 +134,7 @@ export function parseCheckpoint(bytes: Uint8Array, where: string): RemoteContent
     head: content.head === undefined ? undefined : parse.text(content.head, 'head'),
     refs: parse.refs(content.refs),
     packs: new Map(parse.packs(content.packs).map((pack) => [pack.pack, pack])),
-    buried: new Map(parse.graves(content.buried).map((grave) => [grave.pack, grave])),
+    buried: new Map(parse.graves(content.buried).map((grave) => [packName(grave), grave])),
   };
 }
 
@@ -193,13 +191,19 @@ class Parser {
     return new Map(entries.map(([name, id]) => [this.text(name, 'a ref'), this.digest(id, `ref ${name}`)]));
   }
 
+  upload({ pack, upload }: Record<string, unknown>): PackUpload {
+    if (typeof upload !== 'string' || !UPLOAD_PATTERN.test(upload))
+      throw this.#bad('upload is no 8 hex digits');
+    return { pack: this.digest(pack, 'pack'), upload };
+  }
+
   packs(value: unknown): RemotePack[] {
     return this.list(value, 'packs').map((each) => {
       const pack = this.record(each, 'a pack');
       if (pack.kind !== 'data' && pack.kind !== 'maps')
         throw this.#bad(`a pack is of kind ${String(pack.kind)}`);
       return {
-        pack: this.digest(pack.pack, 'pack'),
+        ...this.upload(pack),
         kind: pack.kind,
         bytes: this.count(pack.bytes, 'bytes'),
         indexBytes: this.count(pack.indexBytes, 'indexBytes'),
@@ -213,7 +217,7 @@ class Parser {
       const grave = this.record(each, 'a buried pack');
       const at = this.text(grave.at, 'at');
       if (Number.isNaN(Date.parse(at))) throw this.#bad(`at is no time`);
-      return { pack: this.digest(grave.pack, 'pack'), at };
+      return { ...this.upload(grave), at };
     });
   }
 

@@ -35,7 +35,7 @@ export class EntryReader {
     if (place === undefined)
       throw new ImgstoreError('NOT_FOUND', `${this.#where}: has no object ${id}`, { id });
     const { pack, offset } = place;
-    const where = `${this.#where}: ${packName(pack.pack)}: entry at ${offset}`;
+    const where = `${this.#where}: ${packName(pack)}: entry at ${offset}`;
     try {
       const object = await this.#object(pack, offset, 0);
       verifyObject(id, object, where);

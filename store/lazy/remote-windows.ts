@@ -30,7 +30,7 @@ export class RemoteWindows {
     const bytes = windows.length === 1 ? windows[0]! : Buffer.concat(windows);
     const part = bytes.subarray(start, start + length);
     if (part.length === length) return part;
-    const where = `${this.#bucket.where}: ${packName(pack.pack)}`;
+    const where = `${this.#bucket.where}: ${packName(pack)}`;
     throw new ImgstoreError('DAMAGED', `${where}: ends before byte ${offset + length}`, { where });
   }
 
@@ -52,6 +52,6 @@ export class RemoteWindows {
   #fetch(pack: RemotePack, number: number): Promise<Uint8Array> {
     const offset = number * WINDOW_BYTES;
     const length = Math.min(WINDOW_BYTES, pack.bytes - offset);
-    return this.#bucket.get(packName(pack.pack), { offset, length });
+    return this.#bucket.get(packName(pack), { offset, length });
   }
 }

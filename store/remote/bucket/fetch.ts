@@ -193,7 +193,7 @@ async function fetchPart(
   } catch (error) {
     await writer.discard();
     if (!isImgstoreError(error, 'DAMAGED')) throw error;
-    const where = `${remote.bucket.where}: ${packName(row.pack)}`;
+    const where = `${remote.bucket.where}: ${packName(row)}`;
     const reason = `is damaged on the server: ${error.message}: nothing was taken over`;
     throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: row.pack }, error);
   } finally {

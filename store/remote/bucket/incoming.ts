@@ -124,7 +124,7 @@ export class Incoming {
     try {
       handle = await open(part, from === 0 ? 'w' : 'r+');
       let at = from;
-      for await (const chunk of from < row.bytes ? bucket.read(packName(row.pack), from) : []) {
+      for await (const chunk of from < row.bytes ? bucket.read(packName(row), from) : []) {
         throwIfStopped(this.#monitor);
         passPoint('pack.write', part);
         if (at + chunk.length > row.bytes) throw this.#wrongSize(row);
@@ -174,8 +174,9 @@ export class Incoming {
     });
   }
 
-  #damaged({ pack }: RemotePack, cause: ImgstoreError): ImgstoreError {
-    const where = `${this.#remote.bucket.where}: ${packName(pack)}`;
+  #damaged(row: RemotePack, cause: ImgstoreError): ImgstoreError {
+    const { pack } = row;
+    const where = `${this.#remote.bucket.where}: ${packName(row)}`;
     return new ImgstoreError(
       'DAMAGED',
       `${where}: is damaged on the server: ${cause.message}: nothing was taken over`,

@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { link, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
-import type { PackKind, RemotePack } from '../../../remote/index.ts';
+import type { PackKind, PackUpload, RemotePack } from '../../../remote/index.ts';
 import type { ObjectMarks } from '../../objects/marks.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
@@ -80,11 +81,21 @@ async function sendWhole(
       continue;
     }
     const indexBytes = (await stat(`${stem}.idx`)).size;
-    const row = { pack: checksum, kind: 'data', bytes: packBytes, indexBytes, objects: idx.count } as const;
+    const row = {
+      ...newUpload(checksum),
+      kind: 'data',
+      bytes: packBytes,
+      indexBytes,
+      objects: idx.count,
+    } as const;
     await send({ row, stem });
     sent.add(pack);
   }
   return sent;
+}
+
+function newUpload(pack: string): PackUpload {
+  return { pack, upload: randomBytes(4).toString('hex') };
 }
 
 class OutgoingSeries {
@@ -125,7 +136,7 @@ class OutgoingSeries {
     const indexBytes = (await stat(`${stem}.idx`)).size;
     const packBytes = bytes + PACK_TRAILER_BYTES;
     await this.#send({
-      row: { pack: pending.checksum, kind: this.#kind, bytes: packBytes, indexBytes, objects: count },
+      row: { ...newUpload(pending.checksum), kind: this.#kind, bytes: packBytes, indexBytes, objects: count },
       stem,
     });
   }

@@ -60,7 +60,8 @@ export async function pushTo(
       const next = await states.publish(snapshot, {
         head: snapshot.content.head ?? (await headOf(remote, moves)),
         refs: moves.map(({ name, after }) => ({ name, id: after })),
-        added: journal.packs,
+        // Another may have pushed the same meanwhile.
+        added: journal.packs.filter(({ pack }) => !snapshot.content.packs.has(pack)),
         buried: [],
         gone: [],
       });
