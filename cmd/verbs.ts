@@ -132,6 +132,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./remote.ts'),
   },
   {
+    name: 'verify',
+    description: 'look whether an s3:// remote is whole, without a copy of it here',
+    load: () => import('./verify.ts'),
+  },
+  {
     name: 'ls-remote',
     description: 'list the branches and tags that a remote has',
     load: () => import('./ls-remote.ts'),

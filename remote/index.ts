@@ -29,6 +29,7 @@ export { type GitOutcome, type GitRun, runGit } from './git/run.ts';
 export { beginRemote, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {
+  CHECKPOINTS,
   checkpointName,
   indexName,
   PACKS,

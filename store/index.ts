@@ -66,6 +66,8 @@ export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } fro
 export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
+export type { BucketGc } from './remote/bucket/gc.ts';
+export type { RemoteDamage, RemoteVerdict } from './remote/bucket/verify.ts';
 export { type CloneRequest, type CloneResult, cloneStore } from './remote/clone.ts';
 export {
   type FetchRequest,
@@ -80,6 +82,7 @@ export { type PushRequest, type PushResult, pushRefs } from './remote/push.ts';
 export type { ChangeKind, RefChange } from './remote/ref-change.ts';
 export type { Remote, RemoteSettings } from './remote/remote.ts';
 export { addRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remotes.ts';
+export { collectRemote, type VerifyRequest, verifyRemote } from './remote/upkeep.ts';
 export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';

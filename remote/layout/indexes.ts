@@ -65,6 +65,12 @@ export class RemoteIndexes {
     for (const pack of wanted.values()) this.#open.unshift(await this.#openOrFetch(pack));
   }
 
+  /** Fetches an index that is here already, to see whether the bucket's is whole. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `REMOTE_…` */
+  async check(pack: RemotePack): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    await this.#fetch(pack);
+  }
+
   /** The packs that are looked into. */
   all(): readonly OpenRemoteIndex[] {
     return this.#open;

@@ -25,16 +25,24 @@ export class Incoming {
   readonly #remote: BucketRemote;
   readonly #workers: ClusterWorkers;
   readonly #monitor: Monitor;
+  readonly #top: string;
   readonly #folder: string;
   readonly #objectsFolder: string;
   #objects: ObjectDatabase | undefined;
   #bytes = 0;
 
-  constructor(remote: BucketRemote, workers: ClusterWorkers, monitor: Monitor) {
+  /** @param folder where they are; it goes with {@link Incoming.clear} */
+  constructor(
+    remote: BucketRemote,
+    workers: ClusterWorkers,
+    monitor: Monitor,
+    folder: string = remote.place.incoming,
+  ) {
+    this.#top = folder;
     this.#remote = remote;
     this.#workers = workers;
     this.#monitor = monitor;
-    this.#objectsFolder = join(remote.place.incoming, 'objects');
+    this.#objectsFolder = join(folder, 'objects');
     this.#folder = join(this.#objectsFolder, 'pack');
   }
 
@@ -99,7 +107,18 @@ export class Incoming {
   /** Removes all that was fetched; what is in the store stays. */
   async clear(): Promise<void> {
     this.close();
-    await rm(this.#remote.place.incoming, { recursive: true, force: true });
+    await rm(this.#top, { recursive: true, force: true });
+  }
+
+  /** Path without ending of a pack that was fetched. */
+  stem({ pack }: RemotePack): string {
+    return join(this.#folder, `pack-${pack}`);
+  }
+
+  /** Removes one pack that was fetched. */
+  async drop({ pack }: RemotePack): Promise<void> {
+    this.close();
+    for (const ending of ENDINGS) await rm(join(this.#folder, `pack-${pack}.${ending}`), { force: true });
   }
 
   close(): void {

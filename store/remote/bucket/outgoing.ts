@@ -48,7 +48,7 @@ export async function writeOutgoing(
   await mkdir(folder, { recursive: true });
   const whole = await sendWhole(marks, folder, send);
   for (const kind of ['data', 'maps'] as const) {
-    const series = new OutgoingSeries(store, kind, folder, send);
+    const series = await OutgoingSeries.begin(store, kind, folder, send);
     try {
       await series.addAll(marks[kind], kind === 'data' ? whole : new Set(), monitor);
       await series.finish();
@@ -98,18 +98,35 @@ function newUpload(pack: string): PackUpload {
   return { pack, upload: randomBytes(4).toString('hex') };
 }
 
-class OutgoingSeries {
+/** Packs of one kind that are written one after the other, and sent. */
+export class OutgoingSeries {
   readonly #store: Store;
   readonly #kind: PackKind;
   readonly #folder: string;
   readonly #send: (pack: OutgoingPack) => Promise<void>;
   #writer: PackWriter | undefined;
 
-  constructor(store: Store, kind: PackKind, folder: string, send: (pack: OutgoingPack) => Promise<void>) {
+  private constructor(
+    store: Store,
+    kind: PackKind,
+    folder: string,
+    send: (pack: OutgoingPack) => Promise<void>,
+  ) {
     this.#store = store;
     this.#kind = kind;
     this.#folder = folder;
     this.#send = send;
+  }
+
+  /** @param folder where the packs are made @param send as in {@link writeOutgoing} */
+  static async begin(
+    store: Store,
+    kind: PackKind,
+    folder: string,
+    send: (pack: OutgoingPack) => Promise<void>,
+  ): Promise<OutgoingSeries> {
+    await mkdir(folder, { recursive: true });
+    return new OutgoingSeries(store, kind, folder, send);
   }
 
   /** @param except packs that were sent as they are */
@@ -119,7 +136,7 @@ class OutgoingSeries {
       if (positions.length < pack.idx.count * FEW) {
         for (const position of positions) await this.#addWhole(pack.idx.id(position), monitor);
       } else {
-        await this.#copy(pack, positions, monitor);
+        await this.copy(pack, positions, monitor);
       }
     }
     for (const id of marks.unpacked()) await this.#addWhole(id, monitor);
@@ -153,7 +170,8 @@ class OutgoingSeries {
     return this.#writer;
   };
 
-  async #copy(pack: Pack, positions: Uint32Array, monitor: Monitor): Promise<void> {
+  /** Copies entries of a pack, by their positions. */
+  async copy(pack: Pack, positions: Uint32Array, monitor: Monitor): Promise<void> {
     const isSent = new Uint8Array(pack.idx.count);
     for (const position of positions) isSent[position] = 1;
     const isKept = (position: number) => isSent[position] === 1;

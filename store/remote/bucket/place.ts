@@ -13,6 +13,8 @@ export class BucketPlace {
   readonly outgoing: string;
   /** Packs that are being fetched. */
   readonly incoming: string;
+  /** Packs that are fetched to be looked at. */
+  readonly looked: string;
   /** Clusters of a lazy clone that were read. */
   readonly cache: string;
   /** Which packs were sent and are listed by no state yet. */
@@ -31,6 +33,7 @@ export class BucketPlace {
     this.checkpoints = join(folder, 'checkpoints');
     this.outgoing = join(folder, 'outgoing');
     this.incoming = join(folder, 'incoming');
+    this.looked = join(folder, 'looked');
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
     this.packList = join(folder, 'packs.json');
