@@ -181,7 +181,7 @@ export class DomainPlace {
     return this.images
       .map(
         (image, i) =>
-          `<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/><source file='${image}'/><target dev='vd${letters[i]}' bus='virtio'/></disk>`,
+          `<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/><source file='${image}'/><target dev='vd${letters[i]}' bus='virtio'/><boot order='${i + 1}'/></disk>`,
       )
       .join('');
   }
