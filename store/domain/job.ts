@@ -9,6 +9,8 @@ import { isRefused, type Virsh } from './virsh.ts';
 import { parseXml } from './xml.ts';
 
 const POLL_MS = 20;
+/** In which libvirt begins or ends a backup as a rule. */
+const SETTLE_MS = 5000;
 /** QEMU ends a backup when the guest's requests have ended. */
 const WAIT_MS = 60_000;
 
@@ -57,17 +59,23 @@ export async function endBackup(virsh: Virsh, domain: Domain): Promise<void> {
  * @throws ImgstoreError `BUSY` when another imgstore may still need it, and for any other job of libvirt, `LIBVIRT`, `IO`
  */
 export async function endLeftBackup(virsh: Virsh, domain: Domain): Promise<boolean> {
-  const backup = await currentBackup(virsh, domain);
-  if (backup === undefined) {
-    if (await hasJob(virsh, domain)) throw busy(domain, 'libvirt has another job with it: wait for its end');
-    return false;
-  }
+  const backup = await settledBackup(virsh, domain);
+  if (backup === undefined) return false;
   const folders = backup.scratch.map((file) => dirname(file));
   for (const folder of folders) refuseAlive(domain, folder);
   if (folders.length === 0) throw othersBackup(domain);
   await endBackup(virsh, domain);
   for (const folder of new Set(folders.map((each) => dirname(each)))) await removeOldScratch(folder);
   return true;
+}
+
+/** As {@link currentBackup}, when libvirt has begun or ended it: a killed commit may have left a virsh that does that. */
+async function settledBackup(virsh: Virsh, domain: Domain): Promise<BackupJob | undefined> {
+  for (const deadline = Date.now() + SETTLE_MS; ; await sleep(POLL_MS)) {
+    const backup = await currentBackup(virsh, domain);
+    if (backup !== undefined || !(await hasJob(virsh, domain))) return backup;
+    if (Date.now() > deadline) throw busy(domain, 'libvirt has another job with it: wait for its end');
+  }
 }
 
 /** Of a failure to begin, when it was because of another job. @returns the failure itself for all others */

@@ -31,7 +31,7 @@ test.each(RUNS)(
     let fromScratch = 0;
     await atCalls(first, async (step) => {
       await writeSomething(place);
-      const proxy = virshProxy(place.made.file(`proxy-${step}`), step, moment, 'kill -9 $PPID');
+      const proxy = virshProxy(place.made.file(`proxy-${step}`), step, moment, 'kill -9 $PPID; exit 1');
       await shell.start(argumentsOf(place), { env: { PATH: proxy.path } }).finished;
       await writeSomething(place);
       const { notices, readBytes } = await place.commitExactly();
@@ -45,6 +45,17 @@ test.each(RUNS)(
     expect(fromScratch).toBeLessThan(4);
   },
 );
+
+test('imgstore commit --domain is right while the virsh of a killed one still begins its backup', async () => {
+  const place = await running();
+  const shell = await Workplace.create();
+  await place.commitExactly();
+  await writeSomething(place);
+  const proxy = virshProxy(place.made.file('proxy'), 'backup-begin', 'before', 'kill -9 $PPID');
+  await shell.start(argumentsOf(place), { env: { PATH: proxy.path } }).finished;
+  await writeSomething(place);
+  await place.commitExactly();
+});
 
 test('imgstore commit --domain tells what it has stored, as text and as JSON', async () => {
   const place = await running();
@@ -68,8 +79,8 @@ test('imgstore commit --domain leaves nothing in the domain when it is interrupt
   // The backup has begun, and nothing is read yet.
   const act = 'kill -INT $PPID; sleep 0.2';
   const proxy = virshProxy(place.made.file('proxy'), 'backup-begin', 'after', act);
-  const running_ = shell.start(argumentsOf(place), { env: { PATH: proxy.path } });
-  const { status, stderr } = await running_.finished;
+  const started = shell.start(argumentsOf(place), { env: { PATH: proxy.path } });
+  const { status, stderr } = await started.finished;
   expect([status, stderr]).toEqual([130, 'imgstore: interrupted: nothing was changed\n']);
   await place.expectClean();
   expect(await place.commitExactly()).toMatchObject({ notices: [] });
