@@ -1,5 +1,5 @@
 import { stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
@@ -153,7 +153,9 @@ class DomainCommit {
     const disks: HeldDisk[] = [];
     for (const each of chosen) disks.push(await this.#look(each, checkpoints, names, tip));
     const image = disks.find((disk) => disk.image.path !== undefined)?.image.path;
-    const folder = this.#request.scratch ?? (await folderBeside(image, `domain ${domain.name}`));
+    const { scratch } = this.#request;
+    const folder =
+      scratch === undefined ? await folderBeside(image, `domain ${domain.name}`) : resolve(scratch);
     await removeOldScratch(folder);
     const onNotice = (notice: string) => this.#notice(notice);
     return DomainBackup.begin(virsh, domain, checkpoints, disks, {

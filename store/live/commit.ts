@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
@@ -152,7 +153,7 @@ class LiveCommit {
   async #hold(held: readonly HeldLive[]): Promise<Instant> {
     const { scratch, agent } = this.#request;
     const image = held.find((disk) => disk.image.path !== undefined)?.image.path;
-    const folder = scratch ?? (await folderBeside(image, this.#monitor.label));
+    const folder = scratch === undefined ? await folderBeside(image, this.#monitor.label) : resolve(scratch);
     await removeOldScratch(folder);
     await this.#monitor.transaction(held.flatMap(({ change, node }) => change?.clear(node.bitmaps) ?? []));
     const onNotice = (notice: string) => this.#notice(notice);

@@ -37,3 +37,42 @@ test.each(RUNS)(
     });
   },
 );
+
+test('commitDomain says so when somebody else ends its backup, and goes on from the version before', async () => {
+  const place = await DomainPlace.create(libvirt);
+  await place.define();
+  await place.start();
+  await place.commitExactly();
+  await writeSomething(place);
+  const proxy = virshProxy(
+    place.made.file('proxy'),
+    'backup-begin',
+    'after',
+    `real "$1" "$2" "$3" domjobabort ${place.name}`,
+  );
+  await expect(withVirsh(proxy, () => place.commit())).rejects.toMatchObject({
+    code: 'LIBVIRT',
+    message: `domain ${place.name}: its backup was ended by somebody else while its disks were read: nothing was stored: try again`,
+  });
+  await place.expectClean();
+  expect(await place.commitExactly()).toMatchObject({ notices: [] });
+});
+
+test('commitDomain ends the backup of a commit in which libvirtd was killed, and goes on from the version before', async () => {
+  const place = await DomainPlace.create(libvirt);
+  await place.define();
+  await place.start();
+  await place.commitExactly();
+  await writeSomething(place);
+  const proxy = virshProxy(
+    place.made.file('proxy'),
+    'backup-begin',
+    'after',
+    `kill -9 $(cat '${libvirt.pidFile}')`,
+  );
+  await expect(withVirsh(proxy, () => place.commit())).rejects.toMatchObject({ code: 'LIBVIRT' });
+  await libvirt.startDaemon();
+  await writeSomething(place);
+  const { readBytes } = await place.commitExactly();
+  expect(readBytes[0]).toBeLessThan(300_000);
+});

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,12 +16,13 @@ export class Libvirt {
   /** In which QEMU may read and write. */
   readonly folder: string;
   readonly uri: string;
-  readonly #daemon: ChildProcess;
+  readonly #folders: NodeJS.ProcessEnv;
+  #daemon: ChildProcess | undefined;
 
-  private constructor(folder: string, uri: string, daemon: ChildProcess) {
+  private constructor(folder: string, uri: string, folders: NodeJS.ProcessEnv) {
     this.folder = folder;
     this.uri = uri;
-    this.#daemon = daemon;
+    this.#folders = folders;
   }
 
   static async start(): Promise<Libvirt> {
@@ -33,18 +34,27 @@ export class Libvirt {
       mkdirSync(path, { mode: 0o700 });
       give(path);
     }
+    const socket = join(folders.XDG_RUNTIME_DIR!, 'libvirt', 'libvirt-sock');
+    const libvirt = new Libvirt(folder, `qemu+unix:///session?socket=${socket}`, folders);
+    await libvirt.startDaemon();
+    return libvirt;
+  }
+
+  /** Starts the daemon, also when it was killed; machines have run on. */
+  async startDaemon(): Promise<void> {
     const asNobody = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
     const [command, ...args] = [...(isRoot() ? asNobody : []), 'libvirtd', '--timeout', '120'];
     const PATH = [process.env.PATH, '/usr/local/sbin', '/usr/sbin', '/sbin'].join(delimiter);
-    const daemon = spawn(command!, args, { env: { ...process.env, ...folders, PATH }, stdio: 'ignore' });
-    const socket = join(folders.XDG_RUNTIME_DIR!, 'libvirt', 'libvirt-sock');
-    const libvirt = new Libvirt(folder, `qemu+unix:///session?socket=${socket}`, daemon);
+    const daemon = spawn(command!, args, {
+      env: { ...process.env, ...this.#folders, PATH },
+      stdio: 'ignore',
+    });
+    this.#daemon = daemon;
     const deadline = Date.now() + START_MS;
-    while (!existsSync(socket) || !(await libvirt.#answers())) {
+    while (!(await this.#answers())) {
       if (daemon.exitCode !== null || Date.now() > deadline) throw new Error('libvirtd does not start');
       await sleep(50);
     }
-    return libvirt;
   }
 
   /** What virsh says to a command. @throws Error with its words */
@@ -53,14 +63,20 @@ export class Libvirt {
     return stdout;
   }
 
+  /** In which the daemon's number is. */
+  get pidFile(): string {
+    return join(this.#folders.XDG_RUNTIME_DIR!, 'libvirt', 'libvirtd.pid');
+  }
+
   /** Ends all machines and the daemon. */
   async stop(): Promise<void> {
     const running = await this.virsh('list', '--uuid').catch(() => '');
     for (const uuid of running.split('\n').filter((line) => line !== ''))
       await this.virsh('destroy', uuid).catch(() => '');
-    if (this.#daemon.exitCode === null) {
-      const ended = once(this.#daemon, 'exit');
-      this.#daemon.kill();
+    const daemon = this.#daemon!;
+    if (daemon.exitCode === null && daemon.signalCode === null) {
+      const ended = once(daemon, 'exit');
+      daemon.kill();
       await ended;
     }
     rmSync(this.folder, { recursive: true, force: true });

@@ -82,8 +82,7 @@ export class DomainPlace {
     await this.virsh('start', ...(boot ? [] : ['--paused']));
   }
 
-  async commit(request: Partial<DomainCommitRequest> = {}): Promise<DomainOutcome> {
-    const notices: string[] = [];
+  async commit(request: Partial<DomainCommitRequest> = {}, notices: string[] = []): Promise<DomainOutcome> {
     const monitor = { onNotice: (text: string) => notices.push(text.replace(`domain ${this.name}: `, '')) };
     const which = { domain: this.name, connect: this.libvirt.uri };
     const result = await commitDomain(this.made.store, { ...which, ...request }, monitor);
