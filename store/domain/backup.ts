@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { NbdSource } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
@@ -12,6 +13,10 @@ import { type Domain, isRunning } from './domain.ts';
 import type { HeldDisk } from './held-disk.ts';
 import { asBusy, currentBackup, endBackup } from './job.ts';
 import { isRefused, type Virsh } from './virsh.ts';
+
+/** In which libvirt knows that QEMU or a backup has ended. */
+const SETTLE_MS = 1000;
+const POLL_MS = 50;
 
 /** How to begin a backup. */
 export interface BackupOptions {
@@ -101,7 +106,12 @@ export class DomainBackup {
   async explain(error: unknown): Promise<unknown> {
     if (this.#guard?.failure !== undefined) return this.#guard.failure;
     if (!isImgstoreError(error, 'NBD')) return error;
-    return (await this.#whyLost().catch(() => undefined)) ?? error;
+    // The connection goes first, and libvirt knows of the end a moment later.
+    for (const deadline = Date.now() + SETTLE_MS; Date.now() < deadline; await sleep(POLL_MS)) {
+      const why = await this.#whyLost().catch(() => undefined);
+      if (why !== undefined) return why;
+    }
+    return error;
   }
 
   /**

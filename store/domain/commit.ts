@@ -1,6 +1,6 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
 import { bitmapContext } from '../commit/nbd-bitmap.ts';
@@ -28,6 +28,7 @@ import { type ChosenDisk, chooseDisks, refuseShutOff } from './choose-disks.ts';
 import { type Domain, findDomain } from './domain.ts';
 import { thawDomain, whileDomainFrozen } from './freeze.ts';
 import type { HeldDisk } from './held-disk.ts';
+import { isThere } from './is-there.ts';
 import { endLeftBackup } from './job.ts';
 import { Virsh } from './virsh.ts';
 
@@ -226,15 +227,5 @@ class DomainCommit {
 
   #notice(text: string): void {
     this.#watcher.onNotice?.(`domain ${this.#domain.name}: ${text}`);
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error;
-    return false;
   }
 }

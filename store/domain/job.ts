@@ -5,6 +5,7 @@ import { isLeftBehind } from '../../files/index.ts';
 import { FOLDER_PREFIX } from '../live/names.ts';
 import { removeOldScratch } from '../live/scratch.ts';
 import type { Domain } from './domain.ts';
+import { isThere } from './is-there.ts';
 import { isRefused, type Virsh } from './virsh.ts';
 import { parseXml } from './xml.ts';
 
@@ -62,7 +63,7 @@ export async function endLeftBackup(virsh: Virsh, domain: Domain): Promise<boole
   const backup = await settledBackup(virsh, domain);
   if (backup === undefined) return false;
   const folders = backup.scratch.map((file) => dirname(file));
-  for (const folder of folders) refuseAlive(domain, folder);
+  for (const folder of folders) await refuseAlive(domain, folder);
   if (folders.length === 0) throw othersBackup(domain);
   await endBackup(virsh, domain);
   for (const folder of new Set(folders.map((each) => dirname(each)))) await removeOldScratch(folder);
@@ -90,10 +91,11 @@ async function hasJob(virsh: Virsh, { uuid }: Domain): Promise<boolean> {
   return !/^Job type:\s+None/m.test(said);
 }
 
-function refuseAlive(domain: Domain, folder: string): void {
+async function refuseAlive(domain: Domain, folder: string): Promise<void> {
   if (!basename(folder).startsWith(FOLDER_PREFIX)) throw othersBackup(domain);
   const gone = isLeftBehind(basename(folder));
-  if (gone === true) return;
+  // One that could not end its backup, since libvirt was away, has removed its folder all the same.
+  if (gone === true || (gone === false && !(await isThere(folder)))) return;
   const command = `virsh domjobabort ${shellWord(domain.name)}`;
   throw busy(
     domain,
