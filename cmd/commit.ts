@@ -1,40 +1,22 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import {
-  type Attachment,
-  type CommitResult,
-  commitMachine,
-  commitVersion,
-  type DiskFormat,
-  type DiskToStore,
-  type Monitor,
-  type NamedNode,
-  type Store,
-} from '../store/index.ts';
+import { type CommitResult, commitVersion, type DiskFormat, type DiskToStore } from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { startPackIfNeeded } from './auto-pack.ts';
+import { type Commit, type RunningOptions, runningCommit } from './commit-running.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
-interface CommitOptions {
-  readonly message?: string;
-  readonly branch?: string;
-  readonly parent?: string;
-  readonly storedBase?: string;
-  readonly format?: DiskFormat;
+interface CommitOptions extends RunningOptions {
   readonly disk?: readonly string[];
-  readonly attach?: readonly string[];
-  readonly allowEmpty?: boolean;
-  readonly allowBacking?: readonly string[];
-  readonly forceShare?: boolean;
-  readonly bitmap?: string;
-  readonly qmp?: string;
-  readonly node?: readonly string[];
-  readonly agent?: string;
-  readonly scratch?: string;
+  readonly format?: DiskFormat;
+  readonly storedBase?: string;
   readonly track?: boolean;
+  readonly bitmap?: string;
+  readonly attach?: readonly string[];
+  readonly forceShare?: boolean;
   readonly keyFile?: string;
 }
 
@@ -75,8 +57,17 @@ export function define(command: Command): void {
       pathArgument,
     )
     .option(
+      '--domain <name>',
+      'store the disks of a machine that runs under libvirt, of which the next commit reads only what was written since',
+    )
+    .option('--connect <uri>', "with --domain: which libvirt (default: virsh's own choice)")
+    .option(
+      '--no-freeze',
+      "with --domain: leave the guest's file systems as they are, although it has an agent",
+    )
+    .option(
       '--node <[name=]node>',
-      'with --qmp: only this disk, by its node or device (several times)',
+      'with --qmp and --domain: only this disk, by its node, device, target or path (several times)',
       collect,
     )
     .option(
@@ -86,12 +77,12 @@ export function define(command: Command): void {
     )
     .option(
       '--scratch <dir>',
-      'with --qmp: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
+      'with --qmp and --domain: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
       pathArgument,
     )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web',
+      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web\n  imgstore commit --domain web',
     )
     .action(async (images: readonly string[], options: CommitOptions, command: Command) => {
       const context = new Context(command);
@@ -102,55 +93,18 @@ export function define(command: Command): void {
         if (startPackIfNeeded(store)) context.notice('packing the store in the background');
         return made;
       });
-      const live = options.qmp !== undefined;
+      const live = options.qmp !== undefined || options.domain !== undefined;
       context.result({ ...commitJson(result), live }, () => commitText(result));
     });
 }
 
-type Commit = (store: Store, attachments: readonly Attachment[], monitor: Monitor) => Promise<CommitResult>;
-
 /** Which kind of commit is asked for. @throws ImgstoreError `USAGE` */
 function commitOf(images: readonly string[], options: CommitOptions): Commit {
-  if (options.qmp !== undefined) return machineCommit(options.qmp, images, options);
-  const stray = (['node', 'agent', 'scratch'] as const).find((name) => options[name] !== undefined);
-  if (stray !== undefined)
-    throw new ImgstoreError('USAGE', `--${stray} is for machines that run: name one with --qmp`);
+  const running = runningCommit(images, options);
+  if (running !== undefined) return running;
   const disks = namedDisks(images, options.disk ?? []);
   return (store, attachments, monitor) =>
     commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor);
-}
-
-/** Options about image files, which have no meaning for a machine that runs. */
-const FOR_FILES = {
-  disk: '--disk',
-  storedBase: '--stored-base',
-  format: '--format',
-  track: '--track',
-  bitmap: '--bitmap',
-  keyFile: '--key-file',
-  forceShare: '--force-share',
-} as const;
-
-function machineCommit(qmp: string, images: readonly string[], options: CommitOptions): Commit {
-  if (images.length > 0)
-    throw new ImgstoreError(
-      'USAGE',
-      `--qmp stores the disks of the machine: leave out ${images[0]}, or name disks with --node`,
-    );
-  for (const [name, option] of Object.entries(FOR_FILES)) {
-    if (options[name as keyof typeof FOR_FILES] !== undefined)
-      throw new ImgstoreError('USAGE', `${option} is for images, and has no meaning with --qmp`);
-  }
-  const nodes = (options.node ?? []).map(parseNode);
-  return (store, attachments, monitor) =>
-    commitMachine(store, { ...options, qmp, nodes, attachments }, monitor);
-}
-
-/** `NODE` or `NAME=NODE`. QEMU's own names for nodes have a `#`, and none has a `=`. */
-function parseNode(text: string): NamedNode {
-  if (!text.includes('=')) return { node: text };
-  const { name, path } = parseNamedFile('--node', text);
-  return { name, node: path };
 }
 
 function namedDisks(images: readonly string[], named: readonly string[]): DiskToStore[] {

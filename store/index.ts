@@ -36,6 +36,7 @@ export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
 export { STORE_VERSION } from './config/format.ts';
 export { parseLockTimeout } from './config/lock-timeout.ts';
+export { commitDomain, type DomainCommitRequest } from './domain/commit.ts';
 export { type ForgetResult, forgetVersions, type MovedRef } from './forget/forget.ts';
 export type { ForgetRequest, ForgottenVersion } from './forget/plan.ts';
 export type { KeepPolicy } from './forget/policy.ts';

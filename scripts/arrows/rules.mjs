@@ -34,7 +34,7 @@ const OWNERS = {
   'cli-table3': ['cmd'],
   level: ['store'],
   aws4fetch: ['remote'],
-  'fast-xml-parser': ['remote'],
+  'fast-xml-parser': ['remote', 'store'],
   'age-encryption': ['remote'],
   ini: ['remote'],
   koffi: ['block', 'objects'],
