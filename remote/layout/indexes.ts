@@ -32,7 +32,10 @@ export class RemoteIndexes {
   readonly #bucket: Bucket;
   readonly #folder: string;
   readonly #rules: FileRules;
-  /** Most recently added first: what is looked for together was mostly pushed together. */
+  /**
+   * Those of maps first, as what leads to clusters is meant to be read from there wherever else it is; then the most recently added, as what is looked for together was mostly pushed
+   * together.
+   */
   #open: OpenRemoteIndex[] = [];
   readonly #ends = new Map<string, EntryEnds>();
 
@@ -63,6 +66,8 @@ export class RemoteIndexes {
     const fetched = await Promise.allSettled(missing.map((pack) => this.#fetch(pack)));
     for (const outcome of fetched) if (outcome.status === 'rejected') throw outcome.reason;
     for (const pack of wanted.values()) this.#open.unshift(await this.#openOrFetch(pack));
+    const isData = ({ pack }: OpenRemoteIndex) => Number(pack.kind === 'data');
+    this.#open.sort((a, b) => isData(a) - isData(b));
   }
 
   /** Fetches an index that is here already, to see whether the bucket's is whole. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `REMOTE_…` */

@@ -9,6 +9,7 @@ import {
   PACKS,
   type PackUpload,
   packName,
+  type RemoteChange,
   type RemoteContent,
   type RemotePack,
   type RemoteSnapshot,
@@ -36,6 +37,8 @@ const MANY_SMALL = 16;
 const LEAST_GRACE_MS = 2 * 24 * 60 * 60 * 1000;
 
 const MOST_RACES = 20;
+
+const NO_CHANGE: RemoteChange = { refs: [], added: [], buried: [], gone: [] };
 
 export interface BucketGc {
   readonly remote: string;
@@ -82,32 +85,29 @@ export async function collectBucket(
       } finally {
         await uploads.finish();
       }
-      const expired = [...content.buried.values()].filter(({ at }) => Date.now() - Date.parse(at) >= graceMs);
       const at = new Date().toISOString();
       const next =
-        old.length + expired.length === 0
+        old.length === 0
           ? before
           : await states.publish(before, {
-              refs: [],
+              ...NO_CHANGE,
               added: journal.packs.filter(({ pack }) => !content.packs.has(pack)),
               buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
-              gone: expired,
             });
       if (next === undefined) {
         before = await states.newest();
         continue;
       }
       await journal.clear();
-      // Listed by nothing from here on; a name is never used again.
-      const removed = await removeUnlisted(bucket, next, expired, graceMs);
+      const { removed, last } = await removeExpired(remote, next, graceMs);
       return {
         remote: bucket.where,
         packsBefore: first.content.packs.size,
-        packsAfter: next.content.packs.size,
+        packsAfter: last.content.packs.size,
         bytesBefore: bytesOf(first.content),
-        bytesAfter: bytesOf(next.content),
+        bytesAfter: bytesOf(last.content),
         removed,
-        waiting: next.content.buried.size,
+        waiting: last.content.buried.size,
       };
     }
     throw new ImgstoreError('BUSY', `${bucket.where}: others push all the time: run gc again later`, {});
@@ -153,6 +153,20 @@ function packsToRewrite(content: RemoteContent, live: RemoteMarks): RemotePack[]
     return some.length < MANY_SMALL ? [] : some;
   };
   return [...rows.filter(isWaste), ...small('data'), ...small('maps')];
+}
+
+/** Ends the wait of what was buried long enough ago. Only what is listed by nothing is removed: its name is never used again. */
+async function removeExpired(
+  { bucket, states }: BucketRemote,
+  newest: RemoteSnapshot,
+  graceMs: number,
+): Promise<{ readonly removed: number; readonly last: RemoteSnapshot }> {
+  const { buried } = newest.content;
+  const expired = [...buried.values()].filter(({ at }) => Date.now() - Date.parse(at) >= graceMs);
+  const next = expired.length === 0 ? newest : await states.publish(newest, { ...NO_CHANGE, gone: expired });
+  // Somebody has pushed meanwhile: then it goes the next time.
+  const last = next ?? newest;
+  return { removed: await removeUnlisted(bucket, last, next === undefined ? [] : expired, graceMs), last };
 }
 
 /** Removes what the newest state does not list and nobody can be using: packs, old states and their checkpoints. */
