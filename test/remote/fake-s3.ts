@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Limits, S3Options } from '../../remote/index.ts';
 import type { Conditional, Fault } from './fake-s3-faults.ts';
@@ -58,6 +58,8 @@ export class FakeS3 {
   requests: FakeRequest[] = [];
   /** Decides what goes wrong with a request. */
   faultOf: (request: FakeRequest) => Fault | undefined = () => undefined;
+  /** Hears of each request's connection, by the client's port. */
+  onConnection: (port: number | undefined) => void = () => undefined;
   readonly #server: Server;
   readonly #settings: FakeS3Settings;
 
@@ -112,6 +114,7 @@ export class FakeS3 {
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = incoming;
     const url = new URL(incoming.url!, 'http://fake');
     const [, bucket, ...rest] = incoming.url!.split('?')[0]!.split('/');
     const key = rest.join('/') === '' ? undefined : decodeURIComponent(rest.join('/'));
@@ -124,20 +127,21 @@ export class FakeS3 {
       body: Buffer.alloc(0),
     };
     this.requests.push(head);
+    this.onConnection(socket.remotePort);
     const fault = this.faultOf(head);
     if (fault?.kind === 'refuse-early') {
       response.writeHead(403, { Connection: 'close' }).end(errorBody('AccessDenied', 'Early.'));
       return;
     }
     const body = await bodyOf(incoming, fault?.kind === 'reset-within');
-    if (body === undefined || fault?.kind === 'reset-before') return reset(incoming);
+    if (body === undefined || fault?.kind === 'reset-before') return reset(socket);
     if (fault?.kind === 'stall') return;
-    if (fault?.kind === 'no-http') return void incoming.socket.end('hello, this is something else\r\n\r\n');
+    if (fault?.kind === 'no-http') return void socket.end('hello, this is something else\r\n\r\n');
     const request = { ...head, body };
     this.requests[head.number - 1] = request;
     const reply =
       fault?.kind === 'status' ? statusReply(fault) : await this.#answer(incoming, request, bucket!);
-    if (fault?.kind === 'reset-after') return reset(incoming);
+    if (fault?.kind === 'reset-after') return reset(socket);
     await send(incoming, response, reply, fault);
   }
 
@@ -238,8 +242,8 @@ async function bodyOf(incoming: IncomingMessage, resets: boolean): Promise<Buffe
   return Buffer.concat(pieces);
 }
 
-function reset(incoming: IncomingMessage): void {
-  incoming.socket.resetAndDestroy();
+function reset(socket: Socket): void {
+  socket.resetAndDestroy();
 }
 
 async function send(
@@ -263,7 +267,7 @@ async function send(
   if (fault?.kind !== 'cut' && fault?.kind !== 'stall-within') return void response.end(body);
   await new Promise((resolve) => response.write(body.subarray(0, fault.bytes), resolve));
   // What was written is to arrive, which a reset does not wait for.
-  if (fault.kind === 'cut') setTimeout(() => reset(incoming), 30);
+  if (fault.kind === 'cut') setTimeout(() => reset(incoming.socket), 30);
 }
 
 function statusReply(fault: Extract<Fault, { kind: 'status' }>): Reply {

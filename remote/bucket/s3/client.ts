@@ -125,7 +125,9 @@ export class S3Client {
     if (answer.status >= 200 && answer.status < 300) return answer;
     const body = await readUpTo(answer, MAX_ERROR_BYTES);
     const error = parseErrorAnswer(answer, body);
-    if (isPassing(error)) throw new PassingFault(describeAnswer(error), error.retryAfterMs);
+    // With 400 the server was reached all the same: what it got was not what was sent.
+    const Fault = error.status === 400 ? BrokenAnswer : PassingFault;
+    if (isPassing(error)) throw new Fault(describeAnswer(error), error.retryAfterMs);
     return error;
   }
 
