@@ -133,6 +133,10 @@ export class FakeS3 {
       response.writeHead(403, { Connection: 'close' }).end(errorBody('AccessDenied', 'Early.'));
       return;
     }
+    if (fault?.kind === 'accept-early') {
+      response.writeHead(200).end();
+      return;
+    }
     const body = await bodyOf(incoming, fault?.kind === 'reset-within');
     if (body === undefined || fault?.kind === 'reset-before') return reset(socket);
     if (fault?.kind === 'stall') return;

@@ -78,6 +78,16 @@ test('S3Bucket.put hears a server that refuses before it has read all', async ()
   });
 });
 
+test('S3Bucket.put does not believe a server that says yes before it has read all', async () => {
+  const { fake, bucket } = await fakeBucket();
+  const bytes = randomBytes(30 << 20);
+  fake.failNext({ kind: 'accept-early' });
+  await bucket.put('a', source(bytes));
+  expect(fake.objects.get('p/a')?.bytes.equals(bytes)).toBe(true);
+  fake.faultOf = () => ({ kind: 'accept-early' });
+  await expect(bucket.put('b', source(bytes))).rejects.toMatchObject({ code: 'REMOTE_FAILED' });
+});
+
 test('S3Bucket.putNew knows its own object when the answer to putting it was lost', async () => {
   const { fake, bucket } = await fakeBucket();
   for (const fault of [{ kind: 'reset-after' }, { kind: 'status-after', status: 500 }] as const) {
