@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Limits, S3Options } from '../../remote/index.ts';
 import type { Conditional, Fault } from './fake-s3-faults.ts';
 import { checkSignature, type Keys, type Refusal } from './fake-s3-signature.ts';
+import { FakeUploads } from './fake-s3-uploads.ts';
 
 /** Pauses and waits of a client that tests do not want to sit out. */
 export const QUICK_LIMITS: Partial<S3Limits> = { firstPauseMs: 1, longestPauseMs: 20, silenceMs: 20_000 };
@@ -42,6 +43,8 @@ export interface FakeS3Settings {
   readonly conditional?: Conditional;
   /** Whether it knows DeleteObjects; true. */
   readonly deletesMany?: boolean;
+  /** Whether it knows uploads in parts; true. */
+  readonly hasUploads?: boolean;
   /** Whether it knows ranges; true. */
   readonly hasRanges?: boolean;
   /** Whether it encodes keys in listings as asked; true. */
@@ -53,6 +56,7 @@ export interface FakeS3Settings {
 /** A small S3 server in this process, with one bucket, `bucket`, that checks signatures and does what is wrong on command. */
 export class FakeS3 {
   readonly keys: Keys;
+  readonly uploads = new FakeUploads();
   readonly objects = new Map<string, Stored>();
   /** All that came since {@link FakeS3.forget}. */
   requests: FakeRequest[] = [];
@@ -158,12 +162,38 @@ export class FakeS3 {
     if (key === undefined && method === 'GET') return this.#list(query);
     if (key === undefined && method === 'POST' && query.has('delete')) return this.#deleteMany(request);
     if (key === undefined) return errorReply(405, 'MethodNotAllowed', 'Not allowed.');
+    const uploadReply = this.#upload(key, request);
+    if (uploadReply !== undefined) return uploadReply;
     if (method === 'PUT') return this.#put(key, request);
     if (method === 'DELETE') {
       this.objects.delete(key);
       return { status: 204, headers: {}, body: Buffer.alloc(0) };
     }
     return this.#get(key, request);
+  }
+
+  #upload(key: string, { method, query, body }: FakeRequest): Reply | undefined {
+    const id = query.get('uploadId');
+    if (method === 'POST' && query.has('uploads')) {
+      if (this.#settings.hasUploads === false) return errorReply(501, 'NotImplemented', 'Not implemented.');
+      const begun = xmlText(this.uploads.begin(key));
+      return xmlReply(
+        `<InitiateMultipartUploadResult><UploadId>${begun}</UploadId></InitiateMultipartUploadResult>`,
+      );
+    }
+    if (id === null) return undefined;
+    if (method === 'DELETE') {
+      this.uploads.open.delete(id);
+      return { status: 204, headers: {}, body: Buffer.alloc(0) };
+    }
+    if (method === 'PUT') {
+      const etag = this.uploads.put(id, key, Number(query.get('partNumber')), body);
+      if (etag !== undefined) return { status: 200, headers: { ETag: etag }, body: Buffer.alloc(0) };
+    }
+    const object = method === 'POST' ? this.uploads.complete(id, key, body.toString()) : undefined;
+    if (object === undefined) return errorReply(404, 'NoSuchUpload', 'The specified upload does not exist.');
+    this.objects.set(key, { ...object, modified: new Date() });
+    return xmlReply('<CompleteMultipartUploadResult></CompleteMultipartUploadResult>');
   }
 
   async #put(key: string, request: FakeRequest): Promise<Reply> {

@@ -204,7 +204,7 @@ export function asRepeatable(body: BucketBody): RepeatableBody {
 }
 
 /** A defect of who gives the bytes: the server could only be told something untrue. */
-function wrongLength(said: number, came: number): Error {
+export function wrongLength(said: number, came: number): Error {
   return new RangeError(
     `a body of ${said} bytes was announced, but ${came < said ? 'only ' : ''}${came} came`,
   );
