@@ -61,7 +61,8 @@ export function checkSignature(
       name === 'host' || name === 'content-md5' || name.startsWith('x-amz-') || name.startsWith('if-'),
   );
   const unsigned = mustBeSigned.filter((name) => !names.includes(name));
-  if (unsigned.length > 0) return refusal('AccessDenied', `There were headers not signed: ${unsigned}`);
+  if (unsigned.length > 0)
+    return refusal('AccessDenied', `There were headers not signed: ${unsigned.join()}`);
   if (payload !== 'UNSIGNED-PAYLOAD' && payload !== sha256(body))
     return refusal('XAmzContentSHA256Mismatch', 'The provided hash does not match what was computed.', 400);
   const canonical = [
