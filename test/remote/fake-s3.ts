@@ -120,7 +120,10 @@ export class FakeS3 {
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = incoming;
     const url = new URL(incoming.url!, 'http://fake');
-    const [, bucket, ...rest] = incoming.url!.split('?')[0]!.split('/');
+    const [, ...parts] = incoming.url!.split('?')[0]!.split('/');
+    const [hostBucket] = /^[a-z][^.]*(?=\.)/.exec(incoming.headers.host ?? '') ?? [];
+    const bucket = hostBucket ?? parts[0];
+    const rest = hostBucket === undefined ? parts.slice(1) : parts;
     const key = rest.join('/') === '' ? undefined : decodeURIComponent(rest.join('/'));
     const head = {
       number: this.requests.length + 1,
