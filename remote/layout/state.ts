@@ -56,6 +56,8 @@ export interface RemoteState {
   /** SHA-256 of the checkpoint's bytes, which names it; undefined: nothing. */
   readonly checkpoint: string | undefined;
   readonly changes: readonly RemoteChange[];
+  /** By chance, so that no two writers ever make the same bytes: who asks after a lost answer whether it was he who has made a state, is then told the truth. */
+  readonly writer: string;
 }
 
 export const EMPTY_CONTENT: RemoteContent = {
@@ -84,7 +86,7 @@ export function applyChange(content: RemoteContent, change: RemoteChange): Remot
 }
 
 /** Bytes of an object below `states/`. */
-export function encodeState({ number, checkpoint, changes }: RemoteState): Buffer {
+export function encodeState({ number, checkpoint, changes, writer }: RemoteState): Buffer {
   const all = changes.map(({ head, refs, added, buried, gone }) => ({
     ...(head === undefined ? {} : { head }),
     ...(refs.length === 0 ? {} : { refs: Object.fromEntries(refs.map(({ name, id }) => [name, id])) }),
@@ -92,7 +94,7 @@ export function encodeState({ number, checkpoint, changes }: RemoteState): Buffe
     ...(buried.length === 0 ? {} : { buried }),
     ...(gone.length === 0 ? {} : { gone }),
   }));
-  return toBytes({ number, ...(checkpoint === undefined ? {} : { checkpoint }), changes: all });
+  return toBytes({ number, writer, ...(checkpoint === undefined ? {} : { checkpoint }), changes: all });
 }
 
 /** @throws ImgstoreError `REMOTE_FAILED` naming `where` and what is wrong. */
@@ -111,6 +113,7 @@ export function parseState(bytes: Uint8Array, where: string): RemoteState {
   });
   return {
     number: parse.count(state.number, 'number'),
+    writer: parse.text(state.writer, 'writer'),
     checkpoint: state.checkpoint === undefined ? undefined : parse.digest(state.checkpoint, 'checkpoint'),
     changes,
   };

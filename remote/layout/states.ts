@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { ImgstoreError } from '../../errors/index.ts';
 import { codecs } from '../../objects/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
@@ -62,7 +63,7 @@ export class RemoteStates {
       if (size > MOST_BYTES) throw this.#bad(`${name} has ${size} bytes, which is too much for a state`);
       return this.#read(number);
     }
-    const state = { number: 0, checkpoint: undefined, changes: [] };
+    const state = { number: 0, checkpoint: undefined, changes: [], writer: '-' };
     return { number: 0, content: EMPTY_CONTENT, state, checkpointBytes: 0 };
   }
 
@@ -74,7 +75,8 @@ export class RemoteStates {
   async publish(after: RemoteSnapshot, change: RemoteChange): Promise<RemoteSnapshot | undefined> {
     const number = after.number + 1;
     const content = applyChange(after.content, change);
-    const changed = { ...after.state, number, changes: [...after.state.changes, change] };
+    const writer = randomBytes(8).toString('hex');
+    const changed = { ...after.state, number, writer, changes: [...after.state.changes, change] };
     const next = await this.#shortened(changed, content, after.checkpointBytes);
     if (!(await this.#bucket.putNew(stateName(number), encodeState(next.state)))) return undefined;
     return { number, content, ...next };

@@ -19,6 +19,8 @@ export type Fault =
   | { readonly kind: 'reset-within' }
   /** Refused before the body was read; then the connection is closed. */
   | { readonly kind: 'refuse-early' }
+  /** The answer is yes before the body was read. */
+  | { readonly kind: 'accept-early' }
   /** No answer comes, without effect. */
   | { readonly kind: 'stall' }
   /** After so many bytes of the answer's body nothing more comes. */
