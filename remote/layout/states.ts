@@ -91,7 +91,7 @@ export class RemoteStates {
     await this.#bucket.put(checkpointName(digest), bytes);
     await this.#cache.put(digest, bytes);
     return {
-      state: { number: state.number, checkpoint: digest, changes: [] },
+      state: { ...state, checkpoint: digest, changes: [] },
       checkpointBytes: bytes.length,
     };
   }
