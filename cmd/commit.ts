@@ -1,6 +1,14 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
-import { type CommitResult, commitVersion, type DiskFormat, type DiskToStore } from '../store/index.ts';
+import {
+  type CommitResult,
+  commitVersion,
+  type DiskFormat,
+  type DiskToStore,
+  type PushResult,
+  pushRefs,
+  type Store,
+} from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { startPackIfNeeded } from './auto-pack.ts';
 import { type Commit, type RunningOptions, runningCommit } from './commit-running.ts';
@@ -8,6 +16,8 @@ import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
+import { pushJson, pushText } from './push.ts';
+import { reportRejected } from './ref-changes.ts';
 
 interface CommitOptions extends RunningOptions {
   readonly disk?: readonly string[];
@@ -18,6 +28,8 @@ interface CommitOptions extends RunningOptions {
   readonly attach?: readonly string[];
   readonly forceShare?: boolean;
   readonly keyFile?: string;
+  /** Name of a remote; true for the default one. */
+  readonly push?: string | true;
 }
 
 /** `imgstore commit` */
@@ -80,22 +92,47 @@ export function define(command: Command): void {
       'with --qmp and --domain: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
       pathArgument,
     )
+    .option('--push [remote]', 'then push the branch (default: to origin, or the only remote)')
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web\n  imgstore commit --domain web',
+      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web\n  imgstore commit --domain web --push',
     )
     .action(async (images: readonly string[], options: CommitOptions, command: Command) => {
       const context = new Context(command);
       const commit = commitOf(images, options);
-      const result = await context.withStore(async (store) => {
+      const { result, pushed } = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
         const made = await context.monitored('commit', (monitor) => commit(store, attachments, monitor));
+        const sent =
+          options.push === undefined ? undefined : await pushMade(context, store, made, options.push);
         if (startPackIfNeeded(store)) context.notice('packing the store in the background');
-        return made;
+        return { result: made, pushed: sent };
       });
       const live = options.qmp !== undefined || options.domain !== undefined;
-      context.result({ ...commitJson(result), live }, () => commitText(result));
+      const push = pushed === undefined ? {} : { push: pushJson(pushed) };
+      context.result(
+        { ...commitJson(result), live, ...push },
+        () => commitText(result) + (pushed === undefined ? '' : pushText(pushed)),
+      );
+      if (pushed !== undefined) reportRejected('push', pushed.updates);
     });
+}
+
+/** Pushes the branch of a version that was just made, which is there whatever becomes of that. */
+async function pushMade(
+  context: Context,
+  store: Store,
+  { branch, commit }: CommitResult,
+  remote: string | true,
+): Promise<PushResult> {
+  const request = { remote: remote === true ? undefined : remote, refs: [branch] };
+  try {
+    return await context.monitored('push', (monitor) => pushRefs(store, request, monitor));
+  } catch (error) {
+    if (!(error instanceof ImgstoreError)) throw error;
+    const stored = `${branch} ${shortId(commit)} is stored here, and was not pushed`;
+    throw new ImgstoreError(error.code, `${stored}: ${error.message}`, { ...error.data, commit }, error);
+  }
 }
 
 /** Which kind of commit is asked for. @throws ImgstoreError `USAGE` */

@@ -62,12 +62,18 @@ Example:
       const result = await context.withStore((store) =>
         context.monitored('push', (monitor) => pushRefs(store, request, monitor)),
       );
-      context.result({ ...result, updates: changesJson(result.updates) }, () => pushText(result));
+      context.result(pushJson(result), () => pushText(result));
       reportRejected('push', result.updates);
     });
 }
 
-function pushText({ updates, objects, sentBytes, seconds }: PushResult): string {
+/** What a push has done, for programs. */
+export function pushJson(result: PushResult) {
+  return { ...result, updates: changesJson(result.updates) };
+}
+
+/** What a push has done, for people. */
+export function pushText({ updates, objects, sentBytes, seconds }: PushResult): string {
   const text = changesText(updates);
   if (text !== '')
     return `${text}${objects} objects, ${formatBytes(sentBytes)} sent in ${formatSeconds(seconds)}\n`;

@@ -5,6 +5,7 @@ import { currentPerson } from '../person.ts';
 import { REMOTES, refNameFault } from '../refs/name.ts';
 import { excludeEachOther } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
+import { BucketPlace } from './bucket/place.ts';
 import { type Remote, type RemoteSettings, readRemote, S3_SETTINGS } from './remote.ts';
 import { absoluteUrl, checkUrl, withoutCredentials } from './url.ts';
 
@@ -92,6 +93,7 @@ export async function removeRemote(
   }
   const refs = await removeTracking(store, name);
   await editConfig(store.folder, store.rules, withoutSection(`remote.${name}`));
+  await new BucketPlace(store, name).remove();
   return { refs };
 }
 

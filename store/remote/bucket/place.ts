@@ -1,4 +1,6 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromSystem } from '../../../errors/index.ts';
 import { type FileRules, LockFile, makeInFolder } from '../../../files/index.ts';
 
 /** Name of the folder of a URL that is no remote of the store. */
@@ -37,6 +39,15 @@ export class BucketPlace {
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
     this.packList = join(folder, 'packs.json');
+  }
+
+  /** Removes all of it. @throws ImgstoreError `IO`. */
+  async remove(): Promise<void> {
+    try {
+      await rm(this.#folder, { recursive: true, force: true });
+    } catch (error) {
+      throw fromSystem(error, this.#folder);
+    }
   }
 
   /** The right to send to the bucket, or to fetch from it. @throws ImgstoreError `BUSY`, `INTERRUPTED`, `IO`. */
