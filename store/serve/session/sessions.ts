@@ -5,9 +5,8 @@ import { allDone, type BlockSource, InPlaceFile } from '../../../block/index.ts'
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
-import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
+import type { ObjectId } from '../../../objects/index.ts';
 import { branchTip } from '../../history/tips.ts';
-import { currentPerson } from '../../person.ts';
 import type { Monitor } from '../../progress.ts';
 import { BRANCHES, refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
@@ -15,9 +14,10 @@ import { DiskSource } from '../../version/disk-source.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
 import { exportNameOf, parseExportName } from '../export-uri.ts';
 import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
-import { defaultOverlays, nameOfOverlay, sessionPlaces } from './names.ts';
+import { defaultOverlays, nameOfOverlay, type SessionPlaces, sessionPlaces } from './names.ts';
 import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
 import { bytesOnDisk, Session } from './session.ts';
+import { SessionRefs } from './session-refs.ts';
 
 export interface SessionsOptions {
   /** Where overlays are; `imgstore/sessions` in the store when not given. */
@@ -125,7 +125,7 @@ export class Sessions {
       else await session.exclusively(() => this.#letGo(session, force));
       await rm(places.overlay, { force: true });
       await syncFolder('overlay', dirname(places.overlay));
-      await this.#removeRefs([places.baseRef, places.lastRef]);
+      await this.#refs(places).remove();
     });
   }
 
@@ -170,15 +170,14 @@ export class Sessions {
   async #make(name: string, base: VersionDisk): Promise<Session> {
     const places = sessionPlaces(this.#store, this.#overlays, name);
     // First what keeps the version, then what stands on it.
-    await this.#putRef(places.baseRef, base.version);
-    await this.#putRef(places.lastRef, base.version);
+    const refs = this.#refs(places);
+    await refs.begin(base.version);
     const source = this.#openBase(base);
     try {
       await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
     } catch (error) {
       // Unless another server has made it, there is nothing to discard by which they would ever go.
-      if ((await this.#placesOf(name)) === undefined)
-        await this.#removeRefs([places.baseRef, places.lastRef]);
+      if ((await this.#placesOf(name)) === undefined) await refs.remove();
       throw error;
     }
     const session = await this.#reopen(name);
@@ -199,9 +198,9 @@ export class Sessions {
     const { disk, base } = await openOverlay(this.#store, places.overlay, options);
     try {
       const { revision: branch } = parseExportName(name);
-      if ((await this.#store.refs.resolve(places.baseRef)) !== base.version)
-        await this.#putRef(places.baseRef, base.version);
-      const last = await this.#lastOf(places.lastRef, base);
+      const refs = this.#refs(places);
+      await refs.keepBase(base.version);
+      const last = await refs.lastOn(base);
       const session = new Session({ name, branch, places, base, disk, last });
       this.#open.set(name, session);
       return session;
@@ -211,15 +210,7 @@ export class Sessions {
     }
   }
 
-  /** The version that was committed last from an overlay, as far as it can be of this one. */
-  async #lastOf(ref: string, { version, name, virtualSize }: VersionDisk): Promise<ObjectId> {
-    const last = await this.#store.refs.resolve(ref);
-    if (last === undefined) return version;
-    const disk = readVersion(this.#store.objects, last).disks.find((each) => each.name === name);
-    return disk?.virtualSize === virtualSize ? last : version;
-  }
-
-  async #placesOf(name: string): Promise<ReturnType<typeof sessionPlaces> | undefined> {
+  async #placesOf(name: string): Promise<SessionPlaces | undefined> {
     const names = await this.#overlayNames();
     return names.includes(name) ? sessionPlaces(this.#store, this.#overlays, name) : undefined;
   }
@@ -242,7 +233,7 @@ export class Sessions {
         branch: parseExportName(name).revision,
         base: base.version,
         disk: base.name,
-        last: await this.#lastOf(places.lastRef, base),
+        last: await this.#refs(places).lastOn(base),
         overlay: places.overlay,
         overlayBytes: await bytesOnDisk(places.overlay),
         changedBytes: undefined,
@@ -255,19 +246,8 @@ export class Sessions {
     }
   }
 
-  async #putRef(name: string, after: ObjectId): Promise<void> {
-    const person = currentPerson('committer', this.#store.config);
-    await this.#store.refs.update({ name, before: undefined, after, person, message: 'session' });
-  }
-
-  async #removeRefs(names: readonly string[]): Promise<void> {
-    const person = currentPerson('committer', this.#store.config);
-    for (const name of names) {
-      const { id, fault } = await this.#store.refs.follow(name);
-      if (id === undefined && fault === undefined) continue;
-      const change = { before: undefined, after: NULL_ID, person, message: 'session discarded' };
-      await this.#store.refs.update({ name, ...change });
-    }
+  #refs(places: SessionPlaces): SessionRefs {
+    return new SessionRefs(this.#store, places);
   }
 
   #openBase(disk: VersionDisk): BlockSource {
