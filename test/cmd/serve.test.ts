@@ -223,6 +223,17 @@ test('serve --writable keeps what was written, of which session commit makes ver
   expect(place.git('fsck', '--full', '--strict')).toBe('');
 });
 
+test('serve --writable begins no session for clients that only look', async () => {
+  const place = await sample();
+  const { uri } = await serve(place, '--writable');
+  await run('nbdinfo', '--list', uri(''));
+  await run('nbdinfo', '--map', uri('web'));
+  await run('nbdcopy', uri('web'), place.path('copy.raw'));
+  expect((await readFile(place.path('copy.raw'))).equals(disk(1, 3, undefined))).toBe(true);
+  expect(await place.json('session')).toMatchObject({ sessions: [] });
+  expect(place.git('for-each-ref', 'refs/imgstore/sessions')).toBe('');
+});
+
 test('checkout --backing nbd starts a server, on which the overlay is read at once', async () => {
   const place = await sample();
   onTestFinished(async () => {

@@ -18,6 +18,7 @@ import { defaultOverlays, nameOfOverlay, type SessionPlaces, sessionPlaces } fro
 import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
 import { bytesOnDisk, Session } from './session.ts';
 import { SessionRefs } from './session-refs.ts';
+import { UnbegunSession } from './unbegun-session.ts';
 
 export interface SessionsOptions {
   /** Where overlays are; `imgstore/sessions` in the store when not given. */
@@ -56,6 +57,8 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #overlays: string;
   readonly #open = new Map<string, Session>();
+  /** Branches that clients have open, and that nobody has written to. */
+  readonly #unbegun = new Map<string, UnbegunSession>();
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -78,13 +81,13 @@ export class Sessions {
   }
 
   /**
-   * The disk of a branch for one connection, with what was written before.
+   * The disk of a branch for one connection, with what was written before. Where nothing was, a session begins with the first write.
    * @param name a branch, or `BRANCH:DISK`
    * @returns undefined for what is no branch, and for a disk that no session can have: they cannot be written to
    * @throws ImgstoreError `USAGE` when the version has several disks and none is named; `IN_USE`, `BAD_IMAGE`, `UNSUPPORTED`, `DAMAGED`, `IO`
    */
   async export(name: string): Promise<NbdExport | undefined> {
-    return this.#inTurn(async () => (await this.#openOrMake(name))?.open());
+    return this.#inTurn(() => this.#openExport(name));
   }
 
   /** All sessions: those that are open, and overlays that were left. */
@@ -151,10 +154,11 @@ export class Sessions {
     await session.disk.close();
   }
 
-  async #openOrMake(name: string): Promise<Session | undefined> {
-    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
-    const there = this.#open.get(name) ?? (await this.#reopen(name));
-    if (there !== undefined) return there;
+  async #openExport(name: string): Promise<NbdExport | undefined> {
+    this.#refuseClosed(name);
+    const there = this.#open.get(name) ?? this.#unbegun.get(name) ?? (await this.#reopen(name));
+    // Nothing is waited for before it is opened: what nobody has open goes.
+    if (there !== undefined) return there.open();
     const { revision: branch, disk: diskName } = parseExportName(name);
     if (branch === '' || this.#options.address === undefined || refNameFault(BRANCHES + branch) !== undefined)
       return undefined;
@@ -163,12 +167,32 @@ export class Sessions {
     const version = readVersion(this.#store.objects, tip);
     const base = findDisk(version, diskName);
     // The only disk of a version needs no name, and must not have a second session by it.
-    if (diskName !== undefined && version.disks.length === 1) return this.#openOrMake(branch);
-    return unfitFor(this.#store, base) === undefined ? this.#make(name, base) : undefined;
+    if (diskName !== undefined && version.disks.length === 1) return this.#openExport(branch);
+    return unfitFor(this.#store, base) === undefined ? this.#unbegunOn(name, base).open() : undefined;
+  }
+
+  #unbegunOn(name: string, base: VersionDisk): UnbegunSession {
+    // Found out before anybody relies on being able to write.
+    sessionPlaces(this.#store, this.#overlays, name);
+    const reading = this.#store.announceReading([base.version]);
+    const unbegun = new UnbegunSession({
+      name,
+      base,
+      source: this.#openBase(base),
+      begin: () => this.#inTurn(() => this.#make(name, base)),
+      onEnd: () => {
+        this.#unbegun.delete(name);
+        reading?.withdraw();
+      },
+    });
+    this.#unbegun.set(name, unbegun);
+    return unbegun;
   }
 
   async #make(name: string, base: VersionDisk): Promise<Session> {
+    this.#refuseClosed(name);
     const places = sessionPlaces(this.#store, this.#overlays, name);
+    if ((await this.#placesOf(name)) !== undefined) throw begunElsewhere(name, places);
     // First what keeps the version, then what stands on it.
     const refs = this.#refs(places);
     await refs.begin(base.version);
@@ -254,6 +278,10 @@ export class Sessions {
     return this.#options.openBase?.(disk) ?? new DiskSource(this.#store.objects, disk);
   }
 
+  #refuseClosed(name: string): void {
+    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
+  }
+
   readonly #backingName = (disk: VersionDisk): string | undefined => {
     const { address } = this.#options;
     if (address === undefined) return undefined;
@@ -285,4 +313,12 @@ async function stateOf(session: Session): Promise<SessionState> {
 
 function noSession(name: string): ImgstoreError {
   return new ImgstoreError('NOT_FOUND', `no session '${name}': see 'imgstore session'`, { name });
+}
+
+function begunElsewhere(name: string, { overlay }: SessionPlaces): ImgstoreError {
+  return new ImgstoreError(
+    'IN_USE',
+    `${overlay}: another server has begun session '${name}' meanwhile: connect again`,
+    { name, path: overlay },
+  );
 }
