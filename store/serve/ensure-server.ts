@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { fromSystem, ImgstoreError } from '../../errors/index.ts';
+import { isListening } from '../../nbd/index.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
 
@@ -70,23 +70,6 @@ async function waitForServer({ child, socket, said }: StartedServer, monitor: Mo
       throw error;
     }
   }
-}
-
-/** Whether somebody accepts connections there. @throws ImgstoreError `IO` where that cannot be found out */
-function isListening(path: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', (error) => {
-      socket.destroy();
-      const isNobody = ['ENOENT', 'ECONNREFUSED'].includes(systemCode(error) ?? '');
-      if (isNobody) resolve(false);
-      else reject(fromSystem(error, path));
-    });
-  });
 }
 
 function openLog(path: string): number {
