@@ -2,9 +2,10 @@ import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
 import type { OpenDisk } from '../commit/disk.ts';
-import type { KnownDisk } from '../commit/known-disk.ts';
+import { type KnownDisk, knownByBitmap, untrustedBitmap } from '../commit/known-disk.ts';
 import { defaultBranch, sourceTitle } from '../commit/names.ts';
 import { bitmapContext, dirtyRanges } from '../commit/nbd-bitmap.ts';
+import { exportedDisk } from '../commit/open-nbd-disk.ts';
 import {
   type CommitResult,
   type NamedDisk,
@@ -12,7 +13,6 @@ import {
   refuseParent,
   storeVersion,
 } from '../commit/store-version.ts';
-import { nowNs } from '../commit/watched-files.ts';
 import { branchTip } from '../history/tips.ts';
 import { originKey } from '../origin/key.ts';
 import type { Monitor as Watcher } from '../progress.ts';
@@ -148,7 +148,7 @@ class LiveCommit {
     if (typeof trusted !== 'string') {
       return { ...none, trusted, change: new BitmapChange(disk, key!, trusted?.bitmap.name) };
     }
-    this.#notice(`disk ${disk.name}: its bitmap is not trusted, so all of it is read: ${trusted}`);
+    this.#notice(`disk ${disk.name}: ${untrustedBitmap(trusted)}`);
     return { ...none, change: new BitmapChange(disk, key!, undefined) };
   }
 
@@ -170,16 +170,8 @@ class LiveCommit {
 
   async #named(held: HeldLive, source: NbdSource, instant: Instant): Promise<NamedDisk> {
     const disk: OpenDisk = {
-      path: held.node.file || held.node.name,
-      source,
+      ...exportedDisk(held.node.file || held.node.name, source),
       facts: held.image.facts,
-      paths: [],
-      notices: [],
-      allocatedBytes: undefined,
-      expectedBytes: source.size,
-      files: undefined,
-      bases: [],
-      lookedNs: nowNs(),
       refuseChanged: () => instant.refuseLost(),
     };
     return { name: held.name, disk, known: await this.#known(held, source) };
@@ -194,11 +186,10 @@ class LiveCommit {
       ? await dirtyDisk(this.#store, source, trusted, dirtyRanges(source, context))
       : 'QEMU does not tell what it has';
     if (typeof dirty === 'string') {
-      this.#notice(`disk ${name}: its bitmap is not trusted, so all of it is read: ${dirty}`);
+      this.#notice(`disk ${name}: ${untrustedBitmap(dirty)}`);
       return nothing;
     }
-    const { basis, commit, dirtyBytes } = dirty;
-    return { held: undefined, basis, baseVersion: commit, expectedBytes: Math.min(source.size, dirtyBytes) };
+    return knownByBitmap(dirty, source.size);
   }
 
   #notice(text: string): void {
