@@ -77,7 +77,7 @@ export {
   listSessions,
   type SessionsPlace,
 } from './serve/session/manage.ts';
-export type { SessionState } from './serve/session/sessions.ts';
+export type { SessionState } from './serve/session/session-state.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

@@ -1,11 +1,9 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, realpath, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { allDone, type BlockSource, InPlaceFile } from '../../../block/index.ts';
-import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
-import type { ObjectId } from '../../../objects/index.ts';
 import { branchTip } from '../../history/tips.ts';
 import type { Monitor } from '../../progress.ts';
 import { BRANCHES, refNameFault } from '../../refs/name.ts';
@@ -14,10 +12,12 @@ import { DiskSource } from '../../version/disk-source.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
 import { exportNameOf, parseExportName } from '../export-uri.ts';
 import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
-import { defaultOverlays, nameOfOverlay, type SessionPlaces, sessionPlaces } from './names.ts';
+import type { SessionPlaces } from './names.ts';
 import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
-import { bytesOnDisk, Session } from './session.ts';
+import { OverlayFolder } from './overlay-folder.ts';
+import { Session } from './session.ts';
 import { SessionRefs } from './session-refs.ts';
+import { type SessionState, stateOf, stateOfFile } from './session-state.ts';
 import { UnbegunSession } from './unbegun-session.ts';
 
 export interface SessionsOptions {
@@ -33,36 +33,18 @@ export interface SessionsOptions {
   readonly onNotice?: ((notice: string) => void) | undefined;
 }
 
-/** One session, as plain data that survives JSON. */
-export interface SessionState {
-  readonly name: string;
-  readonly branch: string;
-  /** The version that the overlay stands on, and its disk. */
-  readonly base: ObjectId;
-  readonly disk: string;
-  /** The version that was committed last; the base when there is none. */
-  readonly last: ObjectId;
-  readonly overlay: string;
-  /** Bytes that the overlay takes on its disk. */
-  readonly overlayBytes: number;
-  /** Bytes of clusters that were written since the last commit; undefined while no server has it open. */
-  readonly changedBytes: number | undefined;
-  /** Clients; undefined while no server has it open. */
-  readonly connections: number | undefined;
-}
-
 /** The exports of a store that can be written to: one for each branch, or for each disk of a branch with several. */
 export class Sessions {
   readonly #store: Store;
   readonly #options: SessionsOptions;
-  readonly #overlays: string;
+  readonly #overlays: OverlayFolder;
   readonly #open = new Map<string, Session>();
   /** Branches that clients have open, and that nobody has written to. */
   readonly #unbegun = new Map<string, UnbegunSession>();
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(store: Store, options: SessionsOptions, overlays: string) {
+  private constructor(store: Store, options: SessionsOptions, overlays: OverlayFolder) {
     this.#store = store;
     this.#options = options;
     this.#overlays = overlays;
@@ -70,14 +52,9 @@ export class Sessions {
 
   /** Opens no overlay yet. Who does not serve makes no folder either: where there is none, there are no sessions. @throws ImgstoreError `IO` when there is no folder for overlays, and it cannot be made */
   static async open(store: Store, options: SessionsOptions): Promise<Sessions> {
-    const folder = options.overlays ?? defaultOverlays(store);
-    try {
-      if (options.address !== undefined) await mkdir(folder, { recursive: true });
-      else if (!existsSync(folder)) return new Sessions(store, options, folder);
-      return new Sessions(store, options, await realpath(folder));
-    } catch (error) {
-      throw fromSystem(error, folder);
-    }
+    const { overlays, address } = options;
+    const folder = await OverlayFolder.open(store, overlays, { mayMake: address !== undefined });
+    return new Sessions(store, options, folder);
   }
 
   /**
@@ -93,7 +70,7 @@ export class Sessions {
   /** All sessions: those that are open, and overlays that were left. */
   async list(): Promise<readonly SessionState[]> {
     return this.#inTurn(async () => {
-      const names = new Set([...(await this.#overlayNames()), ...this.#open.keys()]);
+      const names = new Set([...(await this.#overlays.names()), ...this.#open.keys()]);
       const states: SessionState[] = [];
       for (const name of [...names].sort()) {
         const session = this.#open.get(name);
@@ -122,7 +99,7 @@ export class Sessions {
   async discard(name: string, { force = false } = {}): Promise<void> {
     await this.#inTurn(async () => {
       const session = this.#open.get(name);
-      const places = session?.places ?? (await this.#placesOf(name));
+      const places = session?.places ?? (await this.#overlays.find(name));
       if (places === undefined) throw noSession(name);
       if (session === undefined) await (await InPlaceFile.open(places.overlay)).close();
       else await session.exclusively(() => this.#letGo(session, force));
@@ -173,7 +150,7 @@ export class Sessions {
 
   #unbegunOn(name: string, base: VersionDisk): UnbegunSession {
     // Found out before anybody relies on being able to write.
-    sessionPlaces(this.#store, this.#overlays, name);
+    this.#overlays.placesOf(name);
     const reading = this.#store.announceReading([base.version]);
     const unbegun = new UnbegunSession({
       name,
@@ -191,8 +168,8 @@ export class Sessions {
 
   async #make(name: string, base: VersionDisk): Promise<Session> {
     this.#refuseClosed(name);
-    const places = sessionPlaces(this.#store, this.#overlays, name);
-    if ((await this.#placesOf(name)) !== undefined) throw begunElsewhere(name, places);
+    const places = this.#overlays.placesOf(name);
+    if ((await this.#overlays.find(name)) !== undefined) throw begunElsewhere(name, places);
     // First what keeps the version, then what stands on it.
     const refs = this.#refs(places);
     await refs.begin(base.version);
@@ -201,7 +178,7 @@ export class Sessions {
       await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
     } catch (error) {
       // Unless another server has made it, there is nothing to discard by which they would ever go.
-      if ((await this.#placesOf(name)) === undefined) await refs.remove();
+      if ((await this.#overlays.find(name)) === undefined) await refs.remove();
       throw error;
     }
     const session = await this.#reopen(name);
@@ -213,7 +190,7 @@ export class Sessions {
 
   /** Goes on with an overlay that is there; undefined when there is none. */
   async #reopen(name: string): Promise<Session | undefined> {
-    const places = await this.#placesOf(name);
+    const places = await this.#overlays.find(name);
     if (places === undefined) return undefined;
     const options = {
       openSource: (disk: VersionDisk) => this.#openBase(disk),
@@ -234,35 +211,11 @@ export class Sessions {
     }
   }
 
-  async #placesOf(name: string): Promise<SessionPlaces | undefined> {
-    const names = await this.#overlayNames();
-    return names.includes(name) ? sessionPlaces(this.#store, this.#overlays, name) : undefined;
-  }
-
-  async #overlayNames(): Promise<readonly string[]> {
-    try {
-      return (await readdir(this.#overlays)).flatMap((file) => nameOfOverlay(file) ?? []);
-    } catch (error) {
-      if (this.#options.address === undefined && systemCode(error) === 'ENOENT') return [];
-      throw fromSystem(error, this.#overlays);
-    }
-  }
-
   async #stateOfFile(name: string): Promise<SessionState | undefined> {
-    const places = sessionPlaces(this.#store, this.#overlays, name);
+    const places = this.#overlays.placesOf(name);
     try {
       const { base } = await readOverlay(this.#store, places.overlay);
-      return {
-        name,
-        branch: parseExportName(name).revision,
-        base: base.version,
-        disk: base.name,
-        last: await this.#refs(places).lastOn(base),
-        overlay: places.overlay,
-        overlayBytes: await bytesOnDisk(places.overlay),
-        changedBytes: undefined,
-        connections: undefined,
-      };
+      return await stateOfFile({ name, places, base, last: await this.#refs(places).lastOn(base) });
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
       this.#options.onNotice?.(error.message);
@@ -294,21 +247,6 @@ export class Sessions {
     this.#turn = done.catch(() => {});
     return done;
   }
-}
-
-async function stateOf(session: Session): Promise<SessionState> {
-  const { name, branch, base, last, disk, places, connections } = session;
-  return {
-    name,
-    branch,
-    base: base.version,
-    disk: base.name,
-    last,
-    overlay: places.overlay,
-    overlayBytes: await session.overlayBytes(),
-    changedBytes: disk.changedBytes,
-    connections,
-  };
 }
 
 function noSession(name: string): ImgstoreError {
