@@ -27,10 +27,14 @@ const MAX_OPTION_BYTES = 64 * 1024;
 /** "Newstyle negotiation": what stands behind size and flags in the reply to `NBD_OPT_EXPORT_NAME`, without `NBD_FLAG_C_NO_ZEROES`. */
 const RESERVED_ZEROES = 124;
 
+/** Errors of opening an export that another name would not have. */
+const CLIENTS_FAULTS: ReadonlySet<string> = new Set(['USAGE', 'BAD_NAME', 'AMBIGUOUS', 'FORBIDDEN']);
+
 /** What negotiations of a server share. */
 export interface NegotiationResources {
   readonly exports: NbdExports;
   readonly tls: NegotiationTls | undefined;
+  readonly onNotice: (line: string) => void;
 }
 
 /** How TLS is spoken, when it is. */
@@ -252,11 +256,23 @@ export class ServerNegotiation {
   async #open(name: string): Promise<NbdExport> {
     if (this.#opened?.name === name) return this.#opened.disk;
     await this.#release();
-    const disk = await this.#resources.exports.open(name);
+    const disk = await this.#openNew(name);
     if (disk === undefined)
       throw new OptionRefusal(OptionError.unknown, `there is no export ${JSON.stringify(name)}`);
     this.#opened = { name, disk };
     return disk;
+  }
+
+  /** What a client has asked for wrongly is said to it alone; what is wrong here, to the operator too. */
+  async #openNew(name: string): Promise<NbdExport | undefined> {
+    const { exports, onNotice } = this.#resources;
+    try {
+      return await exports.open(name);
+    } catch (error) {
+      if (isImgstoreError(error) && !CLIENTS_FAULTS.has(error.code))
+        onNotice(`export ${JSON.stringify(name)} cannot be opened: ${error.message}`);
+      throw error;
+    }
   }
 
   async #release(): Promise<void> {

@@ -234,6 +234,17 @@ test('serve --writable begins no session for clients that only look', async () =
   expect(place.git('for-each-ref', 'refs/imgstore/sessions')).toBe('');
 });
 
+test('serve says on standard error which export cannot be opened, and why', async () => {
+  const place = await sample();
+  const { uri, child, finished } = await serve(place, '--writable');
+  const folder = place.path('.imgstore/imgstore/sessions');
+  await rm(folder, { recursive: true });
+  await expect(run('qemu-img', 'info', uri('web'))).rejects.toThrow('export not available');
+  child.kill('SIGINT');
+  const { stderr } = await finished;
+  expect(stderr).toBe(`imgstore: export "web" cannot be opened: ${folder}: no such file or folder\n`);
+});
+
 test('checkout --backing nbd starts a server, on which the overlay is read at once', async () => {
   const place = await sample();
   onTestFinished(async () => {

@@ -150,6 +150,27 @@ test('NbdServer closes the connection, and tells why, when exports fail unexpect
   await new RawClient(socket).enter('disk');
 });
 
+test('NbdServer tells in one line which export could not be opened, and why, but not what clients name wrongly', async () => {
+  const faults: Record<string, ImgstoreError> = {
+    'a\n\u001b[2Jb': new ImgstoreError('DAMAGED', 'its tree\nis damaged'),
+    gone: new ImgstoreError('NOT_FOUND', '/overlays: no such file or folder'),
+    several: new ImgstoreError('USAGE', 'name a disk'),
+    secret: new ImgstoreError('FORBIDDEN', 'is not served'),
+  };
+  const open = async (name: string) => {
+    if (faults[name] !== undefined) throw faults[name];
+    return only(disk()).open(name);
+  };
+  const { socket, notices } = await serve({ ...only(disk()), open });
+  const client = await new RawClient(socket).greet();
+  for (const name of [...Object.keys(faults), 'other'])
+    for (let i = 0; i < 3; i++) await client.option(GO!, goData(name));
+  expect(notices).toEqual([
+    'export "a\\n\\u001b[2Jb" cannot be opened: its tree\\u{a}is damaged',
+    'export "gone" cannot be opened: /overlays: no such file or folder',
+  ]);
+});
+
 test('NbdServer lists and selects base:allocation as the queries ask', async () => {
   const client = await connect();
   const listed = async (option: number, ...queries: string[]) => {
