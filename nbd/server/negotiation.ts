@@ -73,6 +73,7 @@ export class ServerNegotiation {
   /** An option is being answered. */
   #isBusy = false;
   #structured = false;
+  #extended = false;
   /** The export that `base:allocation` was selected for last. */
   #allocationOf: string | undefined;
   /** What was opened last, since clients ask about an export before they choose it. */
@@ -129,6 +130,7 @@ export class ServerNegotiation {
     try {
       if (data === undefined) throw new ProtocolFault('it names an export that is too long');
       this.#refuseOutside(Option.exportName);
+      if (this.#extended) throw new ProtocolFault('it asked for extended headers, which need NBD_OPT_GO');
       const disk = await this.#open(readString(data, 'the name of an export'));
       const zeroes = Buffer.alloc(noZeroes ? 0 : RESERVED_ZEROES);
       const head = encodeSizeAndFlags(disk.size, transmissionFlags(disk, this.#structured));
@@ -181,7 +183,15 @@ export class ServerNegotiation {
         return false;
       case Option.structuredReply:
         refuseData(data);
+        if (this.#extended)
+          throw new OptionRefusal(OptionError.extendedHeadersRequired, 'extended headers were agreed on');
         this.#structured = true;
+        await this.#acknowledge(option);
+        return false;
+      case Option.extendedHeaders:
+        refuseData(data);
+        this.#structured = true;
+        this.#extended = true;
         await this.#acknowledge(option);
         return false;
       case Option.listMetaContext:
@@ -242,6 +252,7 @@ export class ServerNegotiation {
     if (!this.#reader.isEmpty) throw new ProtocolFault('it goes on in the open after it asked for TLS');
     // "The server MUST NOT preserve any negotiation state".
     this.#structured = false;
+    this.#extended = false;
     this.#allocationOf = undefined;
     await this.#release();
     await this.#acknowledge(Option.startTls);
@@ -291,6 +302,7 @@ export class ServerNegotiation {
       flags: transmissionFlags(disk, structured),
       blockSizes: blockSizesOf(disk),
       structured,
+      extended: this.#extended,
       allocation: this.#allocationOf === name,
     };
     return { terms, stream: this.#stream, rest: this.#reader.detach() };

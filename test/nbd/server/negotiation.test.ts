@@ -5,8 +5,8 @@ import { MemoryDisk, only, patterned, serve } from './memory-disk.ts';
 import { goData, metaData, named, RawClient, type RawOptionReply, request } from './raw-client.ts';
 
 /** Numbers of the specification. */
-const [EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED, LIST_META, SET_META] = [
-  1, 2, 3, 5, 6, 7, 8, 9, 10,
+const [EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED, LIST_META, SET_META, EXTENDED] = [
+  1, 2, 3, 5, 6, 7, 8, 9, 10, 11,
 ];
 const [ACK, SERVER, REP_INFO, REP_META] = [1, 2, 3, 4];
 const [UNSUPPORTED, POLICY, INVALID, UNKNOWN, TOO_BIG] = [1, 2, 3, 6, 9].map((error) => 2 ** 31 + error);
@@ -62,10 +62,10 @@ test('NbdServer acknowledges NBD_OPT_ABORT, with data too, and closes', async ()
 
 test('NbdServer refuses options that it does not know, and data where none belong, and goes on', async () => {
   const client = await connect();
-  for (const option of [0, 4, 11, 12, 0xffffffff]) {
+  for (const option of [0, 4, 12, 13, 0xffffffff]) {
     expect(types(await client.option(option, Buffer.alloc(9)))).toEqual([UNSUPPORTED]);
   }
-  for (const option of [LIST, STARTTLS, STRUCTURED]) {
+  for (const option of [LIST, STARTTLS, STRUCTURED, EXTENDED]) {
     expect(types(await client.option(option!, Buffer.alloc(1)))).toEqual([INVALID]);
   }
   expect(types(await client.option(STARTTLS!))).toEqual([POLICY]);
