@@ -20,7 +20,6 @@ import { ByteReader } from '../transport/byte-reader.ts';
 import type { NbdExport, NbdExports } from './export.ts';
 import { ALLOCATION_CONTEXT_ID } from './status.ts';
 import { blockSizesOf, type Terms, transmissionFlags } from './terms.ts';
-import { startTls } from './tls.ts';
 
 /** Options with more data are refused: what fits are 15 queries of the longest kind for an export with the longest name. */
 const MAX_OPTION_BYTES = 64 * 1024;
@@ -250,6 +249,8 @@ export class ServerNegotiation {
     if (this.#isSecure) throw new OptionRefusal(OptionError.invalid, 'TLS has begun already');
     // What somebody on the way put behind the option must not be taken for the client's own words inside of TLS.
     if (!this.#reader.isEmpty) throw new ProtocolFault('it goes on in the open after it asked for TLS');
+    // Few servers speak TLS, and Node takes a while to load it.
+    const { startTls } = await import('./tls.ts');
     // "The server MUST NOT preserve any negotiation state".
     this.#structured = false;
     this.#extended = false;

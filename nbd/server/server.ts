@@ -7,7 +7,7 @@ import { ServerMemory } from './memory.ts';
 import type { NegotiationTls } from './negotiation.ts';
 import { Notices } from './notices.ts';
 import { listenOnPort } from './tcp.ts';
-import { loadTls, type ServerTls } from './tls.ts';
+import type { ServerTls } from './tls.ts';
 import { listenOnSocket } from './unix-socket.ts';
 
 /** Each has at most 256 KiB of requests by itself and 64 small buffers. */
@@ -70,7 +70,7 @@ export class NbdServer {
    * @throws ImgstoreError `IN_USE` when somebody listens there, `EXISTS` for a file that is no socket, `USAGE` for a path that is too long, `IO`, `NOT_FOUND`, and as {@link ServerTls} for certificates
    */
   static async listen(exports: NbdExports, options: NbdServerOptions): Promise<NbdServer> {
-    const tls = options.tls && { options: await loadTls(options.tls), require: options.tls.require };
+    const tls = options.tls && (await tlsOf(options.tls));
     const server = new NbdServer(exports, tls, options);
     try {
       await server.#listen(options);
@@ -133,4 +133,10 @@ export class NbdServer {
     if (!this.#memory.hasWaiting) return;
     for (const connection of this.#connections.keys()) connection.closeIfStalled();
   }
+}
+
+/** Few servers speak TLS, and Node takes a while to load it. */
+async function tlsOf(tls: ServerTls): Promise<NegotiationTls> {
+  const { loadTls } = await import('./tls.ts');
+  return { options: await loadTls(tls), require: tls.require };
 }
