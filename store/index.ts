@@ -67,6 +67,7 @@ export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { startServerEarly } from './serve/ensure-server.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';
 export type { SessionCommit } from './serve/session/commit-session.ts';
@@ -78,6 +79,7 @@ export {
   type SessionsPlace,
 } from './serve/session/manage.ts';
 export type { SessionState } from './serve/session/session-state.ts';
+export type { StartingServer } from './serve/starting-server.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { qemuBytes, qemuImg } from '../qcow2/qemu.ts';
@@ -252,4 +252,19 @@ test('checkout --backing nbd starts a server, on which the overlay is read at on
   });
   await place.ok('checkout', 'web', '-o', 'work.qcow2', '--backing', 'nbd');
   expect((await qemuBytes(place.path('work.qcow2'))).equals(disk(1, 3, undefined))).toBe(true);
+});
+
+test('checkout --backing nbd that fails leaves no server that it has started', async () => {
+  const place = await sample();
+  const { status } = await place.run('checkout', 'no-such-version', '-o', 'work.qcow2', '--backing', 'nbd');
+  expect(status).toBe(1);
+  const servers = async () => {
+    const pids = await readdir('/proc');
+    const lines = pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => ''));
+    return (await Promise.all(lines)).filter((line) =>
+      line.includes(place.path('.imgstore/imgstore/nbd.sock')),
+    );
+  };
+  await expect.poll(servers, { timeout: 60_000 }).toEqual([]);
+  expect(existsSync(place.path('work.qcow2'))).toBe(false);
 });
