@@ -86,6 +86,7 @@ export { addRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remo
 export { collectRemote, type VerifyRequest, verifyRemote } from './remote/upkeep.ts';
 export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { startServerEarly } from './serve/ensure-server.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';
 export type { SessionCommit } from './serve/session/commit-session.ts';
@@ -96,7 +97,8 @@ export {
   listSessions,
   type SessionsPlace,
 } from './serve/session/manage.ts';
-export type { SessionState } from './serve/session/sessions.ts';
+export type { SessionState } from './serve/session/session-state.ts';
+export type { StartingServer } from './serve/starting-server.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

@@ -13,7 +13,7 @@ export const ARROWS = {
   objects: ['errors', 'files'],
   pack: ['errors', 'files', 'objects'],
   qcow2: ['errors', 'files', 'block'],
-  nbd: ['errors', 'block'],
+  nbd: ['errors', 'files', 'block'],
   remote: ['errors', 'files', 'objects', 'pack'],
   store: ['errors', 'files', 'block', 'objects', 'pack', 'qcow2', 'nbd', 'remote'],
   cmd: ['errors', 'block', 'qcow2', 'store'],

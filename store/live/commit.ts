@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
+import { untrustedBitmap } from '../commit/known-disk.ts';
 import { defaultBranch, sourceTitle } from '../commit/names.ts';
 import { bitmapContext } from '../commit/nbd-bitmap.ts';
 import {
@@ -146,7 +147,7 @@ class LiveCommit {
     if (typeof trusted !== 'string') {
       return { ...none, trusted, change: new BitmapChange(disk, key!, trusted?.bitmap.name) };
     }
-    this.#notice(`disk ${disk.name}: its bitmap is not trusted, so all of it is read: ${trusted}`);
+    this.#notice(`disk ${disk.name}: ${untrustedBitmap(trusted)}`);
     return { ...none, change: new BitmapChange(disk, key!, undefined) };
   }
 
@@ -170,8 +171,7 @@ class LiveCommit {
     const { name, node, image, trusted } = held;
     const disk = openLiveDisk(node.file || node.name, source, image.facts, () => instant.refuseLost());
     const context = trusted && { trusted, name: bitmapContext(trusted.bitmap.name) };
-    const onDoubt = (doubt: string) =>
-      this.#notice(`disk ${name}: its bitmap is not trusted, so all of it is read: ${doubt}`);
+    const onDoubt = (doubt: string) => this.#notice(`disk ${name}: ${untrustedBitmap(doubt)}`);
     return { name, disk, known: await knownLive(this.#store, source, context, onDoubt) };
   }
 

@@ -1,8 +1,8 @@
 import type { NbdSource } from '../../nbd/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
-import type { KnownDisk } from '../commit/known-disk.ts';
+import { type KnownDisk, knownByBitmap } from '../commit/known-disk.ts';
 import { dirtyRanges } from '../commit/nbd-bitmap.ts';
-import { nowNs } from '../commit/watched-files.ts';
+import { exportedDisk } from '../commit/open-nbd-disk.ts';
 import type { Store } from '../store.ts';
 import { dirtyDisk, type TrustedBitmap } from '../track/dirty.ts';
 import type { SourceFacts } from '../version/image-json.ts';
@@ -14,19 +14,7 @@ export function openLiveDisk(
   facts: SourceFacts,
   refuseChanged: () => Promise<void>,
 ): OpenDisk {
-  return {
-    path,
-    source,
-    facts,
-    paths: [],
-    notices: [],
-    allocatedBytes: undefined,
-    expectedBytes: source.size,
-    files: undefined,
-    bases: [],
-    lookedNs: nowNs(),
-    refuseChanged,
-  };
+  return { ...exportedDisk(path, source), facts, refuseChanged };
 }
 
 /**
@@ -50,6 +38,5 @@ export async function knownLive(
     onDoubt(dirty);
     return nothing;
   }
-  const { basis, commit, dirtyBytes } = dirty;
-  return { held: undefined, basis, baseVersion: commit, expectedBytes: Math.min(source.size, dirtyBytes) };
+  return knownByBitmap(dirty, source.size);
 }
