@@ -16,8 +16,6 @@ import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
-import { pushJson, pushText } from './push.ts';
-import { reportRejected } from './ref-changes.ts';
 
 interface CommitOptions extends RunningOptions {
   readonly disk?: readonly string[];
@@ -109,12 +107,13 @@ export function define(command: Command): void {
         return { result: made, pushed: sent };
       });
       const live = options.qmp !== undefined || options.domain !== undefined;
-      const push = pushed === undefined ? {} : { push: pushJson(pushed) };
-      context.result(
-        { ...commitJson(result), live, ...push },
-        () => commitText(result) + (pushed === undefined ? '' : pushText(pushed)),
-      );
-      if (pushed !== undefined) reportRejected('push', pushed.updates);
+      const json = { ...commitJson(result), live };
+      if (pushed === undefined) return context.result(json, () => commitText(result));
+      // What prints tables takes longer to load than a small commit to make.
+      const { pushJson, pushText } = await import('./push.ts');
+      context.result({ ...json, push: pushJson(pushed) }, () => commitText(result) + pushText(pushed));
+      const { reportRejected } = await import('./ref-changes.ts');
+      reportRejected('push', pushed.updates);
     });
 }
 

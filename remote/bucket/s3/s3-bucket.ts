@@ -31,7 +31,7 @@ const PRECONDITION_FAILED = 412;
  * Opens a bucket of S3, or of a server that speaks its protocol. Nothing is sent before the first request.
  * @throws ImgstoreError `USAGE`, `BAD_NAME`, `REMOTE_DENIED` when there are no credentials, `IO` for files of the AWS tools
  */
-export function openS3(options: S3Options): Bucket {
+export function s3Bucket(options: S3Options): Bucket {
   const settings = resolveSettings(options);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   return new S3Bucket(settings, new S3Client(settings, options, limits), limits);

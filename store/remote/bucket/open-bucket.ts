@@ -8,7 +8,7 @@ import type { Remote } from '../remote.ts';
  */
 export async function openBucket(remote: Remote, url: string, monitor: Monitor = {}): Promise<Bucket> {
   const { endpoint, region, pathStyle, profile, recipients, identity } = remote;
-  const bucket = openS3({ url, endpoint, region, pathStyle, profile, signal: monitor.signal });
+  const bucket = await openS3({ url, endpoint, region, pathStyle, profile, signal: monitor.signal });
   if (recipients === undefined && identity === undefined) return bucket;
   try {
     const keys = await openKeys({

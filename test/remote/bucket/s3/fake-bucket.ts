@@ -1,5 +1,6 @@
 import { afterEach } from 'vitest';
-import { type Bucket, openS3, type S3Limits, type S3Options } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
+import type { Bucket, S3Limits, S3Options } from '../../../../remote/index.ts';
 import { FakeS3, type FakeS3Settings } from '../../fake-s3.ts';
 
 const open: { close(): Promise<void> }[] = [];
@@ -15,7 +16,7 @@ export async function fakeBucket(
 ): Promise<{ fake: FakeS3; bucket: Bucket }> {
   const fake = await FakeS3.start(settings);
   const options = fake.options('p');
-  const bucket = openS3({ ...options, ...more, limits: { ...options.limits, ...limits } });
+  const bucket = s3Bucket({ ...options, ...more, limits: { ...options.limits, ...limits } });
   open.push(fake, bucket);
   return { fake, bucket };
 }

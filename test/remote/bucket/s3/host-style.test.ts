@@ -1,6 +1,6 @@
 import dns from 'node:dns';
 import { afterEach, expect, test, vi } from 'vitest';
-import { openS3 } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
 import { collected } from '../../bucket-conformance.ts';
 import { FakeS3 } from '../../fake-s3.ts';
 
@@ -19,7 +19,7 @@ test("openS3 puts the bucket into the host's name, and signs that", async () => 
     process.nextTick(() => (options.all ? callback(null, [address]) : callback(null, '127.0.0.1', 4)));
   }) as typeof dns.lookup);
   const port = new URL(fake.endpoint).port;
-  const bucket = openS3({ ...fake.options('p'), endpoint: `http://s3.test:${port}`, pathStyle: false });
+  const bucket = s3Bucket({ ...fake.options('p'), endpoint: `http://s3.test:${port}`, pathStyle: false });
   await bucket.put('a b', Buffer.from('hello'));
   expect([...fake.objects.keys()]).toEqual(['p/a b']);
   expect((await collected(bucket.list(''))).map(({ name }) => name)).toEqual(['a b']);

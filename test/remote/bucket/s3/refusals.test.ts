@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { beforeAll, expect, test } from 'vitest';
 import { ImgstoreError } from '../../../../errors/index.ts';
-import { type Bucket, openS3 } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
+import type { Bucket } from '../../../../remote/index.ts';
 import { collected } from '../../bucket-conformance.ts';
 import { QUICK_LIMITS } from '../../fake-s3.ts';
 import type { Fault } from '../../fake-s3-faults.ts';
@@ -97,7 +98,7 @@ test('openS3 with a wrong key or secret is refused by a small server and by Ceph
       [{ ...keys, secretAccessKey: 'wrongsecret' }, 'SignatureDoesNotMatch'],
       [{ ...keys, accessKeyId: 'wrongkey' }, 'InvalidAccessKeyId'],
     ] as const) {
-      const bucket = openS3({ ...options, credentials: wrong });
+      const bucket = s3Bucket({ ...options, credentials: wrong });
       const error = await put(bucket);
       expect(error).toMatchObject({ code: 'REMOTE_DENIED', data: { status: 403, reason: code } });
       expect(JSON.stringify([error.message, error.data, String(error.cause)])).not.toMatch(
@@ -109,7 +110,7 @@ test('openS3 with a wrong key or secret is refused by a small server and by Ceph
 });
 
 test('openS3 on Ceph says that there is no such bucket', async () => {
-  const bucket = openS3(rgw.options('nobody-made-this'));
+  const bucket = s3Bucket(rgw.options('nobody-made-this'));
   for (const act of [() => bucket.get('a'), () => collected(bucket.list('')), () => bucket.remove(['a'])])
     expect(await failure(act)).toMatchObject({ code: 'REMOTE_FAILED', data: { reason: 'NoSuchBucket' } });
   expect((await put(bucket)).message).toContain('make the bucket');
@@ -146,7 +147,7 @@ test('openS3 says that nobody listens, after having tried again', async () => {
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
-  const bucket = openS3({
+  const bucket = s3Bucket({
     ...rgw.options('b-b'),
     endpoint: `http://127.0.0.1:${port}`,
     limits: QUICK_LIMITS,
@@ -158,7 +159,7 @@ test('openS3 says that nobody listens, after having tried again', async () => {
 });
 
 test('openS3 says at once that there is no such host', async () => {
-  const bucket = openS3({ ...rgw.options('b-b'), endpoint: 'http://nobody.invalid', limits: QUICK_LIMITS });
+  const bucket = s3Bucket({ ...rgw.options('b-b'), endpoint: 'http://nobody.invalid', limits: QUICK_LIMITS });
   const error = await put(bucket);
   expect(error.code).toBe('REMOTE_UNREACHABLE');
   expect(error.message).toMatch(/no such host|cannot be looked up/);
@@ -167,7 +168,7 @@ test('openS3 says at once that there is no such host', async () => {
 test('openS3 says at once that a server does not speak TLS', async () => {
   const { fake } = await fakeBucket();
   const endpoint = fake.endpoint.replace('http:', 'https:');
-  const bucket = openS3({ ...fake.options(), endpoint });
+  const bucket = s3Bucket({ ...fake.options(), endpoint });
   const error = await put(bucket);
   expect(error.code).toBe('REMOTE_UNREACHABLE');
   expect(error.message).toContain('does not speak TLS');
@@ -179,7 +180,7 @@ test('openS3 gives up a host that takes connections and says nothing', async () 
   await once(server, 'listening');
   const endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const limits = { ...QUICK_LIMITS, connectMs: 50, attempts: 2 };
-  const bucket = openS3({ ...rgw.options('b-b'), endpoint, limits });
+  const bucket = s3Bucket({ ...rgw.options('b-b'), endpoint, limits });
   expect((await put(bucket)).message).toContain('no connection within 50 ms (2 attempts)');
   await bucket.close();
   server.close();

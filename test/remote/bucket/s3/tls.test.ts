@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { openS3 } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
 
 /** Of nobody, for localhost, until 2126. */
 const KEY = `-----BEGIN PRIVATE KEY-----
@@ -34,7 +34,7 @@ afterEach(() => {
 });
 
 function bucket() {
-  return openS3({
+  return s3Bucket({
     url: 's3://bucket',
     endpoint: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
     credentials: { accessKeyId: 'key', secretAccessKey: 'secret' },

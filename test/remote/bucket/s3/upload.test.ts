@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { openS3, type S3Limits } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
+import type { S3Limits } from '../../../../remote/index.ts';
 import { sharedRgw } from '../../rgw.ts';
 import { fakeBucket } from './fake-bucket.ts';
 
@@ -21,7 +22,7 @@ function source(bytes: Uint8Array, size = bytes.length) {
 test('S3Bucket.put puts a large object in parts on Ceph', async () => {
   const rgw = await sharedRgw();
   const bytes = randomBytes(12 << 20);
-  const bucket = openS3({
+  const bucket = s3Bucket({
     ...rgw.options(`${await rgw.newBucket()}/p`),
     // Ceph takes no smaller parts.
     limits: { wholeBytes: 1 << 20, partBytes: 5 << 20 },
