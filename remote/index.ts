@@ -48,5 +48,6 @@ export {
   type RemoteChange,
   type RemoteContent,
   type RemotePack,
+  type RemoteRefMove,
 } from './layout/state.ts';
 export { type CheckpointCache, type RemoteSnapshot, RemoteStates } from './layout/states.ts';

@@ -29,17 +29,26 @@ export interface RemoteContent {
   readonly head: string | undefined;
   /** Full names and where they lead. */
   readonly refs: ReadonlyMap<string, ObjectId>;
+  /** What annotated tags lead to, by their full names. */
+  readonly peeled: ReadonlyMap<string, ObjectId>;
   /** By the packs' checksums. */
   readonly packs: ReadonlyMap<string, RemotePack>;
   /** By {@link packName}. */
   readonly buried: ReadonlyMap<string, BuriedPack>;
 }
 
+export interface RemoteRefMove {
+  readonly name: string;
+  /** {@link NULL_ID} removes the ref. */
+  readonly id: ObjectId;
+  /** Where the way from an annotated tag ends. */
+  readonly peeled?: ObjectId | undefined;
+}
+
 /** A step from one content to the next. */
 export interface RemoteChange {
   readonly head?: string | undefined;
-  /** {@link NULL_ID} removes a ref. */
-  readonly refs: readonly { readonly name: string; readonly id: ObjectId }[];
+  readonly refs: readonly RemoteRefMove[];
   readonly added: readonly RemotePack[];
   /** Packs that leave the list. */
   readonly buried: readonly BuriedPack[];
@@ -63,6 +72,7 @@ export interface RemoteState {
 export const EMPTY_CONTENT: RemoteContent = {
   head: undefined,
   refs: new Map(),
+  peeled: new Map(),
   packs: new Map(),
   buried: new Map(),
 };
@@ -70,9 +80,12 @@ export const EMPTY_CONTENT: RemoteContent = {
 /** A content after a change. */
 export function applyChange(content: RemoteContent, change: RemoteChange): RemoteContent {
   const refs = new Map(content.refs);
-  for (const { name, id } of change.refs) {
+  const peeled = new Map(content.peeled);
+  for (const { name, id, peeled: end } of change.refs) {
     if (id === NULL_ID) refs.delete(name);
     else refs.set(name, id);
+    if (end === undefined) peeled.delete(name);
+    else peeled.set(name, end);
   }
   const packs = new Map(content.packs);
   const buried = new Map(content.buried);
@@ -82,7 +95,7 @@ export function applyChange(content: RemoteContent, change: RemoteChange): Remot
     buried.set(packName(grave), grave);
   }
   for (const pack of change.gone) buried.delete(packName(pack));
-  return { head: change.head ?? content.head, refs, packs, buried };
+  return { head: change.head ?? content.head, refs, peeled, packs, buried };
 }
 
 /** Bytes of an object below `states/`. */
@@ -90,6 +103,7 @@ export function encodeState({ number, checkpoint, changes, writer }: RemoteState
   const all = changes.map(({ head, refs, added, buried, gone }) => ({
     ...(head === undefined ? {} : { head }),
     ...(refs.length === 0 ? {} : { refs: Object.fromEntries(refs.map(({ name, id }) => [name, id])) }),
+    ...peeledOf(refs.flatMap(({ name, peeled }) => (peeled === undefined ? [] : [[name, peeled] as const]))),
     ...(added.length === 0 ? {} : { added }),
     ...(buried.length === 0 ? {} : { buried }),
     ...(gone.length === 0 ? {} : { gone }),
@@ -105,7 +119,7 @@ export function parseState(bytes: Uint8Array, where: string): RemoteState {
     const change = parse.record(each, 'a change');
     return {
       head: change.head === undefined ? undefined : parse.text(change.head, 'head'),
-      refs: [...parse.refs(change.refs ?? {})].map(([name, id]) => ({ name, id })),
+      refs: withPeeled(parse.refs(change.refs ?? {}), parse.refs(change.peeled ?? {})),
       added: parse.packs(change.added ?? []),
       buried: parse.graves(change.buried ?? []),
       gone: parse.list(change.gone ?? [], 'gone').map((each) => parse.upload(parse.record(each, 'gone'))),
@@ -120,10 +134,11 @@ export function parseState(bytes: Uint8Array, where: string): RemoteState {
 }
 
 /** Bytes of an object below `checkpoints/`. */
-export function encodeCheckpoint({ head, refs, packs, buried }: RemoteContent): Buffer {
+export function encodeCheckpoint({ head, refs, peeled, packs, buried }: RemoteContent): Buffer {
   return toBytes({
     ...(head === undefined ? {} : { head }),
     refs: Object.fromEntries(refs),
+    ...peeledOf([...peeled]),
     packs: [...packs.values()],
     buried: [...buried.values()],
   });
@@ -136,9 +151,24 @@ export function parseCheckpoint(bytes: Uint8Array, where: string): RemoteContent
   return {
     head: content.head === undefined ? undefined : parse.text(content.head, 'head'),
     refs: parse.refs(content.refs),
+    peeled: parse.refs(content.peeled ?? {}),
     packs: new Map(parse.packs(content.packs).map((pack) => [pack.pack, pack])),
     buried: new Map(parse.graves(content.buried).map((grave) => [packName(grave), grave])),
   };
+}
+
+function peeledOf(entries: readonly (readonly [string, ObjectId])[]) {
+  return entries.length === 0 ? {} : { peeled: Object.fromEntries(entries) };
+}
+
+function withPeeled(
+  refs: ReadonlyMap<string, ObjectId>,
+  peeled: ReadonlyMap<string, ObjectId>,
+): RemoteRefMove[] {
+  return [...refs].map(([name, id]) => {
+    const end = peeled.get(name);
+    return end === undefined ? { name, id } : { name, id, peeled: end };
+  });
 }
 
 function toBytes(value: object): Buffer {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { link, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
@@ -75,9 +76,10 @@ async function sendWhole(
     try {
       await link(`${pack.stem}.pack`, `${stem}.pack`);
       await link(`${pack.stem}.idx`, `${stem}.idx`);
+      if (existsSync(`${pack.stem}.rev`)) await link(`${pack.stem}.rev`, `${stem}.rev`);
     } catch {
       // A file system without links: its entries are copied.
-      await rm(`${stem}.pack`, { force: true });
+      for (const ending of ['pack', 'idx']) await rm(`${stem}.${ending}`, { force: true });
       continue;
     }
     const indexBytes = (await stat(`${stem}.idx`)).size;
