@@ -18,12 +18,8 @@ import {
 /** No state and no checkpoint is longer: a list of 100,000 packs takes 25 MB. */
 const MOST_BYTES = 256 * 2 ** 20;
 
-/**
- * Changes are written again with each state until they take this much, or this share of the checkpoint that they come after: so a state stays small beside what
- * it says, and checkpoints are rare beside their length.
- */
+/** Changes are written again with each state at least until they take this much. */
 const CHANGES_BYTES = 4096;
-const CHANGES_SHARE = 1 / 16;
 
 /** Keeps checkpoints, which never change, nearer than the bucket. */
 export interface CheckpointCache {
@@ -83,8 +79,8 @@ export class RemoteStates {
   }
 
   async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {
-    const most = CHANGES_BYTES + checkpointBytes * CHANGES_SHARE;
-    if (encodeState(state).length <= most) return { state, checkpointBytes };
+    if (encodeState(state).length <= mostChangeBytes(state, checkpointBytes))
+      return { state, checkpointBytes };
     const bytes = encodeCheckpoint(content);
     const digest = digestOf(bytes);
     // Before the state that names it. When that is not made after all, it is in nobody's way.
@@ -126,6 +122,15 @@ export class RemoteStates {
       where: this.#bucket.where,
     });
   }
+}
+
+/**
+ * Bytes of changes from which on a checkpoint is made. With changes of c bytes and checkpoints of C, a bound of S costs each push S / 2 for its state and C · c / S for its share of a checkpoint: least for
+ * S = √(2 · C · c).
+ */
+function mostChangeBytes(state: RemoteState, checkpointBytes: number): number {
+  const last = encodeState({ ...state, changes: state.changes.slice(-1) }).length;
+  return Math.max(CHANGES_BYTES, Math.sqrt(2 * checkpointBytes * last));
 }
 
 function digestOf(bytes: Uint8Array): string {
