@@ -140,7 +140,9 @@ export class RemoteIndexes {
   }
 
   async #fetch(pack: RemotePack): Promise<void> {
-    const bytes = Buffer.from(await this.#bucket.get(indexName(pack)));
+    // One byte more shows that it is longer, without all of it being taken.
+    const range = { offset: 0, length: pack.indexBytes + 1 };
+    const bytes = Buffer.from(await this.#bucket.get(indexName(pack), range));
     const where = `${this.#bucket.where}: ${indexName(pack)}`;
     const idx = new Idx(new MemoryBytes(where, bytes));
     this.#requireOf(pack, idx, bytes.length);

@@ -15,10 +15,11 @@ export function stateName(number: number): string {
   return STATES + String(LAST_STATE - number).padStart(STATE_DIGITS, '0');
 }
 
-/** The number of the state that lies at a name; undefined for other names. */
+/** The number of the state that lies at a name; undefined for other names, and for numbers that no state has: 0, and the last, after which none could come. */
 export function stateNumber(name: string): number | undefined {
   const [, digits] = STATE_PATTERN.exec(name) ?? [];
-  return digits === undefined ? undefined : LAST_STATE - Number(digits);
+  const number = digits === undefined ? 0 : LAST_STATE - Number(digits);
+  return number > 0 && number < LAST_STATE ? number : undefined;
 }
 
 /** @param digest SHA-256 of the checkpoint's bytes */

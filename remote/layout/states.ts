@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { ImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { codecs } from '../../objects/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
 import { checkpointName, STATES, stateName, stateNumber } from './names.ts';
@@ -95,7 +95,7 @@ export class RemoteStates {
   async #read(number: number): Promise<RemoteSnapshot> {
     const name = stateName(number);
     const where = `${this.#bucket.where}: ${name}`;
-    const state = parseState(await this.#bucket.get(name), where);
+    const state = parseState(await this.#get(name), where);
     if (state.number !== number) throw this.#bad(`${name} holds state ${state.number}, not ${number}`);
     let content = EMPTY_CONTENT;
     let checkpointBytes = 0;
@@ -111,10 +111,22 @@ export class RemoteStates {
     const kept = await this.#cache.get(digest);
     if (kept !== undefined && digestOf(kept) === digest) return kept;
     const name = checkpointName(digest);
-    const bytes = await this.#bucket.get(name);
+    const bytes = await this.#get(name);
     if (digestOf(bytes) !== digest) throw this.#bad(`${name} is damaged: its bytes do not fit its name`);
     await this.#cache.put(digest, bytes);
     return bytes;
+  }
+
+  /** An object that was named by another, of no more bytes than one of these can have: whoever has put it there chose how many it has. */
+  async #get(name: string): Promise<Uint8Array> {
+    try {
+      const bytes = await this.#bucket.get(name, { offset: 0, length: MOST_BYTES + 1 });
+      if (bytes.length <= MOST_BYTES) return bytes;
+    } catch (error) {
+      if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
+      throw this.#bad(`${name} is missing: something else than imgstore has removed it`);
+    }
+    throw this.#bad(`${name} has more than ${MOST_BYTES} bytes: imgstore did not put it there`);
   }
 
   #bad(reason: string): ImgstoreError {
