@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
 import type { PackKind, RemotePack } from '../../../remote/index.ts';
+import { brought } from '../../objects/brought.ts';
 import type { ObjectMarks } from '../../objects/marks.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
@@ -111,7 +112,10 @@ class OutgoingSeries {
         await this.#copy(pack, positions, monitor);
       }
     }
-    for (const id of marks.unpacked()) await this.#addWhole(id, monitor);
+    // Of a lazy clone, what was never read here comes from where it was cloned.
+    const unpacked = [...marks.unpacked()].map((id) => ({ id }));
+    for await (const { id } of brought(this.#store.objects, each(unpacked)))
+      await this.#addWhole(id, monitor);
   }
 
   /** Completes the last pack, unless it is empty. */
@@ -151,9 +155,13 @@ class OutgoingSeries {
 
   async #addWhole(id: ObjectId, monitor: Monitor): Promise<void> {
     throwIfStopped(monitor);
-    const { type, data } = this.#store.objects.read(id);
+    const { type, data } = await this.#store.objects.readBrought(id);
     const deflated = codecs().deflate.deflate(data, this.#store.compression);
     const writer = await this.#next();
     await writer.add({ id, type, size: data.length, deflated });
   }
+}
+
+async function* each<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
 }
