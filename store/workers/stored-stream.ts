@@ -30,6 +30,9 @@ export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStre
     if (held !== undefined) return { kind: 'data', where: `object ${id}`, ...held };
     const loose = [database.loose, database.copies].find((folder) => folder?.has(id));
     if (loose !== undefined) return { kind: 'loose', where: loose.path(id) };
+    // The copy has gone meanwhile: whoever looks there takes it as one that goes a moment later.
+    if (database.copies !== undefined && database.isPromised(id))
+      return { kind: 'loose', where: database.copies.path(id) };
   }
   return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolveStored(database, id);
 }
