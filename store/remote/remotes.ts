@@ -1,6 +1,7 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { NULL_ID } from '../../objects/index.ts';
 import { type ConfigSetting, editConfig, withoutSection, withSection } from '../config/edit.ts';
+import { lazyRemote } from '../config/format.ts';
 import { currentPerson } from '../person.ts';
 import { REMOTES, refNameFault } from '../refs/name.ts';
 import { excludeEachOther } from '../refs/refs.ts';
@@ -91,6 +92,12 @@ export async function removeRemote(
       { name },
     );
   }
+  if (lazyRemote(store.config) === name)
+    throw new ImgstoreError(
+      'USAGE',
+      `remote '${name}' has the clusters of this lazy clone: make a whole clone of it first, and work with that`,
+      { name },
+    );
   const refs = await removeTracking(store, name);
   await editConfig(store.folder, store.rules, withoutSection(`remote.${name}`));
   await new BucketPlace(store, name).remove();

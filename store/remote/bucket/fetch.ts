@@ -4,7 +4,7 @@ import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
 import { writePackList } from '../../lazy/lazy-objects.ts';
-import { orderedMap } from '../../ordered-map.ts';
+import { each, orderedMap } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
@@ -41,6 +41,7 @@ export async function fetchFrom(
   monitor: Monitor,
   { lazy = false }: FetchDepth = {},
 ): Promise<BucketFetch> {
+  if (wanted.length === 0) return { objects: 0 };
   const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
@@ -49,12 +50,13 @@ export async function fetchFrom(
     if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
     const snapshot = await states.newest();
     await indexes.use(snapshot.content.packs.values());
-    await fetchMaps(remote, snapshot, incoming);
+    const maps = await fetchMaps(remote, snapshot, incoming);
     const missing = await findMissing(remote, wanted, incoming, monitor);
     const packs = lazy ? [] : await fetchData(remote, missing.data, { incoming, workers, monitor });
     // Clusters first: who sees a map finds what it leads to.
     await incoming.install(packs);
-    await incoming.install(missing.maps, { promised: lazy });
+    // Of a lazy clone all that lead to clusters which count as here from now on: git asks for it (`git help partial-clone`).
+    await incoming.install(lazy ? maps : missing.maps, { promised: lazy });
     if (lazy) {
       await writePackList(place.packList, [...snapshot.content.packs.values()], store.rules);
       await store.objects.renewPromised();
@@ -68,12 +70,12 @@ export async function fetchFrom(
   }
 }
 
-/** All packs of commits and maps of which anything is not here. They are small beside the clusters, and without them nothing is known of what is missing. */
+/** All packs of commits and maps of which anything is not here; returns their checksums. They are small beside the clusters, and without them nothing is known of what is missing. */
 async function fetchMaps(
   { indexes, store }: BucketRemote,
   { content }: RemoteSnapshot,
   incoming: Incoming,
-): Promise<void> {
+): Promise<readonly string[]> {
   const isNeeded = (row: RemotePack) => {
     if (row.kind !== 'maps') return false;
     const { idx } = indexes.of(row);
@@ -83,6 +85,7 @@ async function fetchMaps(
   };
   const needed = [...content.packs.values()].filter(isNeeded);
   for await (const _ of orderedMap(each(needed), MOST_AT_ONCE, (row) => incoming.fetch(row)));
+  return needed.map(({ pack }) => pack);
 }
 
 interface Missing {
@@ -203,10 +206,6 @@ async function fetchPart(
 
 function checksumOf({ stem }: { readonly stem: string }): string {
   return stem.slice(stem.lastIndexOf('-') + 1);
-}
-
-async function* each<T>(items: Iterable<T>): AsyncGenerator<T> {
-  yield* items;
 }
 
 function notThere(where: string, id: ObjectId): ImgstoreError {

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
 import type { PackKind, PackUpload, RemotePack } from '../../../remote/index.ts';
+import { brought } from '../../objects/brought.ts';
 import type { ObjectMarks } from '../../objects/marks.ts';
+import { each } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
@@ -141,7 +143,10 @@ export class OutgoingSeries {
         await this.copy(pack, positions, monitor);
       }
     }
-    for (const id of marks.unpacked()) await this.#addWhole(id, monitor);
+    // Of a lazy clone, what was never read here comes from where it was cloned.
+    const unpacked = [...marks.unpacked()].map((id) => ({ id }));
+    for await (const { id } of brought(this.#store.objects, each(unpacked)))
+      await this.#addWhole(id, monitor);
   }
 
   /** Completes the last pack, unless it is empty. */
@@ -182,7 +187,7 @@ export class OutgoingSeries {
 
   async #addWhole(id: ObjectId, monitor: Monitor): Promise<void> {
     throwIfStopped(monitor);
-    const { type, data } = this.#store.objects.read(id);
+    const { type, data } = await this.#store.objects.readBrought(id);
     const deflated = codecs().deflate.deflate(data, this.#store.compression);
     const writer = await this.#next();
     await writer.add({ id, type, size: data.length, deflated });
