@@ -30,6 +30,7 @@ export { beginRemote, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {
   checkpointName,
+  FORMAT_NAME,
   indexName,
   PACKS,
   packName,
