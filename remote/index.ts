@@ -33,6 +33,7 @@ export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/
 export {
   CHECKPOINTS,
   checkpointName,
+  FORMAT_NAME,
   indexName,
   PACKS,
   type PackUpload,

@@ -7,7 +7,7 @@ import type { ObjectId } from '../../objects/index.ts';
 import { EntryEnds, FileBytes, Idx, MemoryBytes, PACK_TRAILER_BYTES } from '../../pack/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
 import { indexName } from './names.ts';
-import type { RemotePack } from './state.ts';
+import type { PackKind, RemotePack } from './state.ts';
 
 /** Where an object lies in a bucket. */
 export interface RemotePlace {
@@ -89,8 +89,11 @@ export class RemoteIndexes {
     return undefined;
   }
 
-  has(id: ObjectId): boolean {
-    return this.#open.some(({ idx }) => idx.find(id) !== undefined);
+  /** @param kind of the packs that are looked into; any when not given */
+  has(id: ObjectId, kind?: PackKind): boolean {
+    return this.#open.some(
+      ({ pack, idx }) => (kind === undefined || pack.kind === kind) && idx.find(id) !== undefined,
+    );
   }
 
   /** The index of one of the packs that are looked into. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { passPoint, randomOwnerSuffix, removeLeftBehindIn, syncFolder } from '../../files/index.ts';
+import { passPoint, randomOwnerSuffix, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { editConfig, withoutSection, withSection } from '../config/edit.ts';
 import { STORE_VERSION } from '../config/format.ts';
@@ -21,6 +21,7 @@ import type { RefChange } from './ref-change.ts';
 import type { Remote, RemoteSettings } from './remote.ts';
 import { addRemote, defaultFetch } from './remotes.ts';
 import type { TransferSummary } from './transport.ts';
+import { keepUnfinished, takeUpUnfinished } from './unfinished-clone.ts';
 import { checkUrl, withoutCredentials } from './url.ts';
 
 /** The name of the remote that a store was cloned from. */
@@ -52,8 +53,8 @@ export interface CloneResult {
 }
 
 /**
- * Makes a store out of a remote, with a branch for each of its branches. It is made beside its place, in a folder that the next clone or `init` there removes if this is
- * killed, and renamed at the end.
+ * Makes a store out of a remote, with a branch for each of its branches. It is made beside its place and renamed at the end. If this is killed, the next clone or `init` there removes the
+ * folder; a clone of the same bucket goes on with the packs that had come, also when this has failed.
  * @throws ImgstoreError `EXISTS`, `USAGE`, `NOT_FOUND` for a branch that is not there, `REMOTE_…`, `DAMAGED`, `IO`
  */
 export async function cloneStore(request: CloneRequest, monitor: Monitor = {}): Promise<CloneResult> {
@@ -64,7 +65,6 @@ export async function cloneStore(request: CloneRequest, monitor: Monitor = {}): 
   const made = await makeFolders(folder);
   const unfinished = `${path}.tmp${randomOwnerSuffix()}`;
   try {
-    await removeLeftBehindIn('init', folder, `${STORE_FOLDER}.tmp_`);
     const filled = await fill(unfinished, request, monitor);
     await put(join(unfinished, STORE_FOLDER), path);
     await rm(unfinished, { recursive: true, force: true });
@@ -73,6 +73,8 @@ export async function cloneStore(request: CloneRequest, monitor: Monitor = {}): 
     const { objects, bytes } = summary;
     return { store: path, remote: ORIGIN, branches, rejected, objects, receivedBytes: bytes, seconds };
   } catch (error) {
+    const kept = await keepUnfinished(unfinished, ORIGIN, error);
+    if (kept !== undefined) throw kept;
     await rm(unfinished, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
     // Those that have something in them by now stay.
     for (const each of made) await rmdir(each).catch(() => {});
@@ -133,6 +135,7 @@ async function fill(
     fetch: fetch.length > 0 ? fetch : [defaultFetch(ORIGIN)],
   });
   try {
+    await takeUpUnfinished(dirname(folder), folder, store, remote);
     const transport = await openTransport(store, remote, 'fetch', monitor);
     try {
       const there = await transport.refs(monitor);

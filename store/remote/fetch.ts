@@ -93,11 +93,11 @@ export async function fetchBy(
   monitor: Monitor,
 ): Promise<FetchOutcome> {
   const tags = request.tags ?? tagChoice(remote);
-  // What comes is younger, and what it leads to stays while this is there.
-  const announcement = Announcement.make(store.folder, store.rules, 'writes');
+  const tips = (await store.refs.list()).map(({ id }) => id);
+  // What comes is younger, and what it leads to stays while this is there, also where its ref is removed meanwhile.
+  const announcement = Announcement.make(store.folder, store.rules, 'writes', tips);
   try {
     const plan = planFetch(remote, there, request.refspecs ?? [], tags === 'all');
-    const tips = (await store.refs.list()).map(({ id }) => id);
     const known = new Set(new CommitGraph(store.objects).from(tips));
     const { fetched, missing, summary } = await transfer(store, { transport, there, plan, tags }, monitor);
     const gone = (request.prune ?? remote.prune) ? await findGone(store, plan.specs, there) : [];

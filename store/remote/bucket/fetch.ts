@@ -4,9 +4,13 @@ import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
 import { writePackList } from '../../lazy/lazy-objects.ts';
+
+import { Freshener } from '../../objects/freshener.ts';
 import { each, orderedMap } from '../../ordered-map.ts';
+
 import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
+import { Announcement } from '../../work/announcement.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
 import { verifyPack } from '../verify-pack.ts';
 import { walkContent } from '../walk-content.ts';
@@ -41,17 +45,23 @@ export async function fetchFrom(
   monitor: Monitor,
   { lazy = false }: FetchDepth = {},
 ): Promise<BucketFetch> {
-  if (wanted.length === 0) return { objects: 0 };
   const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   const incoming = new Incoming(remote, workers, monitor);
+  const announcement = Announcement.make(store.folder, store.rules, 'writes');
   try {
-    if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
+    const [first] = wanted;
+    if (first === undefined && !lazy) return { objects: 0 };
+    if (!(await checkRemote(bucket))) {
+      if (first === undefined) return { objects: 0 };
+      throw notThere(bucket.where, first);
+    }
     const snapshot = await states.newest();
     await indexes.use(snapshot.content.packs.values());
     const maps = await fetchMaps(remote, snapshot, incoming);
-    const missing = await findMissing(remote, wanted, incoming, monitor);
+    const freshener = new Freshener(store.objects, () => announcement.now());
+    const missing = await findMissing(remote, wanted, { incoming, freshener, monitor });
     const packs = lazy ? [] : await fetchData(remote, missing.data, { incoming, workers, monitor });
     // Clusters first: who sees a map finds what it leads to.
     await incoming.install(packs);
@@ -64,6 +74,7 @@ export async function fetchFrom(
     await incoming.clear();
     return { objects: missing.count };
   } finally {
+    announcement.withdraw();
     incoming.close();
     await workers.close();
     await lock.release();
@@ -97,11 +108,17 @@ interface Missing {
   readonly data: RemoteMarks;
 }
 
+interface SearchTools {
+  readonly incoming: Incoming;
+  /** Keeps what is here and nothing leads to from `gc`. */
+  readonly freshener: Freshener;
+  readonly monitor: Monitor;
+}
+
 async function findMissing(
   { bucket, indexes, store }: BucketRemote,
   wanted: readonly ObjectId[],
-  incoming: Incoming,
-  monitor: Monitor,
+  { incoming, freshener, monitor }: SearchTools,
 ): Promise<Missing> {
   const known = await knownCommits(store);
   const met = new RemoteMarks(indexes);
@@ -121,7 +138,7 @@ async function findMissing(
     isKnown: (id) => known.has(id),
     meet: (id) => {
       if (!met.mark(id)) return false;
-      if (store.objects.isStored(id)) return true;
+      if (freshener.keep(id)) return true;
       count++;
       const pack = incoming.objects.packs.find(id)?.pack;
       if (pack !== undefined) maps.add(checksumOf(pack));

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, link, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { passPoint, sharePath, syncFolder } from '../../../files/index.ts';
@@ -16,6 +16,9 @@ const PACK_MODE = 0o444;
 
 /** In the order in which they are given their names: the index makes a pack visible. */
 const ENDINGS = ['pack', 'rev', 'promisor', 'idx'] as const;
+
+/** What a pack has that was checked; the index comes last. */
+const WHOLE = ['pack', 'rev', 'idx'] as const;
 
 /**
  * Packs that have come from a bucket, in a folder where nobody sees them: each is checked to the last object before it counts as here, and gets into the store only when all are. What an
@@ -66,8 +69,9 @@ export class Incoming {
   /** Fetches a whole pack, unless it is here. @throws ImgstoreError `DAMAGED` when it is not what its index says, `NOT_FOUND`, `REMOTE_…`, `INTERRUPTED`, `IO`. */
   async fetch(row: RemotePack): Promise<void> {
     const stem = join(await this.folder(), `pack-${row.pack}`);
-    if (existsSync(`${stem}.idx`)) return;
+    if (WHOLE.every((ending) => existsSync(`${stem}.${ending}`))) return;
     const part = `${stem}.part`;
+    await takeUp(stem, part);
     const resumed = await sizeOf(part);
     try {
       await this.#download(row, part, resumed <= row.bytes ? resumed : 0);
@@ -77,10 +81,7 @@ export class Incoming {
       await rm(part, { force: true });
       if (resumed === 0) throw this.#damaged(row, error);
       // What was here before may have been the damaged part.
-      await this.#download(row, part, 0);
-      await this.#check(row, stem, part).catch((again: unknown) => {
-        throw isImgstoreError(again, 'DAMAGED') ? this.#damaged(row, again) : again;
-      });
+      await this.#downloadAgain(row, stem, part);
     }
     this.#objects?.packs.refresh();
   }
@@ -126,14 +127,26 @@ export class Incoming {
     this.#objects = undefined;
   }
 
+  /** Links where the file system can, so that what is installed is still here for a fetch that takes this one up. */
   async #give(from: string, to: string): Promise<void> {
     try {
       passPoint('pack.rename', to);
       await chmod(from, PACK_MODE);
       sharePath(from, this.#remote.store.rules.sharing);
-      await rename(from, to);
+      await link(from, to).catch(() => rename(from, to));
     } catch (error) {
       throw fromSystem(error, to);
+    }
+  }
+
+  async #downloadAgain(row: RemotePack, stem: string, part: string): Promise<void> {
+    try {
+      await this.#download(row, part, 0);
+      await this.#check(row, stem, part);
+    } catch (error) {
+      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      await rm(part, { force: true });
+      throw this.#damaged(row, error);
     }
   }
 
@@ -203,6 +216,12 @@ export class Incoming {
       cause,
     );
   }
+}
+
+/** A process that ended while it checked a pack has left it under its name, without an index. */
+async function takeUp(stem: string, part: string): Promise<void> {
+  await rm(`${stem}.idx`, { force: true });
+  if (existsSync(`${stem}.pack`) && !existsSync(part)) await rename(`${stem}.pack`, part);
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -51,7 +51,9 @@ export async function pushTo(
       throwIfStopped(monitor);
       const snapshot = (races === 0 ? seen : undefined) ?? (await states.newest());
       const results = updates.map((update) => checkUpdate(snapshot.content, update));
-      const moves = updates.filter((_, i) => results[i]!.fault === undefined);
+      const moves = updates.filter(
+        ({ name, after }, i) => results[i]!.fault === undefined && placeOf(snapshot.content, name) !== after,
+      );
       if (moves.length === 0) return { results, objects };
       await indexes.use([...snapshot.content.packs.values(), ...journal.packs]);
       const marks = await markMissing(remote, snapshot.content, moves, monitor);
@@ -91,9 +93,14 @@ function refMove({ objects }: Store, { name, after }: RemoteUpdate): RemoteRefMo
   return end === after ? { name, id: after } : { name, id: after, peeled: end };
 }
 
-function checkUpdate({ refs }: RemoteContent, { name, before }: RemoteUpdate): RemoteUpdateResult {
-  const now = refs.get(name) ?? NULL_ID;
-  if (now === before) return { name };
+function placeOf({ refs }: RemoteContent, name: string): ObjectId {
+  return refs.get(name) ?? NULL_ID;
+}
+
+/** A ref that somebody has moved to the same place meanwhile is where it is to be. */
+function checkUpdate(content: RemoteContent, { name, before, after }: RemoteUpdate): RemoteUpdateResult {
+  const now = placeOf(content, name);
+  if (now === before || now === after) return { name };
   const where = now === NULL_ID ? 'is not there any more' : `is at ${now.slice(0, 12)} now`;
   return { name, fault: `${name} ${where}`, moved: true };
 }
@@ -118,7 +125,8 @@ async function markMissing(
     isKnown: (id) => known.has(id),
     meet: (id, kind) => {
       if (!met.mark(id)) return false;
-      if (!indexes.has(id)) marks[kind].mark(id);
+      // Whoever fetches looks for what leads to clusters in packs of maps only: a whole pack that was sent before a push broke off has it too, and does not help.
+      if (!indexes.has(id, kind === 'maps' ? kind : undefined)) marks[kind].mark(id);
       return true;
     },
     monitor,

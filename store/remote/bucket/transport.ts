@@ -1,5 +1,6 @@
+import { ImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
-import { type Bucket, checkRemote, type RemoteSnapshot } from '../../../remote/index.ts';
+import { type Bucket, checkRemote, FORMAT_NAME, type RemoteSnapshot } from '../../../remote/index.ts';
 import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import { keepShared } from '../shared-refs.ts';
@@ -35,7 +36,10 @@ export class BucketTransport implements RemoteTransport {
   async refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
     const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
-    if (!isRemote) return { refs: [] };
+    if (!isRemote) {
+      if (snapshot.number > 0) throw notWhole(bucket);
+      return { refs: [] };
+    }
     this.#seen = snapshot;
     const { content } = snapshot;
     const refs = [...content.refs]
@@ -74,4 +78,12 @@ export class BucketTransport implements RemoteTransport {
     const bytes = sentBytes - before.sentBytes + receivedBytes - before.receivedBytes;
     return { ...result, bytes, requests: requests - before.requests };
   }
+}
+
+function notWhole({ where }: Bucket): ImgstoreError {
+  return new ImgstoreError(
+    'REMOTE_FAILED',
+    `${where}: has states of a remote and no ${FORMAT_NAME}: something else than imgstore has removed it: put it back, docs/format/remote.md says what is in it`,
+    { where },
+  );
 }
