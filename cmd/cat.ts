@@ -39,7 +39,7 @@ export function define(command: Command): void {
         const source =
           file === undefined
             ? new DiskSource(store.objects, findDisk(version, disk))
-            : new MemorySource(readAttachment(store.objects, version, file));
+            : new MemorySource(await readAttachment(store.objects, version, file));
         const reading = store.announceReading([version.id]);
         try {
           await writeRange(source, offset, length ?? source.size - offset);

@@ -1,5 +1,6 @@
 import { ImgstoreError } from '../errors/index.ts';
 import { type CheckoutResult, checkoutLazily, type Monitor, type Store } from '../store/index.ts';
+import { takeStarted } from './early-server.ts';
 import { thisProgram } from './this-program.ts';
 
 /** Options of `checkout` that mean something with `--backing nbd`. */
@@ -29,8 +30,8 @@ export function checkOutLazily(
   monitor: Monitor,
 ): Promise<CheckoutResult> {
   const { output, disk, force, socket, serve } = options;
-  const command = serve ? thisProgram() : undefined;
-  return checkoutLazily(store, { revision, output, disk, force, socket, command }, monitor);
+  const server = serve ? { command: thisProgram(), started: takeStarted } : undefined;
+  return checkoutLazily(store, { revision, output, disk, force, socket, server }, monitor);
 }
 
 /** @throws ImgstoreError `USAGE` for options that make no sense with `--backing nbd`, or only with it */

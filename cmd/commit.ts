@@ -1,41 +1,33 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import {
-  type Attachment,
   type CommitResult,
-  commitMachine,
   commitVersion,
   type DiskFormat,
   type DiskToStore,
-  type Monitor,
-  type NamedNode,
+  type PushResult,
+  pushRefs,
   type Store,
 } from '../store/index.ts';
 import { collect, collectPaths, parseNamedFile, pathArgument } from './arguments.ts';
 import { startPackIfNeeded } from './auto-pack.ts';
+import { type Commit, type RunningOptions, runningCommit } from './commit-running.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
 
-interface CommitOptions {
-  readonly message?: string;
-  readonly branch?: string;
-  readonly parent?: string;
-  readonly storedBase?: string;
-  readonly format?: DiskFormat;
+interface CommitOptions extends RunningOptions {
   readonly disk?: readonly string[];
-  readonly attach?: readonly string[];
-  readonly allowEmpty?: boolean;
-  readonly allowBacking?: readonly string[];
-  readonly forceShare?: boolean;
-  readonly bitmap?: string;
-  readonly qmp?: string;
-  readonly node?: readonly string[];
-  readonly agent?: string;
-  readonly scratch?: string;
+  readonly format?: DiskFormat;
+  readonly storedBase?: string;
   readonly track?: boolean;
+  readonly bitmap?: string;
+  readonly attach?: readonly string[];
+  readonly forceShare?: boolean;
   readonly keyFile?: string;
+  /** Name of a remote; true for the default one. */
+  readonly push?: string | true;
 }
 
 /** `imgstore commit` */
@@ -75,8 +67,17 @@ export function define(command: Command): void {
       pathArgument,
     )
     .option(
+      '--domain <name>',
+      'store the disks of a machine that runs under libvirt, of which the next commit reads only what was written since',
+    )
+    .option('--connect <uri>', "with --domain: which libvirt (default: virsh's own choice)")
+    .option(
+      '--no-freeze',
+      "with --domain: leave the guest's file systems as they are, although it has an agent",
+    )
+    .option(
       '--node <[name=]node>',
-      'with --qmp: only this disk, by its node or device (several times)',
+      'with --qmp and --domain: only this disk, by its node, device, target or path (several times)',
       collect,
     )
     .option(
@@ -86,71 +87,60 @@ export function define(command: Command): void {
     )
     .option(
       '--scratch <dir>',
-      'with --qmp: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
+      'with --qmp and --domain: where QEMU keeps what the guest overwrites meanwhile (default: beside the image)',
       pathArgument,
     )
+    .option('--push [remote]', 'then push the branch (default: to origin, or the only remote)')
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web',
+      '\nExample:\n  imgstore commit web.qcow2 -m "before the upgrade"\n  imgstore commit --disk vda=a.qcow2 --disk vdb=b.raw --attach domain.xml=web.xml -b web\n  imgstore commit --qmp /run/web.qmp -b web\n  imgstore commit --domain web --push',
     )
     .action(async (images: readonly string[], options: CommitOptions, command: Command) => {
       const context = new Context(command);
       const commit = commitOf(images, options);
-      const result = await context.withStore(async (store) => {
+      const { result, pushed } = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
         const made = await context.monitored('commit', (monitor) => commit(store, attachments, monitor));
+        const sent =
+          options.push === undefined ? undefined : await pushMade(context, store, made, options.push);
         if (startPackIfNeeded(store)) context.notice('packing the store in the background');
-        return made;
+        return { result: made, pushed: sent };
       });
-      const live = options.qmp !== undefined;
-      context.result({ ...commitJson(result), live }, () => commitText(result));
+      const live = options.qmp !== undefined || options.domain !== undefined;
+      const json = { ...commitJson(result), live };
+      if (pushed === undefined) return context.result(json, () => commitText(result));
+      // What prints tables takes longer to load than a small commit to make.
+      const { pushJson, pushText } = await import('./push.ts');
+      context.result({ ...json, push: pushJson(pushed) }, () => commitText(result) + pushText(pushed));
+      const { reportRejected } = await import('./ref-changes.ts');
+      reportRejected('push', pushed.updates);
     });
 }
 
-type Commit = (store: Store, attachments: readonly Attachment[], monitor: Monitor) => Promise<CommitResult>;
+/** Pushes the branch of a version that was just made, which is there whatever becomes of that. */
+async function pushMade(
+  context: Context,
+  store: Store,
+  { branch, commit }: CommitResult,
+  remote: string | true,
+): Promise<PushResult> {
+  const request = { remote: remote === true ? undefined : remote, refs: [branch] };
+  try {
+    return await context.monitored('push', (monitor) => pushRefs(store, request, monitor));
+  } catch (error) {
+    if (!(error instanceof ImgstoreError)) throw error;
+    const stored = `${branch} ${shortId(commit)} is stored here, and was not pushed`;
+    throw new ImgstoreError(error.code, `${stored}: ${error.message}`, { ...error.data, commit }, error);
+  }
+}
 
 /** Which kind of commit is asked for. @throws ImgstoreError `USAGE` */
 function commitOf(images: readonly string[], options: CommitOptions): Commit {
-  if (options.qmp !== undefined) return machineCommit(options.qmp, images, options);
-  const stray = (['node', 'agent', 'scratch'] as const).find((name) => options[name] !== undefined);
-  if (stray !== undefined)
-    throw new ImgstoreError('USAGE', `--${stray} is for machines that run: name one with --qmp`);
+  const running = runningCommit(images, options);
+  if (running !== undefined) return running;
   const disks = namedDisks(images, options.disk ?? []);
   return (store, attachments, monitor) =>
     commitVersion(store, { ...options, disks, attachments, key: imageKey(options.keyFile) }, monitor);
-}
-
-/** Options about image files, which have no meaning for a machine that runs. */
-const FOR_FILES = {
-  disk: '--disk',
-  storedBase: '--stored-base',
-  format: '--format',
-  track: '--track',
-  bitmap: '--bitmap',
-  keyFile: '--key-file',
-  forceShare: '--force-share',
-} as const;
-
-function machineCommit(qmp: string, images: readonly string[], options: CommitOptions): Commit {
-  if (images.length > 0)
-    throw new ImgstoreError(
-      'USAGE',
-      `--qmp stores the disks of the machine: leave out ${images[0]}, or name disks with --node`,
-    );
-  for (const [name, option] of Object.entries(FOR_FILES)) {
-    if (options[name as keyof typeof FOR_FILES] !== undefined)
-      throw new ImgstoreError('USAGE', `${option} is for images, and has no meaning with --qmp`);
-  }
-  const nodes = (options.node ?? []).map(parseNode);
-  return (store, attachments, monitor) =>
-    commitMachine(store, { ...options, qmp, nodes, attachments }, monitor);
-}
-
-/** `NODE` or `NAME=NODE`. QEMU's own names for nodes have a `#`, and none has a `=`. */
-function parseNode(text: string): NamedNode {
-  if (!text.includes('=')) return { node: text };
-  const { name, path } = parseNamedFile('--node', text);
-  return { name, node: path };
 }
 
 function namedDisks(images: readonly string[], named: readonly string[]): DiskToStore[] {

@@ -13,6 +13,7 @@ interface ForgetOptions {
   readonly keepMonthly?: number;
   readonly keepTag?: readonly string[];
   readonly dryRun?: boolean;
+  readonly pushed?: boolean;
 }
 
 /** `imgstore forget` */
@@ -27,6 +28,10 @@ export function define(command: Command): void {
       '--keep-tag <pattern>',
       'keep versions with a tag like this, which may have * and ?; without it, all that have a tag',
       collect,
+    )
+    .option(
+      '--pushed',
+      "also versions that a remote has: 'push --force-with-lease' then has it forget them too",
     )
     .option('-n, --dry-run', 'say what would be forgotten, and do nothing')
     .addHelpText(
@@ -43,9 +48,11 @@ export function define(command: Command): void {
           'USAGE',
           'forget: name versions, or say what to keep: see imgstore forget --help',
         );
-      const { dryRun } = options;
-      const result = await context.withStore((store) => forgetVersions(store, { revisions, policy, dryRun }));
-      context.result(result, () => describe(result));
+      const { dryRun, pushed } = options;
+      const result = await context.withStore((store) =>
+        forgetVersions(store, { revisions, policy, dryRun, pushed }),
+      );
+      context.result(result, () => describe(result) + describeRemotes(result, pushed));
     });
 }
 
@@ -68,6 +75,15 @@ function describe({ forgotten, kept, refs, dryRun }: ForgetResult): string {
   const done = `${dryRun ? 'would forget' : 'forgot'} ${forgotten.length} versions, ${kept} are kept\n`;
   const moves = refs.map((ref) => describeMove(ref, dryRun)).join('');
   return formatTable(['version', 'date', 'message'], rows) + moves + done;
+}
+
+/** What remotes have to do with what was forgotten and what was not. */
+function describeRemotes({ remotes, forgotten }: ForgetResult, pushed = false): string {
+  const names = remotes.join(', ');
+  if (remotes.length === 0 || (pushed && forgotten.length === 0)) return '';
+  return pushed
+    ? `${names} still lead to them, so gc keeps them: run 'imgstore push --force-with-lease' first\n`
+    : `what ${names} lead to is kept: --pushed forgets it too\n`;
 }
 
 function describeMove({ kind, name, before, after, removed }: MovedRef, dryRun: boolean): string {

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { collectGarbage, type HeldBack } from '../store/index.ts';
+import { collectGarbage, collectRemote, type HeldBack } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 
 interface GcOptions {
   readonly prune?: string;
+  readonly remote?: string | true;
 }
 
 /** `imgstore gc` */
@@ -14,12 +15,17 @@ export function define(command: Command): void {
       '--prune <when>',
       'remove what nothing leads to and was not used since: now, never, an age like 2w, or a date (default: 2 weeks)',
     )
+    .option(
+      '--remote [name]',
+      'of an s3:// remote instead of the store: write packs anew of which little is needed, join small ones, and remove what was dropped before --prune',
+    )
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore gc              # what was not used for two weeks\n  imgstore gc --prune=now  # all that no branch, tag or log of a ref leads to',
+      '\nExample:\n  imgstore gc              # what was not used for two weeks\n  imgstore gc --prune=now  # all that no branch, tag or log of a ref leads to\n  imgstore gc --remote origin',
     )
     .action(async (options: GcOptions, command: Command) => {
       const context = new Context(command);
+      if (options.remote !== undefined) return collectOf(context, options.remote, options.prune);
       const result = await context.withStore((store) =>
         context.monitored('gc', (monitor) => collectGarbage(store, options, monitor)),
       );
@@ -29,6 +35,18 @@ export function define(command: Command): void {
         return `removed ${removed} objects${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n${unreachable > 0 && heldBack !== undefined ? describeWork(heldBack) : ''}`;
       });
     });
+}
+
+async function collectOf(context: Context, remote: string | true, prune: string | undefined): Promise<void> {
+  const name = remote === true ? undefined : remote;
+  const result = await context.withStore((store) =>
+    context.monitored('gc', (monitor) => collectRemote(store, name, prune, monitor)),
+  );
+  context.result(result, () => {
+    const { packsBefore, packsAfter, bytesBefore, bytesAfter, removed, waiting } = result;
+    const later = waiting === 0 ? '' : `, ${waiting} dropped packs go later`;
+    return `${packsBefore} -> ${packsAfter} packs, ${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)}, ${removed} objects removed${later}\n`;
+  });
 }
 
 function describeWork({ path, pid, host, since }: HeldBack): string {

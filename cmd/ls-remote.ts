@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { listRemoteRefs } from '../store/index.ts';
 import { Context } from './context.ts';
 import { shortId } from './format.ts';
-import { refText } from './ref-changes.ts';
 import { formatTable } from './table.ts';
 
 /** `imgstore ls-remote` */
@@ -26,7 +25,11 @@ export function define(command: Command): void {
         })),
       };
       context.result(json, () => {
-        const rows = refs.map(({ name, id }) => [shortId(id), refText(name), name === head ? '(HEAD)' : '']);
+        const rows = refs.map(({ name, id }) => [
+          shortId(id),
+          name.replace(/^refs\/(?:heads\/)?/, ''),
+          name === head ? '(HEAD)' : '',
+        ]);
         return rows.length === 0 ? '' : formatTable([], rows);
       });
     });

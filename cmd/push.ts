@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import { type PushResult, pushRefs } from '../store/index.ts';
 import { collect } from './arguments.ts';
@@ -23,10 +23,13 @@ export function define(command: Command): void {
       'branches and tags, SRC:DST, +SRC:DST to force, :DST to remove (default: all branches)',
     )
     .option('-f, --force', 'move refs also where that takes versions away from them')
-    .option(
-      '--force-with-lease [ref[:id]]',
-      'the same, if the ref is on the remote where it was when it was fetched last, or where this says',
-      (text: string, before: readonly string[] | undefined) => collect(text, before),
+    .addOption(
+      new Option(
+        '--force-with-lease [ref[:id]]',
+        'the same, if the ref is on the remote where it was when it was fetched last, or where this says',
+      )
+        .preset('')
+        .argParser((text: string, before: readonly string[] | undefined) => collect(text, before)),
     )
     .option('--tags', 'all tags')
     .option('--all', 'all branches, besides what is named')
@@ -49,12 +52,12 @@ Example:
           'USAGE',
           'push --delete removes refs that are named: imgstore push NAME --delete REF',
         );
+      refuseLooseLeases(command, options);
       const request = {
         remote,
         refs,
         force: options.force,
-        // Without a value it stands for all refs.
-        leases: options.forceWithLease?.map((text) => (typeof text === 'string' ? text : '')),
+        leases: options.forceWithLease,
         allTags: options.tags,
         allBranches: options.all,
         remove: options.delete,
@@ -62,12 +65,30 @@ Example:
       const result = await context.withStore((store) =>
         context.monitored('push', (monitor) => pushRefs(store, request, monitor)),
       );
-      context.result({ ...result, updates: changesJson(result.updates) }, () => pushText(result));
+      context.result(pushJson(result), () => pushText(result));
       reportRejected('push', result.updates);
     });
 }
 
-function pushText({ updates, objects, sentBytes, seconds }: PushResult): string {
+/** As in git, a value stands behind `=`: in `push origin --force-with-lease web` nobody means the lease of one branch and a push of all. */
+function refuseLooseLeases(command: Command, { forceWithLease = [] }: PushOptions): void {
+  const written =
+    (command.parent as (Command & { readonly rawArgs?: readonly string[] }) | null)?.rawArgs ?? [];
+  const loose = forceWithLease.find((text) => text !== '' && !written.includes(`--force-with-lease=${text}`));
+  if (loose !== undefined)
+    throw new ImgstoreError(
+      'USAGE',
+      `push --force-with-lease ${loose}: write --force-with-lease=${loose}, or the option behind all names`,
+    );
+}
+
+/** What a push has done, for programs. */
+export function pushJson(result: PushResult) {
+  return { ...result, updates: changesJson(result.updates) };
+}
+
+/** What a push has done, for people. */
+export function pushText({ updates, objects, sentBytes, seconds }: PushResult): string {
   const text = changesText(updates);
   if (text !== '')
     return `${text}${objects} objects, ${formatBytes(sentBytes)} sent in ${formatSeconds(seconds)}\n`;

@@ -13,8 +13,10 @@ import { VERBS, type Verb } from './verbs.ts';
  */
 export async function runCommandLine(argv: readonly string[]): Promise<number> {
   let stop = () => {};
-  const program = createProgram((verb) => {
+  let undo = () => {};
+  const program = createProgram(async (verb, store) => {
     if (!verb.readsOnly) stop = stopOnSignals();
+    if (verb.prepare !== undefined) undo = await verb.prepare(argv, store);
   });
   // A reader that has seen enough (`imgstore cat … | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -45,6 +47,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     // For check, 2 says that the image is corrupt.
     return verb === 'check' && code === ExitCode.usage ? ExitCode.failed : code;
   } finally {
+    undo();
     stop();
   }
 }
@@ -57,8 +60,8 @@ function verbOf(argv: readonly string[]): string | undefined {
   return argv.find((text, i) => !text.startsWith('-') && !WITH_VALUE.includes(argv[i - 1] ?? ''));
 }
 
-/** @param onVerb called when it is known which verb will run */
-function createProgram(onVerb: (verb: Verb) => void): Command {
+/** @param onVerb called when it is known which verb will run, with the store as it was named */
+function createProgram(onVerb: (verb: Verb, store: string | undefined) => Promise<void>): Command {
   const program = new Command('imgstore')
     .description('git for disks: keeps every version of your VM images, each cluster once')
     .version(packageVersion(), '--version', 'print the version')
@@ -87,7 +90,7 @@ function createProgram(onVerb: (verb: Verb) => void): Command {
   program.hook('preSubcommand', async (_program, command) => {
     const verb = VERBS.find(({ name }) => name === command.name());
     if (verb === undefined) return;
-    onVerb(verb);
+    await onVerb(verb, program.opts<{ store?: string }>().store);
     (await verb.load()).define(command);
   });
   addHelp(program);

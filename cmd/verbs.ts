@@ -6,6 +6,12 @@ export interface Verb {
   readonly description: string;
   /** It changes nothing, so there is nothing to clean up: a signal ends it at once, as it ends any program. */
   readonly readsOnly?: boolean;
+  /**
+   * Begins what takes long, before the verb's file is loaded.
+   * @param store as it was named
+   * @returns what undoes it, if nobody came to need it
+   */
+  readonly prepare?: (argv: readonly string[], store: string | undefined) => Promise<() => void>;
   /** Loads the verb's file, which adds arguments, options and the action. */
   readonly load: () => Promise<{ readonly define: (command: Command) => void }>;
 }
@@ -51,7 +57,15 @@ export const VERBS: readonly Verb[] = [
     description: 'list branches, or make, rename or remove one',
     load: () => import('./branch.ts'),
   },
-  { name: 'checkout', description: 'write a version as an image file', load: () => import('./checkout.ts') },
+  {
+    name: 'checkout',
+    description: 'write a version as an image file',
+    prepare: async (argv, store) => {
+      if (!argv.some((text) => text === 'nbd' || text === '--backing=nbd')) return () => {};
+      return (await import('./early-server.ts')).startEarly(argv, store);
+    },
+    load: () => import('./checkout.ts'),
+  },
   {
     name: 'rebase',
     description: 'put an overlay onto a file of another version, with the same bytes for its guest',
@@ -130,6 +144,11 @@ export const VERBS: readonly Verb[] = [
     name: 'remote',
     description: 'list remotes, or add or remove one',
     load: () => import('./remote.ts'),
+  },
+  {
+    name: 'verify',
+    description: 'look whether an s3:// remote is whole, without a copy of it here',
+    load: () => import('./verify.ts'),
   },
   {
     name: 'ls-remote',

@@ -44,6 +44,8 @@ export type ErrorCode =
   | 'NBD'
   /** The monitor of a QEMU, or the agent in its guest, failed, refused or broke the protocol. */
   | 'QMP'
+  /** libvirt, or virsh, by which it is asked, failed or refused. */
+  | 'LIBVIRT'
   /** The server of a remote was not reached, or kept failing in ways that may pass. */
   | 'REMOTE_UNREACHABLE'
   /** The server of a remote refuses who asks. */

@@ -25,4 +25,5 @@ export { type NbdExport, type NbdExports, NotFast, type ZeroOptions } from './se
 export { NbdServer, type NbdServerOptions } from './server/server.ts';
 export type { ServerTls } from './server/tls.ts';
 export { listenOnSocket } from './server/unix-socket.ts';
+export { isListening, tryConnect } from './transport/listening.ts';
 export { isNbdUri, NBD_PORT, type NbdAddress, type NbdLocation, nbdUri, parseNbdUri } from './uri.ts';

@@ -9,7 +9,9 @@
  */
 export { encryptedBucket } from './age/encrypted-bucket.ts';
 export { isEncrypted } from './age/header.ts';
-export { type AgeKeys, type KeyFiles, openKeys } from './age/keys.ts';
+export type { KeyFiles } from './age/key-file.ts';
+export type { AgeKeys } from './age/keys.ts';
+export { openKeys } from './age/open-keys.ts';
 export type {
   Bucket,
   BucketBody,
@@ -19,8 +21,8 @@ export type {
   RepeatableBody,
 } from './bucket/bucket.ts';
 export { type ConditionalPut, type ProbeFinding, type ProbeResult, probeBucket } from './bucket/probe.ts';
+export { openS3 } from './bucket/s3/open-s3.ts';
 export type { Environment, S3Credentials, S3Limits, S3Options } from './bucket/s3/options.ts';
-export { openS3 } from './bucket/s3/s3-bucket.ts';
 export { gitFailure } from './git/failure.ts';
 export { type GitRefs, parseGitRefs } from './git/list-refs.ts';
 export type { GitProgress } from './git/progress.ts';
@@ -29,12 +31,13 @@ export { type GitOutcome, type GitRun, runGit } from './git/run.ts';
 export { beginRemote, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {
+  CHECKPOINTS,
   checkpointName,
   FORMAT_NAME,
   indexName,
   PACKS,
+  type PackUpload,
   packName,
-  packOfName,
   STATES,
   stateName,
   stateNumber,
@@ -46,5 +49,6 @@ export {
   type RemoteChange,
   type RemoteContent,
   type RemotePack,
+  type RemoteRefMove,
 } from './layout/state.ts';
 export { type CheckpointCache, type RemoteSnapshot, RemoteStates } from './layout/states.ts';

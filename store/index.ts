@@ -36,6 +36,7 @@ export { diffVersions, type RangeChange } from './compare/diff.ts';
 export { type MappedRange, mapDisk } from './compare/map.ts';
 export { STORE_VERSION } from './config/format.ts';
 export { parseLockTimeout } from './config/lock-timeout.ts';
+export { commitDomain, type DomainCommitRequest } from './domain/commit.ts';
 export { type ForgetResult, forgetVersions, type MovedRef } from './forget/forget.ts';
 export type { ForgetRequest, ForgottenVersion } from './forget/plan.ts';
 export type { KeepPolicy } from './forget/policy.ts';
@@ -66,6 +67,8 @@ export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } fro
 export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
+export type { BucketGc } from './remote/bucket/gc.ts';
+export type { RemoteDamage, RemoteVerdict } from './remote/bucket/verify.ts';
 export { type CloneRequest, type CloneResult, cloneStore } from './remote/clone.ts';
 export {
   type FetchRequest,
@@ -80,8 +83,10 @@ export { type PushRequest, type PushResult, pushRefs } from './remote/push.ts';
 export type { ChangeKind, RefChange } from './remote/ref-change.ts';
 export type { Remote, RemoteSettings } from './remote/remote.ts';
 export { addRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remotes.ts';
+export { collectRemote, type VerifyRequest, verifyRemote } from './remote/upkeep.ts';
 export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';
+export { startServerEarly } from './serve/ensure-server.ts';
 export { type Mount, type MountRequest, mountVersion } from './serve/mount.ts';
 export { type ServedStore, type ServeRequest, serveStore } from './serve/serve.ts';
 export type { SessionCommit } from './serve/session/commit-session.ts';
@@ -92,7 +97,8 @@ export {
   listSessions,
   type SessionsPlace,
 } from './serve/session/manage.ts';
-export type { SessionState } from './serve/session/sessions.ts';
+export type { SessionState } from './serve/session/session-state.ts';
+export type { StartingServer } from './serve/starting-server.ts';
 export { type ImageStats, measureStore, type Savings, type StoreStats } from './stats.ts';
 export { DEFAULT_CLUSTER_SIZE, Store, type StoreOptions } from './store.ts';
 export { readAttachment } from './version/attachment.ts';

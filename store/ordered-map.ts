@@ -21,3 +21,8 @@ export async function* orderedMap<Item, Result>(
     await Promise.allSettled(inFlight);
   }
 }
+
+/** Items that are all there already, for {@link orderedMap} and whatever else takes them as they come. */
+export async function* each<Item>(items: Iterable<Item>): AsyncGenerator<Item> {
+  yield* items;
+}

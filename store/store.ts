@@ -121,7 +121,7 @@ export class Store {
       if (remote !== undefined) {
         // Few stores need what goes to buckets, which takes long to load.
         const { openLazy } = await import('./lazy/open-lazy.ts');
-        store.objects.promise(await openLazy(store, config, remote));
+        store.objects.promise(await openLazy(store, config, remote, options.onNotice));
       }
       return store;
     } catch (error) {

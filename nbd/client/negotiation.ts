@@ -38,6 +38,8 @@ export interface Agreement extends ExportInfo {
   readonly blockSizes: BlockSizes;
   /** Whether replies are structured. */
   readonly structured: boolean;
+  /** Whether requests and replies have extended headers. */
+  readonly extended: boolean;
   readonly contexts: readonly MetaContext[];
 }
 
@@ -73,6 +75,12 @@ export class Negotiation {
       );
     }
     this.#stream.write(encodeClientFlags(greeting));
+  }
+
+  /** Asks for extended headers, with which replies are structured too (`NBD_OPT_EXTENDED_HEADERS`). */
+  async extendedHeaders(): Promise<boolean> {
+    const { error } = await this.#option(Option.extendedHeaders, undefined, unexpected);
+    return error === undefined;
   }
 
   /** Asks for structured replies (`NBD_OPT_STRUCTURED_REPLY`). */

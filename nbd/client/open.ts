@@ -37,7 +37,8 @@ export interface OpenedExport {
 /** Connects and negotiates for one export. @throws ImgstoreError as {@link NbdSource.open} */
 export function openExport({ address, exportName }: NbdLocation, options: NbdOptions): Promise<OpenedExport> {
   return withConnection(address, options, async (socket, reader, negotiation) => {
-    const structured = await negotiation.structuredReplies();
+    const extended = await negotiation.extendedHeaders();
+    const structured = extended || (await negotiation.structuredReplies());
     const names = [ALLOCATION_CONTEXT, ...(options.contexts ?? [])];
     const contexts = structured ? await negotiation.metaContexts(exportName, names) : [];
     const info = await negotiation.go(exportName);
@@ -51,9 +52,10 @@ export function openExport({ address, exportName }: NbdLocation, options: NbdOpt
     const transmission = new Transmission(socket, reader, {
       label: options.label,
       structured,
+      extended,
       idleSeconds: options.idleSeconds ?? IDLE_SECONDS,
     });
-    return { agreement: { ...info, structured, contexts }, transmission };
+    return { agreement: { ...info, structured, extended, contexts }, transmission };
   });
 }
 

@@ -13,7 +13,7 @@ import type { Transmission } from './transmission.ts';
 
 /** The most that one read asks for: what batches of a commit have. Many servers take 32 MiB, but several smaller ones are as fast. */
 const MAX_READ_BYTES = 2 * 1024 * 1024;
-/** Lengths on the wire have 32 bits; a multiple of every minimum block size. */
+/** Lengths on the wire have 32 bits without extended headers; a multiple of every minimum block size. */
 const MAX_STATUS_RANGE = 2 ** 32 - 65536;
 
 /** A stretch of an export with the flags that a metadata context gives it. */
@@ -116,8 +116,10 @@ export class NbdSource implements BlockSource {
   async *#statusFrom(context: MetaContext, from: number, end: number): AsyncIterable<StatusRange> {
     const { minimum } = this.#agreement.blockSizes;
     const start = floorTo(from, minimum);
-    const length = Math.min(ceilTo(end, minimum) - start, MAX_STATUS_RANGE);
-    const reply = new StatusReply(this.#agreement.contexts);
+    const { contexts, extended } = this.#agreement;
+    const wanted = ceilTo(end, minimum) - start;
+    const length = extended ? wanted : Math.min(wanted, MAX_STATUS_RANGE);
+    const reply = new StatusReply(contexts, extended);
     const request = { command: Command.blockStatus, offset: start, length };
     this.#refuseFailed(await this.#transmission.request(request, reply), 'the block status', start);
     let at = start;

@@ -1,4 +1,10 @@
-import { isStatusLength, parseStatus, type StatusChunk } from '../protocol/block-status.ts';
+import {
+  isExtendedStatusLength,
+  isStatusLength,
+  parseExtendedStatus,
+  parseStatus,
+  type StatusChunk,
+} from '../protocol/block-status.ts';
 import { Chunk } from '../protocol/constants.ts';
 import { ProtocolFault } from '../protocol/fault.ts';
 import type { MetaContext } from '../protocol/meta-context.ts';
@@ -9,11 +15,14 @@ import { Reply } from './reply.ts';
 /** The reply to `NBD_CMD_BLOCK_STATUS`: one chunk for each metadata context. */
 export class StatusReply extends Reply {
   readonly #contexts: readonly MetaContext[];
+  readonly #extended: boolean;
   readonly #chunks = new Map<number, StatusChunk>();
 
-  constructor(contexts: readonly MetaContext[]) {
+  /** @param extended whether extended headers were agreed on */
+  constructor(contexts: readonly MetaContext[], extended: boolean) {
     super();
     this.#contexts = contexts;
+    this.#extended = extended;
   }
 
   /** Of a context, once the reply has ended without failure. */
@@ -22,10 +31,12 @@ export class StatusReply extends Reply {
   }
 
   protected async takeContent({ type, length }: ChunkHeader, reader: ByteReader): Promise<void> {
-    if (type !== Chunk.blockStatus)
+    if (type !== (this.#extended ? Chunk.extendedBlockStatus : Chunk.blockStatus))
       throw new ProtocolFault(`it answers a block status with a chunk of type ${type}`);
-    if (!isStatusLength(length)) throw new ProtocolFault(`a block status has ${length} bytes`);
-    const chunk = parseStatus(await reader.read(length));
+    const isLength = this.#extended ? isExtendedStatusLength : isStatusLength;
+    if (!isLength(length)) throw new ProtocolFault(`a block status has ${length} bytes`);
+    const payload = await reader.read(length);
+    const chunk = this.#extended ? parseExtendedStatus(payload) : parseStatus(payload);
     if (!this.#contexts.some(({ id }) => id === chunk.contextId))
       throw new ProtocolFault(
         `a block status is about the metadata context ${chunk.contextId}, which was not agreed on`,

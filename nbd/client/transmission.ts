@@ -1,15 +1,23 @@
 import type { Socket } from 'node:net';
 import type { RequestFailure } from '../protocol/chunk.ts';
-import { Command, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from '../protocol/constants.ts';
+import {
+  Command,
+  EXTENDED_REPLY_MAGIC,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_REPLY_MAGIC,
+} from '../protocol/constants.ts';
 import { ProtocolFault } from '../protocol/fault.ts';
 import {
   CHUNK_HEADER_BYTES,
+  type ChunkHeader,
+  EXTENDED_HEADER_BYTES,
   parseChunkHeader,
+  parseExtendedHeader,
   parseSimpleReply,
   REPLY_MAGIC_BYTES,
   SIMPLE_REPLY_BYTES,
 } from '../protocol/reply.ts';
-import { encodeRequest, type Request } from '../protocol/request.ts';
+import { encodeExtendedRequest, encodeRequest, type Request } from '../protocol/request.ts';
 import type { ByteReader } from '../transport/byte-reader.ts';
 import { asNbdFailure, nbdFailure } from './failure.ts';
 import type { Reply } from './reply.ts';
@@ -23,6 +31,8 @@ const CLOSE_MS = 1000;
 
 /** A request that waits for its reply. */
 interface Pending {
+  /** Of the request. */
+  readonly offset: number;
   readonly reply: Reply;
   readonly resolve: (failure: RequestFailure | undefined) => void;
   readonly reject: (error: unknown) => void;
@@ -33,6 +43,8 @@ export interface TransmissionOptions {
   readonly label: string;
   /** Whether structured replies were agreed on. */
   readonly structured: boolean;
+  /** Whether extended headers were agreed on. */
+  readonly extended: boolean;
   /** Seconds without a byte after which a server that owes a reply is given up. */
   readonly idleSeconds: number;
 }
@@ -72,8 +84,8 @@ export class Transmission {
       if (this.#ended !== undefined) throw this.#ended;
       const cookie = ++this.#lastCookie;
       return await new Promise((resolve, reject) => {
-        this.#pending.set(cookie, { reply, resolve, reject });
-        this.#socket.write(encodeRequest({ ...request, cookie }));
+        this.#pending.set(cookie, { offset: request.offset, reply, resolve, reject });
+        this.#socket.write(this.#encode({ ...request, cookie }));
       });
     } finally {
       this.#slots.release();
@@ -86,7 +98,7 @@ export class Transmission {
     this.#isClosing = true;
     if (!this.#socket.destroyed) {
       const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
-      this.#socket.end(encodeRequest({ command: Command.disconnect, cookie: 0n, offset: 0, length: 0 }));
+      this.#socket.end(this.#encode({ command: Command.disconnect, cookie: 0n, offset: 0, length: 0 }));
       const timer = setTimeout(() => this.#socket.destroy(), CLOSE_MS);
       await closed;
       clearTimeout(timer);
@@ -105,15 +117,17 @@ export class Transmission {
 
   async #receiveOne(): Promise<void> {
     const magic = (await this.#reader.read(REPLY_MAGIC_BYTES)).readUInt32BE(0);
-    const expected = this.#options.structured ? STRUCTURED_REPLY_MAGIC : SIMPLE_REPLY_MAGIC;
+    const { structured, extended } = this.#options;
+    const structuredMagic = extended ? EXTENDED_REPLY_MAGIC : STRUCTURED_REPLY_MAGIC;
+    const expected = structured ? structuredMagic : SIMPLE_REPLY_MAGIC;
     if (magic !== expected)
       throw new ProtocolFault(
         magic === SIMPLE_REPLY_MAGIC
           ? 'it sends a simple reply where structured ones were agreed on'
           : `a reply has the magic 0x${magic.toString(16)}`,
       );
-    if (this.#options.structured) {
-      const header = parseChunkHeader(await this.#reader.read(CHUNK_HEADER_BYTES));
+    if (structured) {
+      const header = extended ? await this.#extendedHeader() : await this.#chunkHeader();
       await this.#find(header.cookie).reply.takeChunk(header, this.#reader);
       if (header.done) this.#finish(header.cookie);
     } else {
@@ -121,6 +135,21 @@ export class Transmission {
       await this.#find(cookie).reply.takeSimple(error, this.#reader);
       this.#finish(cookie);
     }
+  }
+
+  async #chunkHeader(): Promise<ChunkHeader> {
+    return parseChunkHeader(await this.#reader.read(CHUNK_HEADER_BYTES));
+  }
+
+  async #extendedHeader(): Promise<ChunkHeader> {
+    const header = parseExtendedHeader(await this.#reader.read(EXTENDED_HEADER_BYTES));
+    if (header.offset !== BigInt(this.#find(header.cookie).offset))
+      throw new ProtocolFault(`it answers the request ${header.cookie} with the offset ${header.offset}`);
+    return header;
+  }
+
+  #encode(request: Request): Buffer {
+    return this.#options.extended ? encodeExtendedRequest(request) : encodeRequest(request);
   }
 
   #find(cookie: bigint): Pending {

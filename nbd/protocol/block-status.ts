@@ -1,3 +1,4 @@
+import { readLooseOffset, writeOffset } from './bytes.ts';
 import { ProtocolFault } from './fault.ts';
 
 const DESCRIPTOR_BYTES = 8;
@@ -50,6 +51,51 @@ export function parseStatus(payload: Buffer): StatusChunk {
       for (let at = 4; at < payload.length; at += DESCRIPTOR_BYTES) {
         yield { length: payload.readUInt32BE(at), flags: payload.readUInt32BE(at + 4) };
       }
+    },
+  };
+}
+
+const EXTENDED_HEAD_BYTES = 8;
+const EXTENDED_DESCRIPTOR_BYTES = 16;
+
+/** Payload of `NBD_REPLY_TYPE_BLOCK_STATUS_EXT`. */
+export function encodeExtendedStatus(contextId: number, extents: readonly StatusExtent[]): Buffer {
+  const payload = Buffer.allocUnsafe(EXTENDED_HEAD_BYTES + EXTENDED_DESCRIPTOR_BYTES * extents.length);
+  payload.writeUInt32BE(contextId, 0);
+  payload.writeUInt32BE(extents.length, 4);
+  for (const [i, { length, flags }] of extents.entries()) {
+    const at = EXTENDED_HEAD_BYTES + EXTENDED_DESCRIPTOR_BYTES * i;
+    writeOffset(payload, at, length);
+    writeOffset(payload, at + 8, flags);
+  }
+  return payload;
+}
+
+/** True when a chunk of extended block status may have a payload of this many bytes. */
+export function isExtendedStatusLength(length: number): boolean {
+  const count = (length - EXTENDED_HEAD_BYTES) / EXTENDED_DESCRIPTOR_BYTES;
+  return Number.isInteger(count) && count > 0 && count <= MAX_DESCRIPTORS;
+}
+
+/**
+ * @param payload of a length that {@link isExtendedStatusLength} allows
+ * @throws ProtocolFault for an extent of no length, for flags of more than 32 bits, which no metadata context here has, and for another number of extents than it says
+ */
+export function parseExtendedStatus(payload: Buffer): StatusChunk {
+  const count = (payload.length - EXTENDED_HEAD_BYTES) / EXTENDED_DESCRIPTOR_BYTES;
+  if (payload.readUInt32BE(4) !== count)
+    throw new ProtocolFault(`a block status of ${count} extents says that it has ${payload.readUInt32BE(4)}`);
+  const place = (i: number) => EXTENDED_HEAD_BYTES + EXTENDED_DESCRIPTOR_BYTES * i;
+  for (let i = 0; i < count; i++) {
+    if (readLooseOffset(payload, place(i)) === 0) throw new ProtocolFault('a block status has the length 0');
+    if (payload.readUInt32BE(place(i) + 8) !== 0)
+      throw new ProtocolFault('a block status has flags of more than 32 bits');
+  }
+  return {
+    contextId: payload.readUInt32BE(0),
+    *extents() {
+      for (let i = 0; i < count; i++)
+        yield { length: readLooseOffset(payload, place(i)), flags: payload.readUInt32BE(place(i) + 12) };
     },
   };
 }

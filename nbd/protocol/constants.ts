@@ -16,6 +16,9 @@ export const OPTION_REPLY_MAGIC = 0x3e889045565a9n;
 export const REQUEST_MAGIC = 0x25609513;
 export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
+/** The same where extended headers were agreed on (the extension `EXTENDED_HEADERS`). */
+export const EXTENDED_REQUEST_MAGIC = 0x21e41c71;
+export const EXTENDED_REPLY_MAGIC = 0x6e8a278c;
 
 /** "Handshake flags", and with the same values "Client flags". */
 export const HandshakeFlag = { fixedNewstyle: 1, noZeroes: 2 } as const;
@@ -45,6 +48,7 @@ export const Option = {
   structuredReply: 8,
   listMetaContext: 9,
   setMetaContext: 10,
+  extendedHeaders: 11,
 } as const;
 
 /** "Option reply types" of success. */
@@ -64,6 +68,7 @@ export const OptionError = {
   shutdown: OPTION_ERROR_BIT + 7,
   blockSizeRequired: OPTION_ERROR_BIT + 8,
   tooBig: OPTION_ERROR_BIT + 9,
+  extendedHeadersRequired: OPTION_ERROR_BIT + 10,
 } as const;
 
 /** "Option types", information that `NBD_OPT_GO` asks for and `NBD_REP_INFO` gives. */
@@ -82,7 +87,7 @@ export const Command = {
 } as const;
 
 /** "Command flags". */
-export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const;
+export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16, payloadLength: 32 } as const;
 
 /** "Structured reply flags": the last chunk of a reply. */
 export const CHUNK_DONE = 1;
@@ -93,6 +98,7 @@ export const Chunk = {
   offsetData: 1,
   offsetHole: 2,
   blockStatus: 5,
+  extendedBlockStatus: 6,
   error: 0x8001,
   errorOffset: 0x8002,
 } as const;

@@ -1,10 +1,13 @@
-import { CHUNK_DONE, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './constants.ts';
+import { readLooseOffset, writeOffset } from './bytes.ts';
+import { CHUNK_DONE, EXTENDED_REPLY_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './constants.ts';
 
 /** Bytes of the magic that tells a simple reply from a structured one. */
 export const REPLY_MAGIC_BYTES = 4;
 /** What follows the magic. */
 export const SIMPLE_REPLY_BYTES = 12;
 export const CHUNK_HEADER_BYTES = 16;
+/** Of a chunk where extended headers were agreed on. */
+export const EXTENDED_HEADER_BYTES = 28;
 
 /** "Simple reply message", without its data. */
 export interface SimpleReply {
@@ -52,5 +55,38 @@ export function parseChunkHeader(bytes: Buffer): ChunkHeader {
     type: bytes.readUInt16BE(2),
     cookie: bytes.readBigUInt64BE(4),
     length: bytes.readUInt32BE(12),
+  };
+}
+
+/** "Extended reply chunk message", without its payload. */
+export interface ExtendedHeader extends ChunkHeader {
+  /** Of the request. */
+  readonly offset: bigint;
+}
+
+/** As {@link writeChunkHeader}: {@link REPLY_MAGIC_BYTES} and {@link EXTENDED_HEADER_BYTES}. @param offset of the request */
+export function writeExtendedHeader(
+  bytes: Buffer,
+  at: number,
+  header: ChunkHeader,
+  offset: number | bigint,
+): void {
+  bytes.writeUInt32BE(EXTENDED_REPLY_MAGIC, at);
+  bytes.writeUInt16BE(header.done ? CHUNK_DONE : 0, at + 4);
+  bytes.writeUInt16BE(header.type, at + 6);
+  bytes.writeBigUInt64BE(header.cookie, at + 8);
+  if (typeof offset === 'bigint') bytes.writeBigUInt64BE(offset, at + 16);
+  else writeOffset(bytes, at + 16, offset);
+  writeOffset(bytes, at + 24, header.length);
+}
+
+/** @param bytes behind the magic */
+export function parseExtendedHeader(bytes: Buffer): ExtendedHeader {
+  return {
+    done: (bytes.readUInt16BE(0) & CHUNK_DONE) !== 0,
+    type: bytes.readUInt16BE(2),
+    cookie: bytes.readBigUInt64BE(4),
+    offset: bytes.readBigUInt64BE(12),
+    length: readLooseOffset(bytes, 20),
   };
 }

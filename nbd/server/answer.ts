@@ -1,5 +1,5 @@
 import { Command, CommandFlag } from '../protocol/constants.ts';
-import type { Request } from '../protocol/request.ts';
+import type { ParsedRequest } from '../protocol/request.ts';
 import type { Buffers } from './buffers.ts';
 import type { NbdExport } from './export.ts';
 import { readReply } from './read.ts';
@@ -8,7 +8,7 @@ import { MAX_STATUS_REPLY_BYTES, statusReply } from './status.ts';
 import type { Terms } from './terms.ts';
 
 /** Bytes of memory that a request takes up until it is answered and the reply is sent. */
-export function memoryOf({ command, length }: Required<Request>): number {
+export function memoryOf({ command, length }: ParsedRequest): number {
   if (command === Command.read || command === Command.write) return length;
   return command === Command.blockStatus ? MAX_STATUS_REPLY_BYTES : 0;
 }
@@ -19,19 +19,19 @@ export function memoryOf({ command, length }: Required<Request>): number {
  * @throws what the export throws
  */
 export async function answer(
-  request: Required<Request>,
+  request: ParsedRequest,
   payload: Buffer,
   terms: Terms,
   buffers: Buffers,
 ): Promise<ReplyBytes> {
   if (request.command === Command.read) return readReply(request, terms, buffers);
-  if (request.command === Command.blockStatus) return statusReply(request, terms.export);
+  if (request.command === Command.blockStatus) return statusReply(request, terms);
   await change(request, payload, terms.export);
-  return successReply(request.cookie, terms.structured);
+  return successReply(request, terms);
 }
 
 async function change(
-  { command, flags, offset, length }: Required<Request>,
+  { command, flags, offset, length }: ParsedRequest,
   payload: Buffer,
   disk: NbdExport,
 ): Promise<void> {

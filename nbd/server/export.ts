@@ -43,13 +43,13 @@ export interface NbdExport {
   isHole?(offset: number, length: number): boolean;
   /** Writes all of `bytes`, and has no use for them after it has returned. */
   write?(offset: number, bytes: Uint8Array): Promise<void>;
-  /** Makes up to 4 GiB read as zeros. */
+  /** Makes a range of any length read as zeros. */
   zero?(offset: number, length: number, options: ZeroOptions): Promise<void>;
-  /** The client does not need the content of up to 4 GiB any more. */
+  /** The client does not need the content of a range, of any length, any more. */
   trim?(offset: number, length: number): Promise<void>;
   /** All that was written, zeroed and trimmed before would outlast a failure of the power when it returns. */
   flush?(): Promise<void>;
-  /** The client will read up to 4 GiB soon. It may return before they are at hand. */
+  /** The client will read a range, of any length, soon. It may return before they are at hand. */
   cache?(offset: number, length: number): Promise<void>;
   /** The connection is done with it; no other call is going on, and none comes behind. */
   release(): Promise<void>;

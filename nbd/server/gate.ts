@@ -1,7 +1,7 @@
 import type { RequestFailure } from '../protocol/chunk.ts';
 import { Command, CommandFlag, TransmissionFlag } from '../protocol/constants.ts';
 import { ErrorValue } from '../protocol/error-values.ts';
-import type { Request } from '../protocol/request.ts';
+import type { ParsedRequest } from '../protocol/request.ts';
 import type { Terms } from './terms.ts';
 
 /** What a command may ask for ("Request types"). */
@@ -39,7 +39,7 @@ const RULES: Readonly<Record<number, Rule>> = {
  * The one gate before every request: why it is refused, or undefined. What has passed names a command that the export has, flags that go with it, and a
  * range that lies within the disk, at multiples of the minimum block size, with a payload that is not too long.
  */
-export function refusalOf(request: Required<Request>, terms: Terms): RequestFailure | undefined {
+export function refusalOf(request: ParsedRequest, terms: Terms): RequestFailure | undefined {
   const { command, flags, offset, length } = request;
   const found = RULES[command];
   if (found === undefined) return refusal(ErrorValue.invalid, `there is no command ${command}`);
@@ -61,7 +61,7 @@ export function refusalOf(request: Required<Request>, terms: Terms): RequestFail
 }
 
 function refusedRange(
-  { offset, length }: Required<Request>,
+  { offset, length }: ParsedRequest,
   { export: disk, blockSizes, structured }: Terms,
   { name, hasPayload, changes, pastEnd }: Rule,
 ): RequestFailure | undefined {
@@ -83,9 +83,10 @@ function refusedRange(
   return undefined;
 }
 
-function allowedFlags({ flags }: Rule, terms: Terms): number {
+function allowedFlags({ flags, changes, hasPayload }: Rule, terms: Terms): number {
   const fua = (terms.flags & TransmissionFlag.sendFua) === 0 ? 0 : CommandFlag.fua;
-  return (terms.structured ? flags : flags & ~CommandFlag.df) | fua;
+  const payload = terms.extended && changes && hasPayload ? CommandFlag.payloadLength : 0;
+  return (terms.structured ? flags : flags & ~CommandFlag.df) | fua | payload;
 }
 
 function rule(name: string, what: Partial<Rule>): Rule {

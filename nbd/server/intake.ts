@@ -1,5 +1,11 @@
-import { Command } from '../protocol/constants.ts';
-import { parseRequest, REQUEST_BYTES, type Request } from '../protocol/request.ts';
+import {
+  EXTENDED_REQUEST_BYTES,
+  type ParsedRequest,
+  parseExtendedRequest,
+  parseRequest,
+  payloadBytes,
+  REQUEST_BYTES,
+} from '../protocol/request.ts';
 
 /**
  * What becomes of a request whose header has come: it is taken, with the payload of a write; its payload is passed over, since it was refused; it waits, until
@@ -10,23 +16,23 @@ export type Admission = 'take' | 'refuse' | 'wait' | 'end';
 /** Who takes requests in. */
 export interface RequestTaker {
   /** Called again for a request that waited. */
-  admit(request: Required<Request>): Admission;
+  admit(request: ParsedRequest): Admission;
   /** Memory for a payload that arrives in pieces: at least `length` bytes. */
   payloadBuffer(length: number): Buffer;
   /**
    * @param payload of a write
    * @param buffer that the payload is in if it came from {@link RequestTaker.payloadBuffer}
    */
-  take(request: Required<Request>, payload: Buffer, buffer: Buffer | undefined): void;
+  take(request: ParsedRequest, payload: Buffer, buffer: Buffer | undefined): void;
   /** The rest of a payload will not come. */
-  drop(request: Required<Request>, buffer: Buffer): void;
+  drop(request: ParsedRequest, buffer: Buffer): void;
 }
 
 const NOTHING = Buffer.alloc(0);
 
 /** A payload that is coming. */
 interface Payload {
-  readonly request: Required<Request>;
+  readonly request: ParsedRequest;
   readonly buffer: Buffer;
   /** Bytes that are there. */
   length: number;
@@ -38,20 +44,24 @@ interface Payload {
  */
 export class Intake {
   readonly #taker: RequestTaker;
+  readonly #extended: boolean;
   /** What has not been looked at: from `at` on. */
   #chunk: Buffer = NOTHING;
   #at = 0;
   /** The front of a header whose rest has not come. */
-  readonly #header = Buffer.alloc(REQUEST_BYTES);
+  readonly #header: Buffer;
   #headerLength = 0;
-  #waiting: Required<Request> | undefined;
+  #waiting: ParsedRequest | undefined;
   #payload: Payload | undefined;
   /** Bytes to pass over. */
   #skip = 0;
   #ended = false;
 
-  constructor(taker: RequestTaker) {
+  /** @param extended whether extended headers were agreed on */
+  constructor(taker: RequestTaker, extended = false) {
     this.#taker = taker;
+    this.#extended = extended;
+    this.#header = Buffer.alloc(extended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES);
   }
 
   /** A request waits: nothing more should be pushed until it does no more. */
@@ -109,24 +119,25 @@ export class Intake {
     }
   }
 
-  #nextHeader(): Required<Request> | undefined {
+  #nextHeader(): ParsedRequest | undefined {
+    const parse = this.#extended ? parseExtendedRequest : parseRequest;
+    const needed = this.#header.length;
     const chunk = this.#chunk;
     const at = this.#at;
-    if (this.#headerLength === 0 && chunk.length - at >= REQUEST_BYTES) {
-      this.#at = at + REQUEST_BYTES;
-      return parseRequest(chunk, at);
+    if (this.#headerLength === 0 && chunk.length - at >= needed) {
+      this.#at = at + needed;
+      return parse(chunk, at);
     }
     const copied = chunk.copy(this.#header, this.#headerLength, at);
     this.#at += copied;
     this.#headerLength += copied;
-    if (this.#headerLength < REQUEST_BYTES) return undefined;
+    if (this.#headerLength < needed) return undefined;
     this.#headerLength = 0;
-    return parseRequest(this.#header, 0);
+    return parse(this.#header, 0);
   }
 
-  #begin(request: Required<Request>): void {
-    const { command, length } = request;
-    const payloadLength = command === Command.write ? length : 0;
+  #begin(request: ParsedRequest): void {
+    const payloadLength = payloadBytes(request, this.#extended);
     switch (this.#taker.admit(request)) {
       case 'take': {
         const end = this.#at + payloadLength;

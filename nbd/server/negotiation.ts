@@ -20,17 +20,20 @@ import { ByteReader } from '../transport/byte-reader.ts';
 import type { NbdExport, NbdExports } from './export.ts';
 import { ALLOCATION_CONTEXT_ID } from './status.ts';
 import { blockSizesOf, type Terms, transmissionFlags } from './terms.ts';
-import { startTls } from './tls.ts';
 
 /** Options with more data are refused: what fits are 15 queries of the longest kind for an export with the longest name. */
 const MAX_OPTION_BYTES = 64 * 1024;
 /** "Newstyle negotiation": what stands behind size and flags in the reply to `NBD_OPT_EXPORT_NAME`, without `NBD_FLAG_C_NO_ZEROES`. */
 const RESERVED_ZEROES = 124;
 
+/** Errors of opening an export that another name would not have. */
+const CLIENTS_FAULTS: ReadonlySet<string> = new Set(['USAGE', 'BAD_NAME', 'AMBIGUOUS', 'FORBIDDEN']);
+
 /** What negotiations of a server share. */
 export interface NegotiationResources {
   readonly exports: NbdExports;
   readonly tls: NegotiationTls | undefined;
+  readonly onNotice: (line: string) => void;
 }
 
 /** How TLS is spoken, when it is. */
@@ -69,6 +72,7 @@ export class ServerNegotiation {
   /** An option is being answered. */
   #isBusy = false;
   #structured = false;
+  #extended = false;
   /** The export that `base:allocation` was selected for last. */
   #allocationOf: string | undefined;
   /** What was opened last, since clients ask about an export before they choose it. */
@@ -125,6 +129,7 @@ export class ServerNegotiation {
     try {
       if (data === undefined) throw new ProtocolFault('it names an export that is too long');
       this.#refuseOutside(Option.exportName);
+      if (this.#extended) throw new ProtocolFault('it asked for extended headers, which need NBD_OPT_GO');
       const disk = await this.#open(readString(data, 'the name of an export'));
       const zeroes = Buffer.alloc(noZeroes ? 0 : RESERVED_ZEROES);
       const head = encodeSizeAndFlags(disk.size, transmissionFlags(disk, this.#structured));
@@ -177,7 +182,15 @@ export class ServerNegotiation {
         return false;
       case Option.structuredReply:
         refuseData(data);
+        if (this.#extended)
+          throw new OptionRefusal(OptionError.extendedHeadersRequired, 'extended headers were agreed on');
         this.#structured = true;
+        await this.#acknowledge(option);
+        return false;
+      case Option.extendedHeaders:
+        refuseData(data);
+        this.#structured = true;
+        this.#extended = true;
         await this.#acknowledge(option);
         return false;
       case Option.listMetaContext:
@@ -236,8 +249,11 @@ export class ServerNegotiation {
     if (this.#isSecure) throw new OptionRefusal(OptionError.invalid, 'TLS has begun already');
     // What somebody on the way put behind the option must not be taken for the client's own words inside of TLS.
     if (!this.#reader.isEmpty) throw new ProtocolFault('it goes on in the open after it asked for TLS');
+    // Few servers speak TLS, and Node takes a while to load it.
+    const { startTls } = await import('./tls.ts');
     // "The server MUST NOT preserve any negotiation state".
     this.#structured = false;
+    this.#extended = false;
     this.#allocationOf = undefined;
     await this.#release();
     await this.#acknowledge(Option.startTls);
@@ -252,11 +268,23 @@ export class ServerNegotiation {
   async #open(name: string): Promise<NbdExport> {
     if (this.#opened?.name === name) return this.#opened.disk;
     await this.#release();
-    const disk = await this.#resources.exports.open(name);
+    const disk = await this.#openNew(name);
     if (disk === undefined)
       throw new OptionRefusal(OptionError.unknown, `there is no export ${JSON.stringify(name)}`);
     this.#opened = { name, disk };
     return disk;
+  }
+
+  /** What a client has asked for wrongly is said to it alone; what is wrong here, to the operator too. */
+  async #openNew(name: string): Promise<NbdExport | undefined> {
+    const { exports, onNotice } = this.#resources;
+    try {
+      return await exports.open(name);
+    } catch (error) {
+      if (isImgstoreError(error) && !CLIENTS_FAULTS.has(error.code))
+        onNotice(`export ${JSON.stringify(name)} cannot be opened: ${error.message}`);
+      throw error;
+    }
   }
 
   async #release(): Promise<void> {
@@ -275,6 +303,7 @@ export class ServerNegotiation {
       flags: transmissionFlags(disk, structured),
       blockSizes: blockSizesOf(disk),
       structured,
+      extended: this.#extended,
       allocation: this.#allocationOf === name,
     };
     return { terms, stream: this.#stream, rest: this.#reader.detach() };

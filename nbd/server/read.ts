@@ -1,12 +1,12 @@
 import { allDone, isZero } from '../../block/index.ts';
 import { CommandFlag } from '../protocol/constants.ts';
 import { writeSimpleReply } from '../protocol/reply.ts';
-import type { Request } from '../protocol/request.ts';
+import type { ParsedRequest } from '../protocol/request.ts';
 import type { Buffers } from './buffers.ts';
 import type { NbdExport } from './export.ts';
 import {
-  DATA_HEAD_BYTES,
-  HOLE_CHUNK_BYTES,
+  dataHeadBytes,
+  holeChunkBytes,
   holeReply,
   type ReplyBytes,
   SIMPLE_HEAD_BYTES,
@@ -30,15 +30,15 @@ interface Piece {
 }
 
 /** The reply to `NBD_CMD_READ`: one buffer, headers and data in the order of the disk. */
-export function readReply(request: Required<Request>, terms: Terms, buffers: Buffers): Promise<ReplyBytes> {
+export function readReply(request: ParsedRequest, terms: Terms, buffers: Buffers): Promise<ReplyBytes> {
   const { flags, length } = request;
   if (!terms.structured) return readSimple(request, terms.export, buffers);
   const isWhole = length <= LEAST_HOLE_BYTES || (flags & CommandFlag.df) !== 0;
-  return isWhole ? readPacked(request, terms.export, buffers) : readPieces(request, terms.export, buffers);
+  return isWhole ? readPacked(request, terms, buffers) : readPieces(request, terms, buffers);
 }
 
 async function readSimple(
-  { cookie, offset, length }: Required<Request>,
+  { cookie, offset, length }: ParsedRequest,
   disk: NbdExport,
   buffers: Buffers,
 ): Promise<ReplyBytes> {
@@ -50,44 +50,42 @@ async function readSimple(
 }
 
 /** One chunk. */
-async function readPacked(
-  { cookie, offset, length }: Required<Request>,
-  disk: NbdExport,
-  buffers: Buffers,
-): Promise<ReplyBytes> {
-  if (length === 0) return successReply(cookie, true);
-  if (disk.isHole?.(offset, length)) return holeReply(cookie, offset, length);
-  const buffer = buffers.take(DATA_HEAD_BYTES + length);
-  const bytes = buffer.subarray(0, DATA_HEAD_BYTES + length);
-  const data = bytes.subarray(DATA_HEAD_BYTES);
+async function readPacked(request: ParsedRequest, terms: Terms, buffers: Buffers): Promise<ReplyBytes> {
+  const { offset, length } = request;
+  const { export: disk } = terms;
+  if (length === 0) return successReply(request, terms);
+  if (disk.isHole?.(offset, length)) return holeReply(request, terms);
+  const headBytes = dataHeadBytes(terms);
+  const buffer = buffers.take(headBytes + length);
+  const bytes = buffer.subarray(0, headBytes + length);
+  const data = bytes.subarray(headBytes);
   await disk.read(offset, data);
   if (disk.isHole === undefined && isZero(data)) {
     buffers.give(buffer);
-    return holeReply(cookie, offset, length);
+    return holeReply(request, terms);
   }
-  writeDataHead(bytes, 0, cookie, offset, length, true);
+  writeDataHead(bytes, 0, request, terms, { offset, length, done: true });
   return { bytes, buffer };
 }
 
 /** A chunk for each piece of data and each hole. */
-async function readPieces(
-  { cookie, offset, length }: Required<Request>,
-  disk: NbdExport,
-  buffers: Buffers,
-): Promise<ReplyBytes> {
-  const pieces = await piecesOf(disk, offset, length);
+async function readPieces(request: ParsedRequest, terms: Terms, buffers: Buffers): Promise<ReplyBytes> {
+  const { export: disk } = terms;
+  const pieces = await piecesOf(disk, request.offset, request.length);
+  const [headBytes, holeBytes] = [dataHeadBytes(terms), holeChunkBytes(terms)];
+  const bytesOf = ({ isHole, length }: Piece) => (isHole ? holeBytes : headBytes + length);
   const total = pieces.reduce((sum, piece) => sum + bytesOf(piece), 0);
   const buffer = buffers.take(total);
   const bytes = buffer.subarray(0, total);
   const reads: Promise<void>[] = [];
   let at = 0;
   for (const [i, piece] of pieces.entries()) {
-    const isLast = i === pieces.length - 1;
-    if (piece.isHole) writeHoleChunk(bytes, at, cookie, piece.offset, piece.length, isLast);
+    const { offset, length, isHole } = piece;
+    const range = { offset, length, done: i === pieces.length - 1 };
+    if (isHole) writeHoleChunk(bytes, at, request, terms, range);
     else {
-      writeDataHead(bytes, at, cookie, piece.offset, piece.length, isLast);
-      const from = at + DATA_HEAD_BYTES;
-      reads.push(disk.read(piece.offset, bytes.subarray(from, from + piece.length)));
+      writeDataHead(bytes, at, request, terms, range);
+      reads.push(disk.read(offset, bytes.subarray(at + headBytes, at + headBytes + length)));
     }
     at += bytesOf(piece);
   }
@@ -118,8 +116,4 @@ async function piecesOf(disk: NbdExport, offset: number, length: number): Promis
   }
   endHole();
   return pieces;
-}
-
-function bytesOf({ isHole, length }: Piece): number {
-  return isHole ? HOLE_CHUNK_BYTES : DATA_HEAD_BYTES + length;
 }

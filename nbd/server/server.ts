@@ -5,8 +5,9 @@ import { Connection, type ConnectionResources } from './connection.ts';
 import type { NbdExports } from './export.ts';
 import { ServerMemory } from './memory.ts';
 import type { NegotiationTls } from './negotiation.ts';
+import { Notices } from './notices.ts';
 import { listenOnPort } from './tcp.ts';
-import { loadTls, type ServerTls } from './tls.ts';
+import type { ServerTls } from './tls.ts';
 import { listenOnSocket } from './unix-socket.ts';
 
 /** Each has at most 256 KiB of requests by itself and 64 small buffers. */
@@ -29,7 +30,7 @@ export interface NbdServerOptions {
   readonly maxConnections?: number | undefined;
   /** Seconds that a client has to choose an export; 30 if not said. */
   readonly handshakeSeconds?: number | undefined;
-  /** Hears, in one line, of clients that break the protocol and of exports that fail. */
+  /** Hears, in one line, of clients that break the protocol and of exports that fail or cannot be opened. What is too much to read is left out. */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
@@ -41,17 +42,19 @@ export class NbdServer {
   readonly #buffers = new Buffers();
   /** Each with the promise of its end. */
   readonly #connections = new Map<Connection, Promise<void>>();
+  readonly #notices: Notices;
   readonly #stallTimer: NodeJS.Timeout;
   #address: NbdAddress | undefined;
   #isClosing = false;
 
   private constructor(exports: NbdExports, tls: NegotiationTls | undefined, options: NbdServerOptions) {
+    this.#notices = new Notices(options.onNotice ?? (() => {}));
     this.#resources = {
       exports,
       tls,
       memory: this.#memory,
       buffers: this.#buffers,
-      onNotice: options.onNotice ?? (() => {}),
+      onNotice: (line) => this.#notices.give(line),
       handshakeSeconds: options.handshakeSeconds,
     };
     const flags = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
@@ -67,7 +70,7 @@ export class NbdServer {
    * @throws ImgstoreError `IN_USE` when somebody listens there, `EXISTS` for a file that is no socket, `USAGE` for a path that is too long, `IO`, `NOT_FOUND`, and as {@link ServerTls} for certificates
    */
   static async listen(exports: NbdExports, options: NbdServerOptions): Promise<NbdServer> {
-    const tls = options.tls && { options: await loadTls(options.tls), require: options.tls.require };
+    const tls = options.tls && (await tlsOf(options.tls));
     const server = new NbdServer(exports, tls, options);
     try {
       await server.#listen(options);
@@ -99,6 +102,7 @@ export class NbdServer {
       for (const connection of this.#connections.keys()) connection.shutDown();
     }
     await Promise.all(this.#connections.values());
+    this.#notices.sayLeftOut();
     clearInterval(this.#stallTimer);
   }
 
@@ -129,4 +133,10 @@ export class NbdServer {
     if (!this.#memory.hasWaiting) return;
     for (const connection of this.#connections.keys()) connection.closeIfStalled();
   }
+}
+
+/** Few servers speak TLS, and Node takes a while to load it. */
+async function tlsOf(tls: ServerTls): Promise<NegotiationTls> {
+  const { loadTls } = await import('./tls.ts');
+  return { options: await loadTls(tls), require: tls.require };
 }

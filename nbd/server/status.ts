@@ -1,9 +1,10 @@
 import type { ExtentKind } from '../../block/index.ts';
-import { encodeStatus, type StatusExtent } from '../protocol/block-status.ts';
+import { encodeExtendedStatus, encodeStatus, type StatusExtent } from '../protocol/block-status.ts';
 import { AllocationFlag, Chunk, CommandFlag } from '../protocol/constants.ts';
-import type { Request } from '../protocol/request.ts';
+import type { ParsedRequest } from '../protocol/request.ts';
 import type { NbdExport } from './export.ts';
 import { chunkReply, type ReplyBytes } from './replies.ts';
+import type { Terms } from './terms.ts';
 
 /** The number of `base:allocation`, on every connection. */
 export const ALLOCATION_CONTEXT_ID = 1;
@@ -11,7 +12,9 @@ export const ALLOCATION_CONTEXT_ID = 1;
 /** Extents of one reply; a client asks on behind them. */
 const MAX_EXTENTS = 16 * 1024;
 /** Memory that a reply takes up at most. */
-export const MAX_STATUS_REPLY_BYTES = 8 * MAX_EXTENTS;
+export const MAX_STATUS_REPLY_BYTES = 16 * MAX_EXTENTS;
+/** The longest range that is looked at for one reply: a map of a terabyte would take the server's time for too long. */
+const MAX_RANGE_BYTES = 2 ** 36;
 
 const FLAGS: Readonly<Record<ExtentKind, number>> = {
   data: 0,
@@ -20,11 +23,18 @@ const FLAGS: Readonly<Record<ExtentKind, number>> = {
 };
 
 /** The reply to `NBD_CMD_BLOCK_STATUS`. */
-export async function statusReply(request: Required<Request>, disk: NbdExport): Promise<ReplyBytes> {
-  const { cookie, flags, offset, length } = request;
+export async function statusReply(request: ParsedRequest, terms: Terms): Promise<ReplyBytes> {
+  const { flags, offset, length } = request;
   const most = (flags & CommandFlag.reqOne) === 0 ? MAX_EXTENTS : 1;
-  const extents = await statusOf(disk, offset, length, most);
-  return chunkReply(cookie, Chunk.blockStatus, encodeStatus(ALLOCATION_CONTEXT_ID, extents));
+  const extents = await statusOf(terms.export, offset, Math.min(length, MAX_RANGE_BYTES), most);
+  return terms.extended
+    ? chunkReply(
+        request,
+        terms,
+        Chunk.extendedBlockStatus,
+        encodeExtendedStatus(ALLOCATION_CONTEXT_ID, extents),
+      )
+    : chunkReply(request, terms, Chunk.blockStatus, encodeStatus(ALLOCATION_CONTEXT_ID, extents));
 }
 
 /** What the disk has in a range, neighbours of one kind joined, until there are `most`. */

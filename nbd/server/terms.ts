@@ -13,6 +13,8 @@ export interface Terms {
   readonly blockSizes: BlockSizes;
   /** Whether replies are structured. */
   readonly structured: boolean;
+  /** Whether requests and replies have extended headers; replies are structured then. */
+  readonly extended: boolean;
   /** Whether `base:allocation` was selected for this export. */
   readonly allocation: boolean;
 }

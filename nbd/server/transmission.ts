@@ -3,13 +3,13 @@ import { isImgstoreError } from '../../errors/index.ts';
 import { Command } from '../protocol/constants.ts';
 import { ErrorValue } from '../protocol/error-values.ts';
 import { ProtocolFault } from '../protocol/fault.ts';
-import type { Request } from '../protocol/request.ts';
+import { type ParsedRequest, payloadBytes } from '../protocol/request.ts';
 import { answer, memoryOf } from './answer.ts';
 import type { Buffers } from './buffers.ts';
 import { NotFast } from './export.ts';
 import { failureOf } from './failure.ts';
 import { refusalOf } from './gate.ts';
-import { type Admission, Intake } from './intake.ts';
+import { type Admission, Intake, type RequestTaker } from './intake.ts';
 import { MemoryShare, type ServerMemory } from './memory.ts';
 import { failureReply, type ReplyBytes } from './replies.ts';
 import { MAX_PAYLOAD_BYTES, type Terms } from './terms.ts';
@@ -56,7 +56,7 @@ export class ServerTransmission {
     this.#terms = terms;
     this.#resources = resources;
     this.#share = new MemoryShare(resources.memory, () => this.#proceed());
-    this.#intake = new Intake({
+    const taker: RequestTaker = {
       admit: (request) => this.#admit(request),
       payloadBuffer: (length) => resources.buffers.take(length),
       take: (request, payload, buffer) => void this.#take(request, payload, buffer),
@@ -64,7 +64,8 @@ export class ServerTransmission {
         resources.buffers.give(buffer);
         this.#finish(memoryOf(request));
       },
-    });
+    };
+    this.#intake = new Intake(taker, terms.extended);
   }
 
   /** Serves until the connection is closed and nothing is under way. @param rest what was read of the stream before */
@@ -116,7 +117,7 @@ export class ServerTransmission {
     if (this.#intake.isWaiting) this.#stream.pause();
   }
 
-  #admit(request: Required<Request>): Admission {
+  #admit(request: ParsedRequest): Admission {
     if (request.command === Command.disconnect) {
       this.#end();
       return 'end';
@@ -127,10 +128,10 @@ export class ServerTransmission {
       : refusalOf(request, this.#terms);
     if (refusal !== undefined) {
       // A refused payload is passed over.
-      if (request.command === Command.write && request.length > MAX_PAYLOAD_BYTES)
-        throw new ProtocolFault(`it announces a write of ${request.length} bytes`);
+      const payload = payloadBytes(request, this.#terms.extended);
+      if (payload > MAX_PAYLOAD_BYTES) throw new ProtocolFault(`it announces a payload of ${payload} bytes`);
       this.#inFlight++;
-      this.#send(failureReply(request.cookie, refusal, this.#terms.structured), 0);
+      this.#send(failureReply(request, this.#terms, refusal), 0);
       return 'refuse';
     }
     if (!this.#share.reserve(memoryOf(request))) return 'wait';
@@ -138,7 +139,7 @@ export class ServerTransmission {
     return 'take';
   }
 
-  async #take(request: Required<Request>, payload: Buffer, buffer: Buffer | undefined): Promise<void> {
+  async #take(request: ParsedRequest, payload: Buffer, buffer: Buffer | undefined): Promise<void> {
     const { buffers } = this.#resources;
     let reply: ReplyBytes;
     this.#running++;
@@ -147,7 +148,7 @@ export class ServerTransmission {
       if (buffer !== undefined) buffers.give(buffer);
     } catch (error) {
       this.#note(error);
-      reply = failureReply(request.cookie, failureOf(error), this.#terms.structured);
+      reply = failureReply(request, this.#terms, failureOf(error));
     }
     this.#running--;
     this.#send(reply, memoryOf(request));

@@ -1,6 +1,15 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
 
+export interface KeyFiles {
+  /** Path of a file of age recipients, to which all is encrypted; those of the identities when there is none. */
+  readonly recipientsFile?: string | undefined;
+  /** Path of a file of age identities. */
+  readonly identityFile?: string | undefined;
+  /** Told of an identity file that others can read. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
+
 /** A line of a file of recipients or identities that is neither empty nor a comment. */
 export interface KeyLine {
   /** Without the spaces around it. */

@@ -2,17 +2,9 @@ import { Decrypter, Encrypter } from 'age-encryption';
 import { ImgstoreError } from '../../errors/index.ts';
 import { MAX_HEADER } from './header.ts';
 import { type Identities, readIdentities } from './identities.ts';
+import type { KeyFiles } from './key-file.ts';
 import { NONCE, storedSize } from './payload.ts';
 import { readRecipients, requireOneKind } from './recipients.ts';
-
-export interface KeyFiles {
-  /** Path of a file of age recipients, to which all is encrypted; those of the identities when there is none. */
-  readonly recipientsFile?: string | undefined;
-  /** Path of a file of age identities. */
-  readonly identityFile?: string | undefined;
-  /** Told of an identity file that others can read. */
-  readonly onNotice?: ((notice: string) => void) | undefined;
-}
 
 /** What a new file is encrypted with. */
 export interface NewHeader {
@@ -76,7 +68,7 @@ export class AgeKeys {
  * @throws ImgstoreError `USAGE` for a bad line, which is named and not shown, and for keys that could not read what they write;
  *   `NOT_FOUND`, `IO`.
  */
-export async function openKeys({ recipientsFile, identityFile, onNotice }: KeyFiles): Promise<AgeKeys> {
+export async function readKeys({ recipientsFile, identityFile, onNotice }: KeyFiles): Promise<AgeKeys> {
   if (identityFile === undefined) {
     throw new ImgstoreError(
       'USAGE',

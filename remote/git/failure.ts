@@ -7,6 +7,13 @@ const GENERIC_PATTERN =
 const MESSAGE_PATTERN =
   /^(?:fatal|error|remote|ssh|warning|usage|git-[\w-]+): |: Permission denied|^Host key verification|^[\w.-]+@[\w.-]+: /;
 
+/** A remote in SHA-1 format; the last is what git makes of an empty one when it pushes. */
+const FORMAT_PATTERN =
+  /mismatched algorithms|does not support this repository's hash algorithm|unknown (?:object format|hash algorithm)|unexpected capabilities\^\{\}/i;
+
+/** What the remote has a ref to, and not itself. */
+const MISSING_PATTERN = /not our ref ([0-9a-f]{64})/;
+
 interface Meaning {
   readonly pattern: RegExp;
   readonly code: ErrorCode;
@@ -19,12 +26,6 @@ const MEANINGS: readonly Meaning[] = [
     pattern: /No space left on device|Disk quota exceeded/i,
     code: 'IO',
     advice: 'free some room and run the command again',
-  },
-  {
-    pattern:
-      /mismatched algorithms|does not support this repository's hash algorithm|unknown object format|unknown hash algorithm/i,
-    code: 'UNSUPPORTED',
-    advice: '',
   },
   {
     pattern: /transport '[^']*' not allowed|strange (?:host|path)name/i,
@@ -63,10 +64,10 @@ const MEANINGS: readonly Meaning[] = [
   },
 ];
 
-/** The error that says why git has failed, from what it wrote on its standard error. */
+/** The error that says why git has failed, from what it wrote on its standard error; `missing` of its data is an id that the remote has not. */
 export function gitFailure(where: string, lines: readonly string[], exit: string): ImgstoreError {
   const said = lines.join('\n');
-  if (/mismatched algorithms|hash algorithm|object format/i.test(said)) return otherFormat(where);
+  if (FORMAT_PATTERN.test(said)) return otherFormat(where);
   const meaning = MEANINGS.find(({ pattern }) => pattern.test(said));
   const messages = lines.filter((line) => MESSAGE_PATTERN.test(line));
   const telling = messages.findLast((line) => !GENERIC_PATTERN.test(line) && !line.startsWith('warning: '));
@@ -75,7 +76,7 @@ export function gitFailure(where: string, lines: readonly string[], exit: string
   return new ImgstoreError(
     meaning?.code ?? 'REMOTE_FAILED',
     `${where}: ${reason}${advice === '' ? '' : `: ${advice}`}`,
-    { where, exit },
+    { where, exit, missing: MISSING_PATTERN.exec(said)?.[1] },
   );
 }
 

@@ -14,12 +14,19 @@ const LINE_PATTERN = /^([ +*=!-])\t[^\t]*:([^\t:]+)\t(\[[^\]]*\]|\S+)(?: \((.*)\
 const MOVED_PATTERN =
   /^(?:stale info|fetch first|non-fast-forward|needs force|remote ref updated)|failed to update ref|cannot lock ref|already exists|incorrect old value|reference already/i;
 
-/** Reads the output of `git push --porcelain`. */
-export function parsePushReport(output: string): PushedRef[] {
+/** A remote that moves all refs or none says of each that all failed, and beside it, to people, which was the one. */
+const LOCK_PATTERN = /cannot lock ref '([^']+)'/;
+
+/**
+ * Reads the output of `git push --porcelain`.
+ * @param lines of its standard error
+ */
+export function parsePushReport(output: string, lines: readonly string[]): PushedRef[] {
+  const locked = new Set(lines.flatMap((line) => LOCK_PATTERN.exec(line)?.[1] ?? []));
   return output.split('\n').flatMap((line) => {
     const [, flag, name, summary, reason] = LINE_PATTERN.exec(line) ?? [];
     if (name === undefined) return [];
     const fault = flag === '!' ? (reason ?? summary) : undefined;
-    return [{ name, fault, moved: fault !== undefined && MOVED_PATTERN.test(fault) }];
+    return [{ name, fault, moved: fault !== undefined && (MOVED_PATTERN.test(fault) || locked.has(name)) }];
   });
 }

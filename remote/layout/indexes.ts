@@ -32,7 +32,10 @@ export class RemoteIndexes {
   readonly #bucket: Bucket;
   readonly #folder: string;
   readonly #rules: FileRules;
-  /** Most recently added first: what is looked for together was mostly pushed together. */
+  /**
+   * Those of maps first, as what leads to clusters is meant to be read from there wherever else it is; then the most recently added, as what is looked for together was mostly pushed
+   * together.
+   */
   #open: OpenRemoteIndex[] = [];
   readonly #ends = new Map<string, EntryEnds>();
 
@@ -63,6 +66,14 @@ export class RemoteIndexes {
     const fetched = await Promise.allSettled(missing.map((pack) => this.#fetch(pack)));
     for (const outcome of fetched) if (outcome.status === 'rejected') throw outcome.reason;
     for (const pack of wanted.values()) this.#open.unshift(await this.#openOrFetch(pack));
+    const isData = ({ pack }: OpenRemoteIndex) => Number(pack.kind === 'data');
+    this.#open.sort((a, b) => isData(a) - isData(b));
+  }
+
+  /** Fetches an index that is here already, to see whether the bucket's is whole. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `REMOTE_…` */
+  async check(pack: RemotePack): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    await this.#fetch(pack);
   }
 
   /** The packs that are looked into. */
@@ -134,8 +145,8 @@ export class RemoteIndexes {
   async #fetch(pack: RemotePack): Promise<void> {
     // One byte more shows that it is longer, without all of it being taken.
     const range = { offset: 0, length: pack.indexBytes + 1 };
-    const bytes = Buffer.from(await this.#bucket.get(indexName(pack.pack), range));
-    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    const bytes = Buffer.from(await this.#bucket.get(indexName(pack), range));
+    const where = `${this.#bucket.where}: ${indexName(pack)}`;
     const idx = new Idx(new MemoryBytes(where, bytes));
     this.#requireOf(pack, idx, bytes.length);
     idx.verify();
@@ -152,7 +163,7 @@ export class RemoteIndexes {
             ? 'is of another pack'
             : undefined;
     if (reason === undefined) return;
-    const where = `${this.#bucket.where}: ${indexName(pack.pack)}`;
+    const where = `${this.#bucket.where}: ${indexName(pack)}`;
     throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: pack.pack });
   }
 }

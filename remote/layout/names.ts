@@ -1,5 +1,3 @@
-import { isId } from '../../objects/index.ts';
-
 /** What a bucket is and how it is laid out; made once. */
 export const FORMAT_NAME = 'imgstore.json';
 /** One object for each move of refs. */
@@ -11,7 +9,6 @@ const STATE_DIGITS = 15;
 /** Within what a number holds exactly: 2^53 has 16 digits. */
 const LAST_STATE = 10 ** STATE_DIGITS - 1;
 const STATE_PATTERN = /^states\/([0-9]{15})$/;
-const PACK_PATTERN = /^packs\/([0-9a-f]{64})\.(?:pack|idx)$/;
 
 /** Where a state lies: what is left to the last number, so that the newest is the first that a server lists. */
 export function stateName(number: number): string {
@@ -30,16 +27,19 @@ export function checkpointName(digest: string): string {
   return CHECKPOINTS + digest;
 }
 
-export function packName(pack: string): string {
-  return `${PACKS}${pack}.pack`;
+/** Which upload of a pack is meant: the same pack may have been sent twice, and one of the two be on its way out. */
+export interface PackUpload {
+  /** 64 hex digits: the pack's own checksum. */
+  readonly pack: string;
+  /** 8 hex digits by chance. */
+  readonly upload: string;
 }
 
-export function indexName(pack: string): string {
-  return `${PACKS}${pack}.idx`;
+/** A name that was never used before and never will be again, so that what is removed under it is in nobody's way. */
+export function packName({ pack, upload }: PackUpload): string {
+  return `${PACKS}${pack}.${upload}.pack`;
 }
 
-/** The pack that an object below {@link PACKS} belongs to; undefined for other names. */
-export function packOfName(name: string): string | undefined {
-  const [, pack] = PACK_PATTERN.exec(name) ?? [];
-  return pack !== undefined && isId(pack) ? pack : undefined;
+export function indexName({ pack, upload }: PackUpload): string {
+  return `${PACKS}${pack}.${upload}.idx`;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { codecs } from '../../objects/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
@@ -17,12 +18,8 @@ import {
 /** No state and no checkpoint is longer: a list of 100,000 packs takes 25 MB. */
 const MOST_BYTES = 256 * 2 ** 20;
 
-/**
- * Changes are written again with each state until they take this much, or this share of the checkpoint that they come after: so a state stays small beside what
- * it says, and checkpoints are rare beside their length.
- */
+/** Changes are written again with each state at least until they take this much. */
 const CHANGES_BYTES = 4096;
-const CHANGES_SHARE = 1 / 16;
 
 /** Keeps checkpoints, which never change, nearer than the bucket. */
 export interface CheckpointCache {
@@ -62,7 +59,7 @@ export class RemoteStates {
       if (size > MOST_BYTES) throw this.#bad(`${name} has ${size} bytes, which is too much for a state`);
       return this.#read(number);
     }
-    const state = { number: 0, checkpoint: undefined, changes: [] };
+    const state = { number: 0, checkpoint: undefined, changes: [], writer: '-' };
     return { number: 0, content: EMPTY_CONTENT, state, checkpointBytes: 0 };
   }
 
@@ -74,22 +71,23 @@ export class RemoteStates {
   async publish(after: RemoteSnapshot, change: RemoteChange): Promise<RemoteSnapshot | undefined> {
     const number = after.number + 1;
     const content = applyChange(after.content, change);
-    const changed = { ...after.state, number, changes: [...after.state.changes, change] };
+    const writer = randomBytes(8).toString('hex');
+    const changed = { ...after.state, number, writer, changes: [...after.state.changes, change] };
     const next = await this.#shortened(changed, content, after.checkpointBytes);
     if (!(await this.#bucket.putNew(stateName(number), encodeState(next.state)))) return undefined;
     return { number, content, ...next };
   }
 
   async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {
-    const most = CHANGES_BYTES + checkpointBytes * CHANGES_SHARE;
-    if (encodeState(state).length <= most) return { state, checkpointBytes };
+    if (encodeState(state).length <= mostChangeBytes(state, checkpointBytes))
+      return { state, checkpointBytes };
     const bytes = encodeCheckpoint(content);
     const digest = digestOf(bytes);
     // Before the state that names it. When that is not made after all, it is in nobody's way.
     await this.#bucket.put(checkpointName(digest), bytes);
     await this.#cache.put(digest, bytes);
     return {
-      state: { number: state.number, checkpoint: digest, changes: [] },
+      state: { ...state, checkpoint: digest, changes: [] },
       checkpointBytes: bytes.length,
     };
   }
@@ -136,6 +134,15 @@ export class RemoteStates {
       where: this.#bucket.where,
     });
   }
+}
+
+/**
+ * Bytes of changes from which on a checkpoint is made. With changes of c bytes and checkpoints of C, a bound of S costs each push S / 2 for its state and C · c / S for its share of a checkpoint: least for
+ * S = √(2 · C · c).
+ */
+function mostChangeBytes(state: RemoteState, checkpointBytes: number): number {
+  const last = encodeState({ ...state, changes: state.changes.slice(-1) }).length;
+  return Math.max(CHANGES_BYTES, Math.sqrt(2 * checkpointBytes * last));
 }
 
 function digestOf(bytes: Uint8Array): string {

@@ -23,7 +23,8 @@ const TOGETHER = [
   { name: 'base', path: /^(errors|block\/size)\b/ },
   { name: 'start', path: /^cmd\/(arguments|exit-code|report-error|signals)\b/ },
   { name: 'common', path: /^(?!cmd\/)/, minShareCount: 14 },
-  { name: 'verbs', path: /^cmd\//, minShareCount: 8 },
+  // A table brings its package, which verbs that print none should not load.
+  { name: 'verbs', path: /^cmd\/(?!table\b)/, minShareCount: 8 },
   { name: 'versions', path: /^store\/(history|version)\//, minShareCount: 5 },
   { name: 'jobs', path: /^(block\/zero|objects|pack|store\/workers\/(?!pool|threads))/, minShareCount: 3 },
   { name: 'image-files', path: /^(qcow2\/(?!writer)|nbd|block|store\/(foreign|commit))/, minShareCount: 4 },

@@ -103,7 +103,7 @@ async function writeAttachments(
   const outputs = new Outputs();
   try {
     for (const { name, file } of attachments) {
-      const bytes = readAttachment(store.objects, version, name);
+      const bytes = await readAttachment(store.objects, version, name);
       const plan = { path: file, force, readOnly: false, onPublished: async () => {} };
       await outputs.write(plan, async (pending) => {
         await pending.write(0, bytes);

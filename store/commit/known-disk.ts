@@ -3,7 +3,7 @@ import type { ObjectId } from '../../objects/index.ts';
 import { namedBase } from '../origin/named-base.ts';
 import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
-import { dirtySince } from '../track/dirty.ts';
+import { type DirtyDisk, dirtySince } from '../track/dirty.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
 import { tryReadDisk } from '../version/version.ts';
@@ -46,15 +46,8 @@ export async function knownDisk(store: Store, disk: OpenDisk, tracking: Tracking
   const held = await heldDisk(store, itself, source.size);
   if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
   const dirty = await dirtySince(store, disk, tracking.tip);
-  if (typeof dirty === 'string')
-    tracking.onNotice?.(`${disk.path}: its bitmap is not trusted, so all of it is read: ${dirty}`);
-  else if (dirty !== undefined)
-    return {
-      held,
-      basis: dirty.basis,
-      baseVersion: dirty.commit,
-      expectedBytes: Math.min(expectedBytes, dirty.dirtyBytes),
-    };
+  if (typeof dirty === 'string') tracking.onNotice?.(`${disk.path}: ${untrustedBitmap(dirty)}`);
+  else if (dirty !== undefined) return knownByBitmap(dirty, expectedBytes);
   for (const [i, base] of bases.entries()) {
     const heldBase = await heldDisk(store, below[i], base.size);
     if (heldBase === undefined) continue;
@@ -62,6 +55,16 @@ export async function knownDisk(store: Store, disk: OpenDisk, tracking: Tracking
     return { held, basis, baseVersion, expectedBytes: Math.min(expectedBytes, base.bytesAbove) };
   }
   return { held, basis: await standInBasis(store, disk), baseVersion, expectedBytes };
+}
+
+/** What is known of a disk by a bitmap of what was written to it. @param bytes of the disk that may have to be read */
+export function knownByBitmap({ basis, commit, dirtyBytes }: DirtyDisk, bytes: number): KnownDisk {
+  return { held: undefined, basis, baseVersion: commit, expectedBytes: Math.min(bytes, dirtyBytes) };
+}
+
+/** What a notice says of a disk. */
+export function untrustedBitmap(why: string): string {
+  return `its bitmap is not trusted, so all of it is read: ${why}`;
 }
 
 /** The version's disk that stands in for a backing file, whose map the caller has found whole. */

@@ -28,8 +28,15 @@ export async function openNbdDisk(uri: string, options: OpenDiskOptions): Promis
       { uri, bitmap: bitmap!.name },
     );
   }
+  const written =
+    context === undefined ? undefined : { since: bitmap!.since, dirty: () => dirtyRanges(source, context) };
+  return { ...exportedDisk(uri, source), written };
+}
+
+/** An export as a disk that no files are known of. */
+export function exportedDisk(path: string, source: NbdSource): OpenDisk {
   return {
-    path: uri,
+    path,
     source,
     facts: { format: 'nbd' },
     paths: [],
@@ -38,8 +45,6 @@ export async function openNbdDisk(uri: string, options: OpenDiskOptions): Promis
     expectedBytes: source.size,
     files: undefined,
     bases: [],
-    written:
-      context === undefined ? undefined : { since: bitmap!.since, dirty: () => dirtyRanges(source, context) },
     lookedNs: nowNs(),
     refuseChanged: async () => {},
   };

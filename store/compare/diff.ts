@@ -1,5 +1,5 @@
 import { ImgstoreError } from '../../errors/index.ts';
-import type { MapChange } from '../../objects/index.ts';
+import type { MapChange, ObjectId } from '../../objects/index.ts';
 import type { Store } from '../store.ts';
 import { diffDiskMaps } from '../version/map-errors.ts';
 import { readVersion, type Version, type VersionDisk } from '../version/version.ts';
@@ -88,9 +88,10 @@ async function* diffDisks(
 
 /** Whether the first bytes of a cluster are as before. */
 async function sameStart(store: Store, { before, after }: MapChange, length: number): Promise<boolean> {
-  await store.objects.bring([before, after].filter((id) => id !== undefined));
-  const [a, b] = [before, after].map((id) =>
-    id === undefined ? Buffer.alloc(length) : store.objects.readAs('blob', id).subarray(0, length),
-  );
-  return Buffer.compare(a!, b!) === 0;
+  const read = async (id: ObjectId | undefined) =>
+    id === undefined
+      ? Buffer.alloc(length)
+      : (await store.objects.readBroughtAs('blob', id)).subarray(0, length);
+  const [a, b] = await Promise.all([read(before), read(after)]);
+  return Buffer.compare(a, b) === 0;
 }

@@ -33,6 +33,8 @@ export interface ForgetResult {
   readonly kept: number;
   readonly refs: readonly MovedRef[];
   readonly dryRun: boolean;
+  /** Branches of remotes (`origin/web`) that lead to versions of the branches as they were: `gc` keeps those, and without `pushed` they are not forgotten. */
+  readonly remotes: readonly string[];
 }
 
 /** Where the refs were before: `gc` keeps what they led to as long as it keeps other unreachable objects. */
@@ -50,6 +52,7 @@ export async function forgetVersions(store: Store, request: ForgetRequest): Prom
   const result = {
     forgotten: [...plan.forgotten].map((id) => describeForgotten(store, id)),
     kept: plan.kept,
+    remotes: plan.remotes,
     dryRun: request.dryRun ?? false,
   };
   if (plan.forgotten.size === 0) return { ...result, refs: [] };

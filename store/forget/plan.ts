@@ -2,7 +2,7 @@ import { ImgstoreError } from '../../errors/index.ts';
 import { type Commit, isoDate, type ObjectId, parseCommit, subject } from '../../objects/index.ts';
 import { findTips } from '../history/tips.ts';
 import { walkCommits } from '../history/walk.ts';
-import { BRANCHES, shortRefName, TAGS } from '../refs/name.ts';
+import { BRANCHES, REMOTES, shortRefName, TAGS } from '../refs/name.ts';
 import type { Ref } from '../refs/refs.ts';
 import { resolveCommit } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
@@ -15,6 +15,8 @@ export interface ForgetRequest {
   readonly policy?: KeepPolicy | undefined;
   /** Says what would be done, and does nothing. */
   readonly dryRun?: boolean | undefined;
+  /** Also versions that branches of remotes, as they were fetched or pushed last, have in their histories. */
+  readonly pushed?: boolean | undefined;
 }
 
 /** A version that is about to be forgotten. */
@@ -34,6 +36,8 @@ export interface ForgetPlan {
   readonly forgotten: ReadonlySet<ObjectId>;
   /** Versions that stay in those branches. */
   readonly kept: number;
+  /** Branches of remotes (`origin/web`) that have versions of those branches in their histories, but for the last of each. */
+  readonly remotes: readonly string[];
 }
 
 /**
@@ -50,7 +54,8 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
   const all = {
     branches: own.filter(({ name }) => name.startsWith(BRANCHES)),
     tags: own.filter(({ name }) => name.startsWith(TAGS)),
-    others: tips.filter(({ name }) => !name.startsWith(BRANCHES) && !name.startsWith(TAGS)),
+    remotes: tips.filter(({ name }) => name.startsWith(REMOTES)),
+    others: tips.filter(({ name }) => ![BRANCHES, TAGS, REMOTES].some((kind) => name.startsWith(kind))),
   };
   const detached = head.symbolic.length === 0 && head.id !== undefined ? [head.id] : [];
   const walk = (starts: readonly ObjectId[]) => [...walkCommits(store.objects, starts)];
@@ -75,6 +80,12 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
   for (const { name, id } of all.branches)
     keep(withOldIds(id), `it is the last version of branch '${shortRefName(name)}'`);
   keep(fixed, 'another ref has it in its history');
+  if (!request.pushed)
+    for (const { name, id } of all.remotes)
+      keep(
+        idsOf([id]),
+        `'${shortRefName(name)}' has it in its history, which --pushed leaves out of account`,
+      );
   for (const { name, id } of all.tags)
     if (protects(shortRefName(name), request.policy?.tags))
       keep(withOldIds(id), `it has the tag '${shortRefName(name)}'`);
@@ -94,9 +105,26 @@ export async function planForget(store: Store, request: ForgetRequest): Promise<
     branches: asked,
     tags: all.tags,
     kept: idsOf(asked.map(({ id }) => id)).size - forgotten.size,
+    remotes: holders(
+      all.remotes,
+      idsOf(asked.map(({ id }) => id)),
+      new Set(asked.map(({ id }) => id)),
+      idsOf,
+    ),
     commits: new Map(commits.map(({ id, commit }) => [id, commit])),
     forgotten,
   };
+}
+
+/** The refs that lead to one of some versions, but for those that are tips. */
+function holders(
+  refs: readonly Ref[],
+  versions: ReadonlySet<ObjectId>,
+  tips: ReadonlySet<ObjectId>,
+  idsOf: (starts: readonly ObjectId[]) => ReadonlySet<ObjectId>,
+): readonly string[] {
+  const holds = ({ id }: Ref) => [...idsOf([id])].some((each) => versions.has(each) && !tips.has(each));
+  return refs.filter(holds).map(({ name }) => shortRefName(name));
 }
 
 /** What a list shows of a version. */

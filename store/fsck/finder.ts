@@ -45,6 +45,11 @@ export class ObjectFinder {
     return known;
   }
 
+  /** Whether an object is nowhere here, and promised: it is at the remote of a lazy clone until somebody reads it. */
+  isElsewhere(id: ObjectId): boolean {
+    return this.#database.isPromised(id) && this.#inventory.find(id) === undefined;
+  }
+
   /** Undefined when no copy can be read. */
   read(id: ObjectId): GitObject | undefined {
     try {

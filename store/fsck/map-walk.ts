@@ -30,6 +30,8 @@ export interface TreeWalker {
    * @returns undefined when it is missing, wholly damaged, or of another kind, which is then a finding
    */
   need(step: Step): InventoryEntry | undefined;
+  /** Whether a cluster is one that a lazy clone has not, nor needs to have. */
+  isElsewhere(id: ObjectId): boolean;
   /** The entries of a tree; undefined when they cannot be read, which is a finding. */
   readTree(id: ObjectId): TreeEntry[] | undefined;
   /** Walks what is no cluster map. Returns whether something is wrong with it. */
@@ -140,6 +142,7 @@ export class MapWalk {
 
   #cluster(node: ObjectId, id: ObjectId, name: string, length: number): boolean {
     const { findings } = this.#walk;
+    if (this.#walk.isElsewhere(id)) return false;
     const entry = this.#walk.need({ id, kind: 'blob', neededBy: `tree ${node}` });
     if (entry === undefined) return true;
     const { size, isZero } = entry.object!;

@@ -123,6 +123,10 @@ export class HistoryWalk implements TreeWalker {
     return entry;
   }
 
+  isElsewhere(id: ObjectId): boolean {
+    return this.finder.isElsewhere(id);
+  }
+
   /** The entries of a tree; undefined when they cannot be read, which is a finding. */
   readTree(id: ObjectId): TreeEntry[] | undefined {
     const object = this.finder.read(id);
@@ -176,6 +180,7 @@ export class HistoryWalk implements TreeWalker {
   /** A tree to be walked, or, for what is none or was walked before, whether something is wrong with it. */
   #open(step: Step): TreeFrame | boolean {
     const { id } = step;
+    if (step.kind === 'blob' && this.isElsewhere(id)) return false;
     const entry = this.need(step);
     if (entry === undefined) return true;
     if (entry.object!.type !== 'tree') return this.findings.problems.has(id);

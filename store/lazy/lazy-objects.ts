@@ -1,59 +1,91 @@
+import { statSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type FileRules, writeWholeFile } from '../../files/index.ts';
-import { isId, type LooseObjects, type ObjectId } from '../../objects/index.ts';
+import {
+  codecs,
+  type GitObject,
+  isId,
+  type LooseObjects,
+  looseFromDeflated,
+  type ObjectId,
+  parseLoose,
+} from '../../objects/index.ts';
 import { type Bucket, RemoteIndexes, type RemotePack, RemoteStates } from '../../remote/index.ts';
 import type { PromisedObjects } from '../objects/promised.ts';
 import type { BucketPlace } from '../remote/bucket/place.ts';
 import { ClusterStore } from './cluster-store.ts';
-import { EntryReader } from './entry-reader.ts';
+import { type DeflatedObject, EntryReader } from './entry-reader.ts';
+import { HeldObjects } from './held-objects.ts';
 import { RemoteWindows } from './remote-windows.ts';
 
-/** Objects that are fetched and written at the same time. */
-const MOST_AT_ONCE = 32;
+/** Objects that are asked for together: of 64 KiB each, what one request may bring. */
+const MOST_AT_ONCE = 64;
+/** After a remote was not reached, for so long nobody waits for it again: a guest asks for many clusters. */
+const DOWN_MS = 1000;
+
+const FASTEST = 1;
+
+/** What of a lazy clone is elsewhere, and how it is kept here. */
+export interface LazyOptions {
+  readonly bucket: Bucket;
+  readonly place: BucketPlace;
+  readonly rules: FileRules;
+  /** Of copies of what was read. */
+  readonly mostBytes: number;
+  /** Told when no copies can be kept. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
 
 /** The objects of a lazy clone that stay in the bucket it was made from until somebody reads them. */
 export class LazyObjects implements PromisedObjects {
-  readonly #bucket: Bucket;
-  readonly #place: BucketPlace;
-  readonly #rules: FileRules;
-  readonly #indexes: RemoteIndexes;
-  readonly #reader: EntryReader;
+  readonly #options: LazyOptions;
+  readonly #windows: RemoteWindows;
   readonly #copies: ClusterStore;
-  /** What is on its way, for all who wait for it. */
-  readonly #coming = new Map<ObjectId, Promise<void>>();
+  readonly #held = new HeldObjects();
+  /** What the last fetch has noted: commits and maps that lead to it are here. */
+  #promised: RemoteIndexes;
+  #reader: EntryReader;
+  /** What the bucket has now, when it was looked at after its packs had gone. */
+  #renewed: RemoteIndexes | undefined;
   #renewal: Promise<void> | undefined;
+  #listStamp: string | undefined;
+  #isKeeping = true;
+  #down: { readonly until: number; readonly error: ImgstoreError } | undefined;
 
-  private constructor(bucket: Bucket, place: BucketPlace, rules: FileRules, mostBytes: number) {
-    this.#bucket = bucket;
-    this.#place = place;
-    this.#rules = rules;
-    this.#indexes = new RemoteIndexes(bucket, place.indexes, rules);
-    this.#reader = new EntryReader(bucket.where, this.#indexes, new RemoteWindows(bucket));
-    this.#copies = new ClusterStore(place.cache, mostBytes);
+  private constructor(options: LazyOptions) {
+    const { bucket, place, rules, mostBytes } = options;
+    this.#options = options;
+    this.#windows = new RemoteWindows(bucket);
+    this.#copies = new ClusterStore(place.cache, mostBytes, rules);
+    this.#promised = this.#newIndexes();
+    this.#reader = new EntryReader(bucket.where, this.#promised, this.#windows);
   }
 
   /**
    * Opens what a lazy clone knows of its bucket: without a request, unless an index has been lost.
-   * @param mostBytes of copies of what was read
    * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `IO`
    */
-  static async open(
-    bucket: Bucket,
-    place: BucketPlace,
-    rules: FileRules,
-    mostBytes: number,
-  ): Promise<LazyObjects> {
-    const objects = new LazyObjects(bucket, place, rules, mostBytes);
+  static async open(options: LazyOptions): Promise<LazyObjects> {
+    const objects = new LazyObjects(options);
     await objects.renew();
     return objects;
   }
 
   async renew(): Promise<void> {
-    const packs = await readPackList(this.#place.packList);
-    if (packs === undefined) await this.#lookAgain();
-    else await this.#indexes.use(packs);
+    const { bucket, place, rules } = this.#options;
+    const stamp = stampOf(place.packList);
+    let packs = await readPackList(place.packList);
+    if (packs === undefined) {
+      packs = await newestPacks(bucket);
+      await writePackList(place.packList, packs, rules);
+    }
+    await this.#promised.use(packs);
+    this.#listStamp = stamp;
+    this.#reader = new EntryReader(bucket.where, this.#promised, this.#windows);
+    this.#renewed?.close();
+    this.#renewed = undefined;
   }
 
   get copies(): LooseObjects {
@@ -61,63 +93,143 @@ export class LazyObjects implements PromisedObjects {
   }
 
   has(id: ObjectId): boolean {
-    return this.#indexes.has(id);
+    return this.#promised.has(id);
+  }
+
+  held(id: ObjectId): GitObject | undefined {
+    return this.#held.get(id);
   }
 
   async bring(ids: readonly ObjectId[]): Promise<void> {
-    for (let first = 0; first < ids.length; first += MOST_AT_ONCE) {
-      const some = ids.slice(first, first + MOST_AT_ONCE);
+    const missing = [...new Set(ids)].filter(
+      (id) => this.#held.get(id) === undefined && !this.#copies.use(id),
+    );
+    await this.#lookForOthers(missing);
+    const known = missing.filter((id) => this.has(id));
+    for (let first = 0; first < known.length; first += MOST_AT_ONCE) {
+      const some = known.slice(first, first + MOST_AT_ONCE);
+      this.#refuseDown(some[0]!);
+      this.#reader.prepare(some);
       const outcomes = await Promise.allSettled(some.map((id) => this.#bringOne(id)));
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     }
   }
 
-  async bringAgain(ids: readonly ObjectId[]): Promise<void> {
-    for (const id of ids) await this.#copies.drop(id);
-    await this.bring(ids);
+  async hold(ids: readonly ObjectId[]): Promise<void> {
+    for (const id of ids) this.#held.add(id, this.#wholeCopy(id) ?? (await this.#readWhole(id)));
   }
 
   async close(): Promise<void> {
-    this.#indexes.close();
-    await this.#bucket.close();
+    this.#promised.close();
+    this.#renewed?.close();
+    await this.#options.bucket.close();
   }
 
-  #bringOne(id: ObjectId): Promise<void> {
-    let coming = this.#coming.get(id);
-    if (coming === undefined) {
-      coming = this.#fetch(id).finally(() => this.#coming.delete(id));
-      this.#coming.set(id, coming);
-    }
-    return coming;
-  }
-
-  async #fetch(id: ObjectId): Promise<void> {
-    if (await this.#copies.use(id)) return;
+  /** A copy of an object; one that is damaged goes. */
+  #wholeCopy(id: ObjectId): GitObject | undefined {
     try {
-      await this.#copies.put(
-        await this.#reader.read(id).catch((error: unknown) => this.#readAnew(id, error)),
-      );
+      return this.copies.read(id);
     } catch (error) {
-      throw isImgstoreError(error, 'REMOTE_UNREACHABLE') ? notHere(id, error) : error;
+      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      this.#copies.drop(id);
+      return undefined;
     }
   }
 
-  /** The bucket's `gc` puts objects into other packs, and removes the old ones later. */
-  async #readAnew(id: ObjectId, error: unknown) {
-    if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
-    this.#renewal ??= this.#lookAgain().finally(() => {
-      this.#renewal = undefined;
-    });
-    await this.#renewal;
-    return this.#reader.read(id);
+  async #readWhole(id: ObjectId): Promise<GitObject> {
+    this.#refuseDown(id);
+    return this.#asking(id, () => this.#reader.read(id));
   }
 
-  async #lookAgain(): Promise<void> {
-    const { content } = await new RemoteStates(this.#bucket).newest();
-    const packs = [...content.packs.values()];
-    await this.#indexes.use(packs);
-    await writePackList(this.#place.packList, packs, this.#rules);
+  async #bringOne(id: ObjectId): Promise<void> {
+    const { type, size, deflated } =
+      (await this.#asking(id, () => this.#reader.readDeflated(id))) ?? (await this.#deflateWhole(id));
+    const file = looseFromDeflated(type, size, deflated);
+    if (!this.#keep(id, file)) this.#held.add(id, parseLoose(file));
   }
+
+  async #deflateWhole(id: ObjectId): Promise<DeflatedObject> {
+    const { type, data } = await this.#readWhole(id);
+    return { type, size: data.length, deflated: codecs().deflate.deflate(data, FASTEST) };
+  }
+
+  /** Returns whether there is a copy now: a full disk must not keep anybody from reading. */
+  #keep(id: ObjectId, file: Uint8Array): boolean {
+    try {
+      return this.#copies.put(id, file);
+    } catch (error) {
+      if (!isImgstoreError(error)) throw error;
+      if (this.#isKeeping)
+        this.#options.onNotice?.(
+          `${error.message}: clusters that are read of ${this.#options.bucket.where} are not kept: they will be fetched again`,
+        );
+      this.#isKeeping = false;
+      return false;
+    }
+  }
+
+  /** Asks the bucket for an object, and once more when its pack has gone. */
+  async #asking<T>(id: ObjectId, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask().catch(async (error: unknown) => {
+        if (!isImgstoreError(error, 'NOT_FOUND')) throw error;
+        this.#renewal ??= this.#lookAgain().finally(() => {
+          this.#renewal = undefined;
+        });
+        await this.#renewal;
+        return ask();
+      });
+    } catch (error) {
+      if (!isImgstoreError(error, 'REMOTE_UNREACHABLE')) throw error;
+      this.#down = { until: performance.now() + DOWN_MS, error };
+      throw this.#notHere(id, error);
+    }
+  }
+
+  #refuseDown(id: ObjectId): void {
+    if (this.#down === undefined) return;
+    if (performance.now() < this.#down.until) throw this.#notHere(id, this.#down.error);
+    this.#down = undefined;
+  }
+
+  /** The bucket's `gc` puts objects into other packs, and removes the old ones later. What is new there is not counted in before a fetch brings the maps that lead to it. */
+  async #lookAgain(): Promise<void> {
+    const { bucket } = this.#options;
+    this.#renewed ??= this.#newIndexes();
+    await this.#renewed.use(await newestPacks(bucket));
+    this.#reader = new EntryReader(bucket.where, this.#renewed, this.#windows);
+  }
+
+  /** Another process may have fetched since the list was read. */
+  async #lookForOthers(ids: readonly ObjectId[]): Promise<void> {
+    if (ids.every((id) => this.has(id))) return;
+    if (stampOf(this.#options.place.packList) !== this.#listStamp) await this.renew();
+  }
+
+  #newIndexes(): RemoteIndexes {
+    const { bucket, place, rules } = this.#options;
+    return new RemoteIndexes(bucket, place.indexes, rules);
+  }
+
+  #notHere(id: ObjectId, error: ImgstoreError): ImgstoreError {
+    return new ImgstoreError(
+      'REMOTE_UNREACHABLE',
+      `object ${id} was not read here before, and its remote does not answer: ${error.message}: try again when it does`,
+      { ...error.data, id },
+      error,
+    );
+  }
+}
+
+async function newestPacks(bucket: Bucket): Promise<RemotePack[]> {
+  const { content } = await new RemoteStates(bucket).newest();
+  return [...content.packs.values()];
+}
+
+/** Tells a file from the one that replaces it; undefined when there is none. */
+function stampOf(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return stats && `${stats.ino} ${stats.mtimeNs} ${stats.size}`;
 }
 
 /** Which packs a lazy clone's bucket had when it was looked at last. @throws ImgstoreError `IO`. */
@@ -137,13 +249,4 @@ async function readPackList(path: string): Promise<readonly RemotePack[] | undef
   } catch {
     return undefined;
   }
-}
-
-function notHere(id: ObjectId, error: ImgstoreError): ImgstoreError {
-  return new ImgstoreError(
-    'REMOTE_UNREACHABLE',
-    `object ${id} was never read here, and its remote cannot be asked: ${error.message}`,
-    { ...error.data, id },
-    error,
-  );
 }

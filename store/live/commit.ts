@@ -1,10 +1,10 @@
+import { resolve } from 'node:path';
 import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
-import type { OpenDisk } from '../commit/disk.ts';
-import type { KnownDisk } from '../commit/known-disk.ts';
+import { untrustedBitmap } from '../commit/known-disk.ts';
 import { defaultBranch, sourceTitle } from '../commit/names.ts';
-import { bitmapContext, dirtyRanges } from '../commit/nbd-bitmap.ts';
+import { bitmapContext } from '../commit/nbd-bitmap.ts';
 import {
   type CommitResult,
   type NamedDisk,
@@ -12,19 +12,18 @@ import {
   refuseParent,
   storeVersion,
 } from '../commit/store-version.ts';
-import { nowNs } from '../commit/watched-files.ts';
 import { branchTip } from '../history/tips.ts';
 import { originKey } from '../origin/key.ts';
 import type { Monitor as Watcher } from '../progress.ts';
 import { BRANCHES, fullRefName } from '../refs/name.ts';
 import type { Store } from '../store.ts';
-import { dirtyDisk } from '../track/dirty.ts';
 import { BitmapChange, settle, trustedLive } from './bitmaps.ts';
 import { findDisks, type LiveDisk, type NamedNode } from './find-disks.ts';
 import { thawAnew, whileFrozen } from './freeze.ts';
 import { lookAtImage } from './image-file.ts';
 import { type HeldLive, Instant } from './instant.ts';
 import { removeLeftovers } from './leftovers.ts';
+import { knownLive, openLiveDisk } from './live-disk.ts';
 import { Monitor } from './monitor.ts';
 import { refuseThreads } from './refuse-threads.ts';
 import { folderBeside, removeOldScratch } from './scratch.ts';
@@ -148,14 +147,14 @@ class LiveCommit {
     if (typeof trusted !== 'string') {
       return { ...none, trusted, change: new BitmapChange(disk, key!, trusted?.bitmap.name) };
     }
-    this.#notice(`disk ${disk.name}: its bitmap is not trusted, so all of it is read: ${trusted}`);
+    this.#notice(`disk ${disk.name}: ${untrustedBitmap(trusted)}`);
     return { ...none, change: new BitmapChange(disk, key!, undefined) };
   }
 
   async #hold(held: readonly HeldLive[]): Promise<Instant> {
     const { scratch, agent } = this.#request;
     const image = held.find((disk) => disk.image.path !== undefined)?.image.path;
-    const folder = scratch ?? (await folderBeside(image, this.#monitor.label));
+    const folder = scratch === undefined ? await folderBeside(image, this.#monitor.label) : resolve(scratch);
     await removeOldScratch(folder);
     await this.#monitor.transaction(held.flatMap(({ change, node }) => change?.clear(node.bitmaps) ?? []));
     const onNotice = (notice: string) => this.#notice(notice);
@@ -169,36 +168,11 @@ class LiveCommit {
   }
 
   async #named(held: HeldLive, source: NbdSource, instant: Instant): Promise<NamedDisk> {
-    const disk: OpenDisk = {
-      path: held.node.file || held.node.name,
-      source,
-      facts: held.image.facts,
-      paths: [],
-      notices: [],
-      allocatedBytes: undefined,
-      expectedBytes: source.size,
-      files: undefined,
-      bases: [],
-      lookedNs: nowNs(),
-      refuseChanged: () => instant.refuseLost(),
-    };
-    return { name: held.name, disk, known: await this.#known(held, source) };
-  }
-
-  /** What of the disk needs not be read. */
-  async #known({ name, trusted }: HeldLive, source: NbdSource): Promise<KnownDisk> {
-    const nothing = { held: undefined, basis: undefined, baseVersion: undefined, expectedBytes: source.size };
-    if (trusted === undefined) return nothing;
-    const context = bitmapContext(trusted.bitmap.name);
-    const dirty = source.contexts.includes(context)
-      ? await dirtyDisk(this.#store, source, trusted, dirtyRanges(source, context))
-      : 'QEMU does not tell what it has';
-    if (typeof dirty === 'string') {
-      this.#notice(`disk ${name}: its bitmap is not trusted, so all of it is read: ${dirty}`);
-      return nothing;
-    }
-    const { basis, commit, dirtyBytes } = dirty;
-    return { held: undefined, basis, baseVersion: commit, expectedBytes: Math.min(source.size, dirtyBytes) };
+    const { name, node, image, trusted } = held;
+    const disk = openLiveDisk(node.file || node.name, source, image.facts, () => instant.refuseLost());
+    const context = trusted && { trusted, name: bitmapContext(trusted.bitmap.name) };
+    const onDoubt = (doubt: string) => this.#notice(`disk ${name}: ${untrustedBitmap(doubt)}`);
+    return { name, disk, known: await knownLive(this.#store, source, context, onDoubt) };
   }
 
   #notice(text: string): void {

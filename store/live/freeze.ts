@@ -7,8 +7,30 @@ const MOST_FROZEN_MS = 10_000;
 /** Who hears that a guest cannot be thawed. */
 type OnNotice = (notice: string) => void;
 
+/** What freezes the file systems of a guest, and thaws them. */
+export interface Freezer {
+  /** After a failure they may be frozen. */
+  readonly freeze: () => Promise<unknown>;
+  /** Does nothing to a guest that is not frozen, and does not fail: that it could not be done is a notice. */
+  readonly thaw: () => Promise<void>;
+}
+
 /**
  * Runs `work` while the file systems of a guest are frozen, and thaws them in any case: at the latest after ten seconds, and then the work has failed.
+ * @throws ImgstoreError `QMP`, and what `freeze` and `work` throw, when those have ended
+ */
+export async function holdFrozen(freezer: Freezer, work: () => Promise<void>): Promise<void> {
+  const thaw = once(freezer.thaw);
+  try {
+    await freezer.freeze();
+    await withinTime(work(), thaw);
+  } finally {
+    await thaw();
+  }
+}
+
+/**
+ * As {@link holdFrozen}, by the guest's agent.
  * @param socket of the agent
  * @throws ImgstoreError `QMP`, and what `work` throws, when that has ended
  */
@@ -18,20 +40,15 @@ export async function whileFrozen(
   onNotice: OnNotice,
 ): Promise<void> {
   const agent = await connectAgent(socket);
-  try {
-    const thaw = once(async () => {
-      try {
-        await agent.thaw();
-      } catch {
-        await thawAnew(socket, onNotice);
-      }
-    });
+  const thaw = async () => {
     try {
-      await agent.freeze();
-      await withinTime(work(), thaw);
-    } finally {
-      await thaw();
+      await agent.thaw();
+    } catch {
+      await thawAnew(socket, onNotice);
     }
+  };
+  try {
+    await holdFrozen({ freeze: () => agent.freeze(), thaw }, work);
   } finally {
     agent.close();
   }

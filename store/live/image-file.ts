@@ -2,11 +2,13 @@ import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { usedByQemu } from '../../block/index.ts';
 import { isImgstoreError, systemCode } from '../../errors/index.ts';
-import { openDisk } from '../commit/open-disk.ts';
+import { type OpenDisk, openDisk } from '../commit/open-disk.ts';
 import { placeOf } from '../track/dirty.ts';
 import type { BitmapPlace } from '../track/name.ts';
 import type { SourceFacts } from '../version/image-json.ts';
 import type { BlockNode } from './monitor.ts';
+
+const NO_BITMAPS = 'only a qcow2 of version 1.1 with its data in itself has bitmaps that are kept';
 
 /** The file of a disk of a running machine, looked at from here. */
 export interface ImageFile {
@@ -25,23 +27,19 @@ export interface ImageFile {
  * @param allowBacking folders into which backing files may lead
  */
 export async function lookAtImage(
-  node: BlockNode,
+  node: Pick<BlockNode, 'file' | 'driver' | 'backing' | 'canTrack'>,
   allowBacking: readonly string[] | undefined,
 ): Promise<ImageFile> {
   const path = resolve(node.file);
   const none = { path: undefined, facts: { format: node.driver }, place: undefined };
   if (!(await isOpenInQemu(path)))
     return { ...none, untracked: 'its file is not here, by the name that QEMU has for it' };
-  if (!node.canTrack)
-    return {
-      ...none,
-      path,
-      untracked: 'only a qcow2 of version 1.1 with its data in itself has bitmaps that are kept',
-    };
+  if (!node.canTrack) return { ...none, path, untracked: NO_BITMAPS };
   try {
     const disk = await openDisk(path, { format: 'qcow2', forceShare: true, allowBacking });
     await disk.source.close();
     const seen = { path, facts: disk.facts, place: await placeOf(disk) };
+    if (!keepsBitmaps(disk)) return { ...seen, place: undefined, untracked: NO_BITMAPS };
     if (seen.place === undefined)
       return { ...seen, untracked: 'whether a file below it has changed does not show' };
     if (!(await areSame(disk.paths.slice(1), node.backing)))
@@ -51,6 +49,10 @@ export async function lookAtImage(
     if (!isImgstoreError(error)) throw error;
     return { ...none, path, untracked: error.message };
   }
+}
+
+function keepsBitmaps({ header }: OpenDisk): boolean {
+  return header?.version === 3 && header.dataFile === undefined && !header.corrupt;
 }
 
 async function isOpenInQemu(path: string): Promise<boolean> {

@@ -11,17 +11,32 @@ const [SAFE_MAJOR, SAFE_MINOR] = [8, 2];
  * @throws ImgstoreError `UNSUPPORTED`, `QMP`
  */
 export async function refuseThreads(monitor: Monitor, disks: readonly LiveDisk[]): Promise<void> {
-  const [major, minor] = await monitor.version();
-  if (major > SAFE_MAJOR || (major === SAFE_MAJOR && minor >= SAFE_MINOR)) return;
+  const version = await monitor.version();
+  if (isSafeWithThreads(version)) return;
   if (!(await monitor.hasThreads())) return;
   for (const { name, qdev } of disks) {
     // That of a SCSI disk is its controller's.
     const thread = qdev === undefined ? undefined : await monitor.property(qdev, 'iothread');
     if (thread === '') continue;
-    throw new ImgstoreError(
-      'UNSUPPORTED',
-      `${monitor.label}: disk ${name} may be served by an iothread, and QEMU ${major}.${minor} can crash with the machine when a client of such a disk goes: use QEMU 8.2 or newer, or take iothread= from the device`,
-      { disk: name },
-    );
+    throw threadRefusal(monitor.label, name, version, 'take iothread= from the device');
   }
+}
+
+/** Whether a QEMU may end a client of a disk that an iothread serves. */
+export function isSafeWithThreads([major, minor]: readonly [number, number]): boolean {
+  return major > SAFE_MAJOR || (major === SAFE_MAJOR && minor >= SAFE_MINOR);
+}
+
+/** @param otherwise what can be done in place of a newer QEMU */
+export function threadRefusal(
+  label: string,
+  disk: string,
+  [major, minor]: readonly [number, number],
+  otherwise: string,
+): ImgstoreError {
+  return new ImgstoreError(
+    'UNSUPPORTED',
+    `${label}: disk ${disk} may be served by an iothread, and QEMU ${major}.${minor} can crash with the machine when a client of such a disk goes: use QEMU 8.2 or newer, or ${otherwise}`,
+    { disk },
+  );
 }

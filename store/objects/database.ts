@@ -68,22 +68,43 @@ export class ObjectDatabase {
     return this.#promised?.copies;
   }
 
+  /** A promised object that is in memory. */
+  held(id: ObjectId): GitObject | undefined {
+    return this.#promised?.held(id);
+  }
+
   /**
    * Sees to it that objects can be read which may be elsewhere: to be waited for before clusters are read. What is nowhere is left to the reader to find out.
    * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `NOT_FOUND` when the remote has lost one, `IO`
    */
   async bring(ids: Iterable<ObjectId>): Promise<void> {
-    const promised = this.#promised;
-    if (promised === undefined) return;
-    await promised.bring([...ids].filter((id) => !this.isStored(id) && promised.has(id)));
+    await this.#promised?.bring([...ids].filter((id) => !this.isStored(id)));
   }
 
-  /** As {@link ObjectDatabase.bring}, in the place of copies that are damaged. Says whether there are any. */
-  async bringAgain(ids: Iterable<ObjectId>): Promise<boolean> {
+  /** Takes into memory what is promised, where copies have gone or are damaged. Says whether there is any. @throws ImgstoreError as {@link ObjectDatabase.bring}. */
+  async hold(ids: Iterable<ObjectId>): Promise<boolean> {
     const promised = this.#promised;
-    const lost = [...ids].filter((id) => !this.isStored(id) && promised?.has(id) === true);
-    await promised?.bringAgain(lost);
-    return lost.length > 0;
+    const elsewhere = [...ids].filter((id) => !this.isStored(id) && promised?.has(id) === true);
+    await promised?.hold(elsewhere);
+    return elsewhere.length > 0;
+  }
+
+  /** As {@link ObjectDatabase.read}, of what may be elsewhere. @throws ImgstoreError also as {@link ObjectDatabase.bring}. */
+  async readBrought(id: ObjectId): Promise<GitObject> {
+    await this.bring([id]);
+    try {
+      return this.read(id);
+    } catch (error) {
+      // Another process may have made room meanwhile.
+      const isLost = isImgstoreError(error, 'NOT_FOUND') || isImgstoreError(error, 'DAMAGED');
+      if (!isLost || !(await this.hold([id]))) throw error;
+      return this.read(id);
+    }
+  }
+
+  /** As {@link ObjectDatabase.readAs}, of what may be elsewhere. @throws ImgstoreError also as {@link ObjectDatabase.bring}. */
+  async readBroughtAs(type: ObjectType, id: ObjectId): Promise<Uint8Array> {
+    return dataOf(type, id, await this.readBrought(id));
   }
 
   /** The object. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
@@ -91,20 +112,13 @@ export class ObjectDatabase {
     return this.#look(
       id,
       ({ pack, offset }) => pack.readAt(offset, id),
-      () => this.loose.read(id) ?? this.copies?.read(id),
+      () => this.loose.read(id) ?? this.held(id) ?? this.copies?.read(id),
     );
   }
 
   /** The data of an object of one kind. @throws ImgstoreError `NOT_FOUND`, `DAMAGED` (also when it is of another kind). */
   readAs(type: ObjectType, id: ObjectId): Uint8Array {
-    const object = this.read(id);
-    if (object.type !== type) {
-      throw new ImgstoreError('DAMAGED', `object ${id} is a ${object.type} where a ${type} belongs`, {
-        id,
-        type: object.type,
-      });
-    }
-    return object.data;
+    return dataOf(type, id, this.read(id));
   }
 
   /** A tree's data, through a cache: walks of maps meet the same nodes again. Bound, to be handed on. */
@@ -117,7 +131,7 @@ export class ObjectDatabase {
     return this.#look(
       id,
       (place) => this.#headerAt(id, place),
-      () => this.loose.header(id) ?? this.copies?.header(id),
+      () => this.loose.header(id) ?? headerOf(this.held(id)) ?? this.copies?.header(id),
     );
   }
 
@@ -223,6 +237,18 @@ export class ObjectDatabase {
     const hint = first === undefined ? '' : `, unless in a pack that is left out: ${first}${also}`;
     return new ImgstoreError('NOT_FOUND', `object ${id} is not in the store${hint}`, { id });
   }
+}
+
+function dataOf(type: ObjectType, id: ObjectId, object: GitObject): Uint8Array {
+  if (object.type === type) return object.data;
+  throw new ImgstoreError('DAMAGED', `object ${id} is a ${object.type} where a ${type} belongs`, {
+    id,
+    type: object.type,
+  });
+}
+
+function headerOf(object: GitObject | undefined): ObjectHeader | undefined {
+  return object && { type: object.type, size: object.data.length };
 }
 
 function wholeOrUndefined<T>(look: () => T | undefined): T | undefined {

@@ -64,14 +64,11 @@ export class ObjectTransaction {
   }
 
   /**
-   * True when the object is neither in the store nor claimed: the caller must then {@link ObjectTransaction.add} it. One that is in the store is made young, as
+   * True when the cluster is neither in the store, nor elsewhere and promised, nor claimed: the caller must then {@link ObjectTransaction.add} it. One that is in the store is made young, as
    * it is about to be used again.
    */
   claim(id: ObjectId): boolean {
-    if (this.#claimed.has(id) || this.#packs.has(id) || this.#freshener.keep(id)) return false;
-    if (this.#database.isPromised(id)) return false;
-    this.#claimed.add(id);
-    return true;
+    return !this.#isHere(id) && !this.#database.isPromised(id) && this.#take(id);
   }
 
   /** Adds a claimed object; its bytes are copied, so the caller may use their memory again. */
@@ -87,10 +84,10 @@ export class ObjectTransaction {
     }
   }
 
-  /** Stores an object, if it is new, and returns its id. */
+  /** Stores an object, unless it is in the store itself, and returns its id: what leads to clusters is read where nobody waits for what is elsewhere. */
   async put(type: ObjectType, data: Uint8Array): Promise<ObjectId> {
     const id = objectId(type, data);
-    if (this.claim(id)) {
+    if (!this.#isHere(id) && this.#take(id)) {
       const deflated = codecs().deflate.deflate(data, this.#options.compression);
       await this.add({ id, type, size: data.length, deflated });
     }
@@ -118,6 +115,15 @@ export class ObjectTransaction {
     await this.#packs.discard();
     await this.#loose.discard();
     this.#announcement.withdraw();
+  }
+
+  #isHere(id: ObjectId): boolean {
+    return this.#claimed.has(id) || this.#packs.has(id) || this.#freshener.keep(id);
+  }
+
+  #take(id: ObjectId): true {
+    this.#claimed.add(id);
+    return true;
   }
 
   async #pack(object: PackableObject): Promise<void> {

@@ -55,8 +55,14 @@ function enter(
   if (type === 'tag') return [parseTag(data).object].filter((each) => marks.mark(each));
   const entries = treeLinks(data).filter(({ id: each }) => marks.mark(each));
   for (const blob of entries)
-    if (options.requireBlobs && !isFolder(blob)) attempt(blob.id, options, () => database.header(blob.id));
+    if (options.requireBlobs && !isFolder(blob))
+      attempt(blob.id, options, () => requireBlob(database, blob.id));
   return entries.filter(isFolder).map((each) => each.id);
+}
+
+/** One that is elsewhere and promised is as good as one that is here. */
+function requireBlob(database: ObjectDatabase, id: ObjectId): void {
+  if (database.isStored(id) || !database.isPromised(id)) database.header(id);
 }
 
 function attempt<T>(id: ObjectId, { onLost }: ReachOptions, work: () => T): T | undefined {

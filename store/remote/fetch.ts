@@ -1,3 +1,4 @@
+import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Monitor } from '../progress.ts';
 import { TAGS } from '../refs/name.ts';
@@ -98,13 +99,18 @@ export async function fetchBy(
   try {
     const plan = planFetch(remote, there, request.refspecs ?? [], tags === 'all');
     const known = new Set(new CommitGraph(store.objects).from(tips));
-    const { fetched, summary } = await transfer(store, { transport, there, plan, tags }, monitor);
+    const { fetched, missing, summary } = await transfer(store, { transport, there, plan, tags }, monitor);
     const gone = (request.prune ?? remote.prune) ? await findGone(store, plan.specs, there) : [];
     // First, as `a` may have gone to make room for `a/b`.
     const removed = await moveRefs(store, gone, () => `fetch ${remote.name}: pruned`);
     const graph = new CommitGraph(store.objects);
     const changes: RefChange[] = [];
-    for (const each of fetched) changes.push(await judge(store, graph, each, (id) => known.has(id)));
+    for (const each of fetched)
+      changes.push(
+        missing.has(each.id)
+          ? lost(each, (await store.refs.follow(each.ref)).id)
+          : await judge(store, graph, each, (id) => known.has(id)),
+      );
     const moved = await moveRefs(store, changes, (change) => logMessage(remote, change));
     return { updates: [...removed, ...moved], fetched, summary };
   } finally {
@@ -114,6 +120,14 @@ export async function fetchBy(
 
 function tagChoice({ tagOption }: Remote): TagChoice {
   return tagOption === '--no-tags' ? 'none' : tagOption === '--tags' ? 'all' : 'follow';
+}
+
+/** What came of what was wanted. */
+interface Transfer {
+  readonly fetched: readonly FetchedRef[];
+  /** Ids to which the remote has refs, and which it has not itself. */
+  readonly missing: ReadonlySet<ObjectId>;
+  readonly summary: TransferSummary;
 }
 
 /** Fetches what is planned, and then tags that lead there. */
@@ -126,27 +140,51 @@ async function transfer(
     tags,
   }: { transport: RemoteTransport; there: RemoteRefs; plan: FetchPlan; tags: TagChoice },
   monitor: Monitor,
-): Promise<{ fetched: readonly FetchedRef[]; summary: TransferSummary }> {
+): Promise<Transfer> {
   const own = new Map((await store.refs.list()).map(({ name, id }) => [name, id]));
   const coming = new Set(plan.refs.map(({ id }) => id));
   const taken = new Set([...own.keys(), ...plan.refs.map(({ ref }) => ref)]);
   const follow = (isHere: (id: ObjectId) => boolean) =>
     tags === 'follow' ? tagsToFollow(there, taken, isHere) : [];
+  const here = new Set(own.values());
+  const wanted = (refs: readonly FetchedRef[]) =>
+    [...new Set(refs.map(({ id }) => id))].filter((id) => !here.has(id));
+
   const atOnce = follow((id) => coming.has(id) || store.objects.has(id));
   const first = [...plan.refs, ...atOnce];
-  const here = new Set(own.values());
-  const missing = (refs: readonly FetchedRef[]) =>
-    [...new Set(refs.map(({ id }) => id))].filter((id) => !here.has(id));
-  const main = await transport.fetch(missing(first), monitor);
+  const main = await fetchWhatIsThere(transport, wanted(first), monitor);
   for (const { ref } of atOnce) taken.add(ref);
   // Those of versions further back are known to lead there only now.
   const later = follow((id) => store.objects.has(id));
-  const more = await transport.fetch(missing(later), monitor);
+  const more = await fetchWhatIsThere(transport, wanted(later), monitor);
   if (tags === 'follow') tellOfOthers(there, own, monitor);
   return {
     fetched: [...first, ...later],
-    summary: { objects: main.objects + more.objects, bytes: main.bytes + more.bytes },
+    missing: new Set([...main.missing, ...more.missing]),
+    summary: {
+      objects: main.summary.objects + more.summary.objects,
+      bytes: main.summary.bytes + more.summary.bytes,
+    },
   };
+}
+
+/** Fetches again without what the remote says that it has not: one broken ref of it must not keep all others from coming. */
+async function fetchWhatIsThere(
+  transport: RemoteTransport,
+  wanted: readonly ObjectId[],
+  monitor: Monitor,
+): Promise<{ readonly missing: ReadonlySet<ObjectId>; readonly summary: TransferSummary }> {
+  const missing = new Set<ObjectId>();
+  for (;;) {
+    const rest = wanted.filter((id) => !missing.has(id));
+    try {
+      return { missing, summary: await transport.fetch(rest, monitor) };
+    } catch (error) {
+      const id = isImgstoreError(error) ? error.data.missing : undefined;
+      if (typeof id !== 'string' || !rest.includes(id)) throw error;
+      missing.add(id);
+    }
+  }
 }
 
 /** Tags of the same name that are at something else here stay: git says nothing of them, and then nobody knows. */
@@ -159,6 +197,11 @@ function tellOfOthers(there: RemoteRefs, own: ReadonlyMap<string, ObjectId>, mon
       `tag '${tag}' is another on the remote (${id.slice(0, 12)}) and was left: take that with 'imgstore fetch … +${name}:${name}'`,
     );
   }
+}
+
+function lost({ ref, id }: FetchedRef, from: ObjectId | undefined): RefChange {
+  const reason = `the remote has not what it leads to (${id.slice(0, 12)}): have 'git fsck' look there`;
+  return { ref, from, to: id, kind: 'rejected', reason };
 }
 
 async function judge(

@@ -102,7 +102,7 @@ export class GitTransport implements RemoteTransport {
     const outcome = await this.#runPush(updates, options, true);
     const noAtomic = outcome.lines.some((line) => /does not support --atomic/.test(line));
     const last = noAtomic ? await this.#runPush(updates, options, false) : outcome;
-    const report = new Map(parsePushReport(last.stdout).map((ref) => [ref.name, ref]));
+    const report = new Map(parsePushReport(last.stdout, last.lines).map((ref) => [ref.name, ref]));
     // Without a word on any ref it failed as a whole.
     if (report.size === 0 && last.exitCode !== 0) throw this.#failure(last);
     const results = updates.map(({ name }) => {

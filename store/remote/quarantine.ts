@@ -46,6 +46,11 @@ export class Quarantine {
     return new Quarantine(path, store);
   }
 
+  /** The folder of its packs. */
+  get packs(): string {
+    return join(this.path, 'pack');
+  }
+
   /** What git must know besides its path to work in here: that it has the store's objects too. */
   get environment(): NodeJS.ProcessEnv {
     const objects = join(this.#store.folder, 'objects').replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n');
@@ -55,7 +60,7 @@ export class Quarantine {
   /** Moves the packs into the store, lasting. @throws ImgstoreError `IO`. */
   async install(): Promise<void> {
     const { packs } = this.#store.objects;
-    const from = join(this.path, 'pack');
+    const from = this.packs;
     const names = readdirSync(from);
     const stems = names.filter((name) => name.endsWith('.idx')).map((name) => name.slice(0, -'.idx'.length));
     if (stems.length === 0) return;

@@ -1,10 +1,12 @@
 import { ImgstoreError } from '../../errors/index.ts';
 import { NULL_ID } from '../../objects/index.ts';
 import { type ConfigSetting, editConfig, withoutSection, withSection } from '../config/edit.ts';
+import { lazyRemote } from '../config/format.ts';
 import { currentPerson } from '../person.ts';
 import { REMOTES, refNameFault } from '../refs/name.ts';
 import { excludeEachOther } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
+import { BucketPlace } from './bucket/place.ts';
 import { type Remote, type RemoteSettings, readRemote, S3_SETTINGS } from './remote.ts';
 import { absoluteUrl, checkUrl, withoutCredentials } from './url.ts';
 
@@ -90,8 +92,15 @@ export async function removeRemote(
       { name },
     );
   }
+  if (lazyRemote(store.config) === name)
+    throw new ImgstoreError(
+      'USAGE',
+      `remote '${name}' has the clusters of this lazy clone: make a whole clone of it first, and work with that`,
+      { name },
+    );
   const refs = await removeTracking(store, name);
   await editConfig(store.folder, store.rules, withoutSection(`remote.${name}`));
+  await new BucketPlace(store, name).remove();
   return { refs };
 }
 

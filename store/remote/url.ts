@@ -31,7 +31,7 @@ export function checkUrl(url: string): UrlKind {
 }
 
 /** The path that a URL of this machine names; undefined for any other. As git decides (`url_is_local_not_ssh`). */
-function localPath(url: string): string | undefined {
+export function localPath(url: string): string | undefined {
   if (url.toLowerCase().startsWith('file://')) {
     try {
       return fileURLToPath(url);

@@ -23,24 +23,22 @@ export interface ContentWalk {
 
 /**
  * Meets every object that some lead to, but for what known commits have. Of a commit whose parent can be read only what differs from the parent is entered, so the cost is that of what is
- * new.
+ * new. Parents come first: then all of a tree that was met before has been met as well, also where a version goes back to what an earlier one was.
  * @throws ImgstoreError `NOT_FOUND`, `DAMAGED`, `INTERRUPTED`
  */
 export async function walkContent(roots: Iterable<ObjectId>, walk: ContentWalk): Promise<void> {
-  const open = [...roots];
   let read = 0;
-  for (let id = open.pop(); id !== undefined; id = open.pop()) {
-    if (walk.isKnown(id)) continue;
-    const object = walk.read(id);
-    if (!walk.meet(id, 'maps')) continue;
-    if (object.type === 'tag') open.push(parseTag(object.data).object);
-    if (object.type === 'tree') await enterTree(object.data, undefined, 'maps', true);
-    if (object.type !== 'commit') continue;
-    const { tree, parents } = parseCommit(object.data);
-    open.push(...parents);
+  const { commits, others } = await commitsOf(roots, walk);
+  for (const id of commits) {
+    const { tree, parents } = parseCommit(walk.read(id).data);
+    walk.meet(id, 'maps');
     const before = treeOfFirst(parents, walk);
     if (tree !== before && walk.meet(tree, 'maps'))
       await enterTree(walk.read(tree).data, before, 'maps', true);
+  }
+  for (const { id, type, data } of others) {
+    const isNew = walk.meet(id, 'maps');
+    if (isNew && type === 'tree') await enterTree(data, undefined, 'maps', true);
   }
 
   /** @param before the tree at the same place in the version before */
@@ -70,6 +68,37 @@ export async function walkContent(roots: Iterable<ObjectId>, walk: ContentWalk):
     const object = readIfThere(id, walk);
     return object?.type === 'tree' ? treeLinks(object.data) : [];
   }
+}
+
+/** The commits that some objects lead to, but for known ones: each after its parents. And what tags are, and lead to, that is none. */
+async function commitsOf(roots: Iterable<ObjectId>, walk: ContentWalk) {
+  const commits: ObjectId[] = [];
+  const others: (GitObject & { readonly id: ObjectId })[] = [];
+  const seen = new Set<ObjectId>();
+  const open: { readonly id: ObjectId; readonly isLeft: boolean }[] = [];
+  const push = (ids: Iterable<ObjectId>) => {
+    for (const id of ids) open.push({ id, isLeft: false });
+  };
+  push(roots);
+  for (let step = open.pop(); step !== undefined; step = open.pop()) {
+    const { id, isLeft } = step;
+    if (isLeft) commits.push(id);
+    if (isLeft || seen.has(id) || walk.isKnown(id)) continue;
+    seen.add(id);
+    if (seen.size % STRIDE === 0) {
+      await setImmediate();
+      throwIfStopped(walk.monitor ?? {});
+    }
+    const object = walk.read(id);
+    if (object.type === 'commit') {
+      open.push({ id, isLeft: true });
+      push(parseCommit(object.data).parents);
+    } else {
+      others.push({ id, ...object });
+      if (object.type === 'tag') push([parseTag(object.data).object]);
+    }
+  }
+  return { commits, others };
 }
 
 function treeOfFirst([first]: readonly ObjectId[], walk: ContentWalk): ObjectId | undefined {

@@ -1,107 +1,74 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
-import { connect } from 'node:net';
-import { join } from 'node:path';
+import { realpath } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
+import { isListening } from '../../nbd/index.ts';
+import { findStore, storeAt } from '../location.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import type { Store } from '../store.ts';
+import { socketPath } from './export-uri.ts';
+import { StartingServer } from './starting-server.ts';
 
 /** How long a server may take until it listens. */
 const START_MS = 30_000;
 const POLL_MS = 10;
-/** What of its words is looked at for the reason of a failure. */
-const MOST_WORDS_BYTES = 4096;
+
+/** By what a server is started. */
+export interface ServerProgram {
+  /** The program and first arguments that are imgstore. */
+  readonly command: readonly string[];
+  /** Gives over a server that was started before it was needed, if there is one. */
+  readonly started?: (() => StartingServer | undefined) | undefined;
+}
 
 /**
- * Makes sure that a server of the store's versions listens on a socket: the one that does, or a new one, which goes on when this process ends. What a new one says goes to
- * `imgstore/serve.log` in the store.
+ * Makes sure that a server of the store's versions listens on a socket: the one that does, or a new one, which goes on when this process ends.
  * @param socket absolute path
- * @param command the program and first arguments that are imgstore
  * @throws ImgstoreError `NBD` when it does not start, with what it said; `IO` for a socket that may not be connected to; `INTERRUPTED`
  */
 export async function ensureServer(
   store: Store,
   socket: string,
-  command: readonly string[],
+  { command, started }: ServerProgram,
   monitor: Monitor = {},
 ): Promise<void> {
+  const early = started?.();
+  const isOurs = early?.socket === socket;
+  if (!isOurs) early?.stop();
   if (await isListening(socket)) return;
-  const log = join(store.folder, 'imgstore', 'serve.log');
-  const fd = openLog(log);
-  const before = statSync(log).size;
-  const [program, ...first] = command;
-  const args = [...first, '--store', store.folder, 'serve', '--socket', socket];
-  let child: ChildProcess;
-  try {
-    // Of no terminal and no folder: it outlives both.
-    child = spawn(program!, args, { cwd: '/', detached: true, stdio: ['ignore', 'ignore', fd] });
-  } finally {
-    closeSync(fd);
-  }
-  await waitForServer({ child, socket, said: () => lastLine(log, before) }, monitor);
-  child.unref();
+  const server = isOurs ? early : StartingServer.start(store.folder, socket, command);
+  await waitForServer(server, monitor);
 }
 
-/** A server that was started, and what it has said last. */
-interface StartedServer {
-  readonly child: ChildProcess;
-  readonly socket: string;
-  readonly said: () => string;
+/**
+ * Starts the server that {@link ensureServer} will need, while the rest of the program is still being loaded: that takes as long as the server takes to start.
+ * @param where `store`: as the user has named it, else the nearest is meant; `socket`: as the user has named it
+ * @returns undefined when somebody listens there
+ * @throws ImgstoreError as opening the store does
+ */
+export async function startServerEarly(
+  where: { readonly store: string | undefined; readonly socket: string | undefined },
+  command: readonly string[],
+): Promise<StartingServer | undefined> {
+  const named = where.store ?? process.env.IMGSTORE_DIR;
+  const folder = await realpath(named ? storeAt(named) : findStore('.'));
+  const socket = socketPath({ folder }, where.socket);
+  return (await isListening(socket)) ? undefined : StartingServer.start(folder, socket, command);
 }
 
-async function waitForServer({ child, socket, said }: StartedServer, monitor: Monitor): Promise<void> {
-  let end: string | undefined;
-  child.once('error', (error) => {
-    end = error.message;
-  });
-  child.once('exit', (code, signal) => {
-    end = signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`;
-  });
+async function waitForServer(server: StartingServer, monitor: Monitor): Promise<void> {
+  const { socket } = server;
   for (const deadline = Date.now() + START_MS; ; await sleep(POLL_MS)) {
-    const ended = end;
+    const { end } = server;
     if (await isListening(socket)) return;
-    if (ended !== undefined) throw notStarted(socket, said() || ended);
+    if (end !== undefined) throw notStarted(socket, end);
     try {
       throwIfStopped(monitor);
       if (Date.now() > deadline) throw notStarted(socket, `it does not listen after ${START_MS / 1000} s`);
     } catch (error) {
-      child.kill();
+      server.stop();
       throw error;
     }
   }
-}
-
-/** Whether somebody accepts connections there. @throws ImgstoreError `IO` where that cannot be found out */
-function isListening(path: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', (error) => {
-      socket.destroy();
-      const isNobody = ['ENOENT', 'ECONNREFUSED'].includes(systemCode(error) ?? '');
-      if (isNobody) resolve(false);
-      else reject(fromSystem(error, path));
-    });
-  });
-}
-
-function openLog(path: string): number {
-  try {
-    return openSync(path, 'a', 0o600);
-  } catch (error) {
-    throw fromSystem(error, path);
-  }
-}
-
-/** The last line that was written to a log from an offset on, less the program's name; empty when there is none. */
-function lastLine(log: string, from: number): string {
-  const text = readFileSync(log).subarray(from).subarray(-MOST_WORDS_BYTES).toString('utf8');
-  const last = text.split('\n').findLast((line) => line.trim() !== '');
-  return last?.replace(/^imgstore: /, '').trim() ?? '';
 }
 
 function notStarted(socket: string, why: string): ImgstoreError {

@@ -10,12 +10,12 @@ const MOST_SOCKET_BYTES = 107;
 const MOST_BACKING_BYTES = 1023;
 
 /** Where a store's server listens, unless told otherwise. */
-export function defaultSocket(store: Store): string {
+export function defaultSocket(store: Pick<Store, 'folder'>): string {
   return join(store.folder, 'imgstore', 'nbd.sock');
 }
 
 /** The absolute path of a server's socket. @param asked by the user, if so @throws ImgstoreError `USAGE` for one that is too long for a socket */
-export function socketPath(store: Store, asked: string | undefined): string {
+export function socketPath(store: Pick<Store, 'folder'>, asked: string | undefined): string {
   const path = asked === undefined ? defaultSocket(store) : resolve(asked);
   const bytes = Buffer.byteLength(path);
   if (bytes <= MOST_SOCKET_BYTES) return path;

@@ -55,7 +55,7 @@ export async function mountVersion(
   const unmounted = await folderDevice(folder);
   const socket = socketPath(store, request.socket);
   const exportName = exportNameOf(version, disk);
-  if (request.command !== undefined) await ensureServer(store, socket, request.command, monitor);
+  if (request.command !== undefined) await ensureServer(store, socket, { command: request.command }, monitor);
   await requireExport(socket, exportName, disk);
   throwIfStopped(monitor);
   const fuse = new Nbdfuse(program, folder, exportUri(socket, exportName));

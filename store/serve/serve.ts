@@ -4,9 +4,7 @@ import type { VersionDisk } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { socketPath } from './export-uri.ts';
 import { RevisionExports } from './revision-exports.ts';
-import { controlSocket } from './session/control/messages.ts';
-import { type ControlServer, serveControl } from './session/control/serve-control.ts';
-import { Sessions } from './session/sessions.ts';
+import type { Writing } from './session/open-sessions.ts';
 
 export interface ServeRequest {
   /** What alone is served; every revision when there is none. */
@@ -82,14 +80,14 @@ async function openSessions(
   server: NbdServer,
   exports: RevisionExports,
   { socket, overlays, onNotice }: ServeRequest,
-): Promise<{ readonly sessions: Sessions; readonly control: ControlServer }> {
+): Promise<Writing> {
   try {
+    // A server that is started for one checkout is waited for, and has no need of what writes images.
+    const { openSessions: open } = await import('./session/open-sessions.ts');
     const openBase = (disk: VersionDisk) => exports.diskOf(disk);
-    const { address } = server;
-    const sessions = await Sessions.open(store, { address, overlays, openBase, onNotice });
-    const control = await serveControl(server, sessions, controlSocket(socketPath(store, socket)));
-    exports.serveSessions(sessions);
-    return { sessions, control };
+    const writing = await open(store, server, socketPath(store, socket), { overlays, openBase, onNotice });
+    exports.serveSessions(writing.sessions);
+    return writing;
   } catch (error) {
     await server.close();
     throw error;

@@ -30,7 +30,7 @@ export class DiskSource implements BlockSource {
     for await (const cluster of this.#clusters(offset, into.length)) clusters.push(cluster);
     await this.#database.bring(clusters.map(({ id }) => id));
     for (const { cluster, id } of clusters) {
-      const data = readCluster(this.#database, this.#disk, cluster, id);
+      const data = await readCluster(this.#database, this.#disk, cluster, id);
       const start = cluster * clusterSize - offset;
       const from = Math.max(0, -start);
       const to = Math.max(0, start);
@@ -118,9 +118,14 @@ export function clusterLength(
 }
 
 /** A cluster's bytes. @throws ImgstoreError `DAMAGED` when the blob is not as long as the cluster. */
-function readCluster(database: ObjectDatabase, disk: VersionDisk, cluster: number, id: ObjectId): Uint8Array {
+async function readCluster(
+  database: ObjectDatabase,
+  disk: VersionDisk,
+  cluster: number,
+  id: ObjectId,
+): Promise<Uint8Array> {
   try {
-    const data = database.readAs('blob', id);
+    const data = await database.readBroughtAs('blob', id);
     const length = clusterLength(disk, cluster);
     if (data.length === length) return data;
     const reason = `cluster ${cluster} is ${data.length} bytes long, not ${length}`;

@@ -31,6 +31,7 @@ export async function summarizeVersion(store: Store, revision: string): Promise<
   for (const disk of version.disks)
     disks.push({ disk, dataBytes: await dataBytes(store.objects, disk, counter) });
   const { tips } = await findTips(store, ...VERSION_REFS);
+  await store.objects.bring(version.files.map(({ id }) => id));
   return {
     id,
     commit: version.commit,

@@ -26,8 +26,13 @@ export type StoredStream =
 export function locateStored(database: ObjectDatabase, id: ObjectId): StoredStream {
   const place = database.packs.find(id);
   if (place === undefined) {
+    const held = database.held(id);
+    if (held !== undefined) return { kind: 'data', where: `object ${id}`, ...held };
     const loose = [database.loose, database.copies].find((folder) => folder?.has(id));
     if (loose !== undefined) return { kind: 'loose', where: loose.path(id) };
+    // The copy has gone meanwhile: whoever looks there takes it as one that goes a moment later.
+    if (database.copies !== undefined && database.isPromised(id))
+      return { kind: 'loose', where: database.copies.path(id) };
   }
   return (place === undefined ? undefined : packedOrUndefined(place)) ?? resolveStored(database, id);
 }
@@ -90,11 +95,12 @@ export async function withLocated<Item extends { readonly id: ObjectId }, Result
     if (isImgstoreError(error, 'NOT_FOUND')) {
       // With the packs of now, an object that can go from its loose file is found in a pack, which stays open.
       database.packs.refresh();
-      await database.bring(items.map(({ id }) => id));
+      // A copy of what is elsewhere may have gone to make room for others.
+      await database.hold(items.map(({ id }) => id));
       return work(items.map((item) => ({ ...item, stored: locateStored(database, item.id) })));
     }
     if (!isImgstoreError(error, 'DAMAGED')) throw error;
-    await database.bringAgain(items.map(({ id }) => id));
+    await database.hold(items.map(({ id }) => id));
     return work(items.map((item) => ({ ...item, stored: resolveStored(database, item.id) })));
   }
 }

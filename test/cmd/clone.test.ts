@@ -1,6 +1,9 @@
 import { execSync, spawnSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { cutAfter, fakeSsh, STALL } from '../store/remote/places.ts';
 import { oneLine, Workplace } from './imgstore.ts';
 import { writeDisk } from './sample.ts';
 
@@ -45,3 +48,95 @@ test.each([
     git(place, '-C', name, 'fsck', '--full', '--strict');
   },
 );
+
+/** What clone makes beside a store's place. */
+function unfinished(place: Workplace, folder: string): string[] {
+  return readdirSync(place.path(folder)).filter((name) => name.startsWith('.imgstore.tmp_'));
+}
+
+test('clone makes a store with a branch for each image, and --json one document', async () => {
+  const place = await Workplace.create();
+  await place.ok('init', 'a', '--cluster-size', '4K');
+  for (const name of ['web', 'db']) {
+    await writeDisk(place, `${name}.raw`, name.length);
+    await place.ok('--store', 'a', 'commit', `${name}.raw`);
+  }
+  await place.ok('--store', 'a', 'tag', 'v1', 'web');
+  const result = await place.json('clone', 'a', 'deep/b');
+  expect(result).toEqual({
+    store: place.path('deep/b/.imgstore'),
+    remote: 'origin',
+    branches: ['db', 'web'],
+    rejected: [],
+    objects: expect.any(Number),
+    receivedBytes: expect.any(Number),
+    seconds: expect.any(Number),
+  });
+  const copy = ['--store', place.path('deep/b')];
+  expect(await place.json(...copy, 'images')).toHaveLength(2);
+  expect(await place.json(...copy, 'tag')).toMatchObject([{ name: 'v1' }]);
+  // New versions share clusters with those that came.
+  expect(await place.json(...copy, 'commit', 'web.raw', '-b', 'again')).toMatchObject({ unchanged: true });
+  git(place, '--git-dir', 'deep/b/.imgstore', 'fsck', '--full', '--strict');
+  expect(await place.ok(...copy, 'log', 'HEAD', '--oneline', '-n', '1')).not.toBe('');
+
+  const one = await place.json('clone', 'a', 'c', '--branch', 'db');
+  expect(one.branches).toEqual(['db']);
+  await place.ok('--store', 'a', 'branch', 'more', 'web');
+  expect(await place.ok('--store', 'c', 'fetch')).toBe('nothing new\n');
+});
+
+test('clone of an empty remote makes an empty store, which a push fills', async () => {
+  const place = await Workplace.withStore();
+  git(place, 'init', '-q', '--bare', '--object-format=sha256', 'empty.git');
+  expect((await place.json('clone', 'empty.git', 'b')).branches).toEqual([]);
+  await writeDisk(place, 'web.raw', 1);
+  await place.ok('--store', 'b', 'commit', 'web.raw');
+  await place.ok('--store', 'b', 'push');
+});
+
+function allNames(place: Workplace): string[] {
+  return readdirSync(place.folder, { recursive: true }).map(String).sort();
+}
+
+test.each([
+  [['clone', 'nowhere', 'b'], 1],
+  [['clone', 'a', 'b', '--branch', 'nosuch'], 1],
+  [['clone', 'a', 'a'], 1],
+  [['clone', 'a', 'a/.imgstore'], 1],
+  [['clone', 'ext::sh -c id', 'b'], 2],
+  [['clone', 'a', 'b', '--endpoint', 'http://x'], 2],
+  [['clone', 'a', 'file'], 1],
+  [['clone', 'a'], 2],
+] as const)('imgstore %j fails with one line and leaves nothing behind', async (args, status) => {
+  const place = await Workplace.create();
+  await place.ok('init', 'a');
+  await writeDisk(place, 'web.raw', 1);
+  await place.ok('--store', 'a', 'commit', 'web.raw');
+  await writeDisk(place, 'file', 1);
+  const before = allNames(place);
+  const outcome = await place.run(...args);
+  expect(outcome.status).toBe(status);
+  oneLine(outcome);
+  expect(allNames(place)).toEqual(before);
+});
+
+test.each(['SIGINT', 'SIGKILL'] as const)('clone stopped by %s can be run again', async (signal) => {
+  const place = await Workplace.withStore();
+  await writeDisk(place, 'big.raw', ...Array.from({ length: 20 }, (_, i) => 100 + i));
+  await place.ok('commit', 'big.raw');
+  const url = `host:${place.path('.imgstore')}`;
+  const env = await fakeSsh(cutAfter(500_000, STALL));
+  await mkdir(place.path('b'));
+  const { child, finished } = place.start(['clone', url, 'b'], { env });
+  while (!readdirSync(place.path('b'), { recursive: true }).some((name) => String(name).includes('tmp_pack')))
+    await sleep(20);
+  child.kill(signal);
+  await finished;
+  expect(existsSync(place.path('b/.imgstore'))).toBe(false);
+  expect(unfinished(place, 'b')).toHaveLength(signal === 'SIGINT' ? 0 : 1);
+  const again = await place.start(['clone', url, 'b'], { env: await fakeSsh() }).finished;
+  expect(again).toMatchObject({ status: 0 });
+  expect(unfinished(place, 'b')).toEqual([]);
+  await place.ok('--store', 'b', 'compare', 'big', 'big.raw');
+});

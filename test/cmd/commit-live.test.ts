@@ -72,6 +72,13 @@ test('imgstore commit --qmp exits with 1 when there is no such socket', async ()
   expect(status).toBe(1);
 });
 
+test('imgstore commit --qmp takes a folder for scratch files as it is named from where it runs', async () => {
+  const place = await LivePlace.create();
+  const machine = await place.start();
+  const shell = await Workplace.create();
+  await shell.ok('--store', place.made.path, 'commit', '--qmp', machine.qmp, '--scratch', '.');
+});
+
 test('imgstore commit --qmp leaves nothing in the machine when it is interrupted', async () => {
   const place = await LivePlace.create();
   const machine = await place.start();

@@ -21,6 +21,7 @@ test('forget --json tells which versions went and which refs moved', async () =>
   expect(result).toEqual({
     forgotten: [{ commit: forgotten, date: expect.stringMatching(/^\d{4}-/), message: 'edit 12' }],
     kept: expect.any(Number),
+    remotes: [],
     dryRun: false,
     refs: [
       { name: 'web', kind: 'branch', before: tip, after: place.git('rev-parse', 'web'), removed: false },

@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { qemuBytes, qemuImg } from '../qcow2/qemu.ts';
@@ -223,6 +223,28 @@ test('serve --writable keeps what was written, of which session commit makes ver
   expect(place.git('fsck', '--full', '--strict')).toBe('');
 });
 
+test('serve --writable begins no session for clients that only look', async () => {
+  const place = await sample();
+  const { uri } = await serve(place, '--writable');
+  await run('nbdinfo', '--list', uri(''));
+  await run('nbdinfo', '--map', uri('web'));
+  await run('nbdcopy', uri('web'), place.path('copy.raw'));
+  expect((await readFile(place.path('copy.raw'))).equals(disk(1, 3, undefined))).toBe(true);
+  expect(await place.json('session')).toMatchObject({ sessions: [] });
+  expect(place.git('for-each-ref', 'refs/imgstore/sessions')).toBe('');
+});
+
+test('serve says on standard error which export cannot be opened, and why', async () => {
+  const place = await sample();
+  const { uri, child, finished } = await serve(place, '--writable');
+  const folder = place.path('.imgstore/imgstore/sessions');
+  await rm(folder, { recursive: true });
+  await expect(run('qemu-img', 'info', uri('web'))).rejects.toThrow('export not available');
+  child.kill('SIGINT');
+  const { stderr } = await finished;
+  expect(stderr).toBe(`imgstore: export "web" cannot be opened: ${folder}: no such file or folder\n`);
+});
+
 test('checkout --backing nbd starts a server, on which the overlay is read at once', async () => {
   const place = await sample();
   onTestFinished(async () => {
@@ -230,4 +252,19 @@ test('checkout --backing nbd starts a server, on which the overlay is read at on
   });
   await place.ok('checkout', 'web', '-o', 'work.qcow2', '--backing', 'nbd');
   expect((await qemuBytes(place.path('work.qcow2'))).equals(disk(1, 3, undefined))).toBe(true);
+});
+
+test('checkout --backing nbd that fails leaves no server that it has started', async () => {
+  const place = await sample();
+  const { status } = await place.run('checkout', 'no-such-version', '-o', 'work.qcow2', '--backing', 'nbd');
+  expect(status).toBe(1);
+  const servers = async () => {
+    const pids = await readdir('/proc');
+    const lines = pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => ''));
+    return (await Promise.all(lines)).filter((line) =>
+      line.includes(place.path('.imgstore/imgstore/nbd.sock')),
+    );
+  };
+  await expect.poll(servers, { timeout: 60_000 }).toEqual([]);
+  expect(existsSync(place.path('work.qcow2'))).toBe(false);
 });

@@ -19,12 +19,16 @@ export type Fault =
   | { readonly kind: 'reset-within' }
   /** Refused before the body was read; then the connection is closed. */
   | { readonly kind: 'refuse-early' }
+  /** The answer is yes before the body was read. */
+  | { readonly kind: 'accept-early' }
   /** No answer comes, without effect. */
   | { readonly kind: 'stall' }
   /** After so many bytes of the answer's body nothing more comes. */
   | { readonly kind: 'stall-within'; readonly bytes: number }
   /** After so many bytes of the answer's body the connection is reset. */
   | { readonly kind: 'cut'; readonly bytes: number }
+  /** After so many bytes of the answer's body, all of which arrive, the connection ends. */
+  | { readonly kind: 'end-within'; readonly bytes: number }
   /** The answer's body is so many bytes only, and Content-Length says so too. */
   | { readonly kind: 'short'; readonly bytes: number }
   /** The answer's body is another. */

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Limits, S3Options } from '../../remote/index.ts';
 import type { Conditional, Fault } from './fake-s3-faults.ts';
 import { checkSignature, type Keys, type Refusal } from './fake-s3-signature.ts';
+import { FakeUploads } from './fake-s3-uploads.ts';
 
 /** Pauses and waits of a client that tests do not want to sit out. */
 export const QUICK_LIMITS: Partial<S3Limits> = { firstPauseMs: 1, longestPauseMs: 20, silenceMs: 20_000 };
@@ -42,6 +43,8 @@ export interface FakeS3Settings {
   readonly conditional?: Conditional;
   /** Whether it knows DeleteObjects; true. */
   readonly deletesMany?: boolean;
+  /** Whether it knows uploads in parts; true. */
+  readonly hasUploads?: boolean;
   /** Whether it knows ranges; true. */
   readonly hasRanges?: boolean;
   /** Whether it encodes keys in listings as asked; true. */
@@ -53,11 +56,14 @@ export interface FakeS3Settings {
 /** A small S3 server in this process, with one bucket, `bucket`, that checks signatures and does what is wrong on command. */
 export class FakeS3 {
   readonly keys: Keys;
+  readonly uploads = new FakeUploads();
   readonly objects = new Map<string, Stored>();
   /** All that came since {@link FakeS3.forget}. */
   requests: FakeRequest[] = [];
   /** Decides what goes wrong with a request. */
   faultOf: (request: FakeRequest) => Fault | undefined = () => undefined;
+  /** Hears of each request's connection, by the client's port. */
+  onConnection: (port: number | undefined) => void = () => undefined;
   readonly #server: Server;
   readonly #settings: FakeS3Settings;
 
@@ -112,8 +118,12 @@ export class FakeS3 {
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = incoming;
     const url = new URL(incoming.url!, 'http://fake');
-    const [, bucket, ...rest] = incoming.url!.split('?')[0]!.split('/');
+    const [, ...parts] = incoming.url!.split('?')[0]!.split('/');
+    const [hostBucket] = /^[a-z][^.]*(?=\.)/.exec(incoming.headers.host ?? '') ?? [];
+    const bucket = hostBucket ?? parts[0];
+    const rest = hostBucket === undefined ? parts.slice(1) : parts;
     const key = rest.join('/') === '' ? undefined : decodeURIComponent(rest.join('/'));
     const head = {
       number: this.requests.length + 1,
@@ -124,20 +134,25 @@ export class FakeS3 {
       body: Buffer.alloc(0),
     };
     this.requests.push(head);
+    this.onConnection(socket.remotePort);
     const fault = this.faultOf(head);
     if (fault?.kind === 'refuse-early') {
       response.writeHead(403, { Connection: 'close' }).end(errorBody('AccessDenied', 'Early.'));
       return;
     }
+    if (fault?.kind === 'accept-early') {
+      response.writeHead(200).end();
+      return;
+    }
     const body = await bodyOf(incoming, fault?.kind === 'reset-within');
-    if (body === undefined || fault?.kind === 'reset-before') return reset(incoming);
+    if (body === undefined || fault?.kind === 'reset-before') return reset(socket);
     if (fault?.kind === 'stall') return;
-    if (fault?.kind === 'no-http') return void incoming.socket.end('hello, this is something else\r\n\r\n');
+    if (fault?.kind === 'no-http') return void socket.end('hello, this is something else\r\n\r\n');
     const request = { ...head, body };
     this.requests[head.number - 1] = request;
     const reply =
       fault?.kind === 'status' ? statusReply(fault) : await this.#answer(incoming, request, bucket!);
-    if (fault?.kind === 'reset-after') return reset(incoming);
+    if (fault?.kind === 'reset-after') return reset(socket);
     await send(incoming, response, reply, fault);
   }
 
@@ -150,12 +165,38 @@ export class FakeS3 {
     if (key === undefined && method === 'GET') return this.#list(query);
     if (key === undefined && method === 'POST' && query.has('delete')) return this.#deleteMany(request);
     if (key === undefined) return errorReply(405, 'MethodNotAllowed', 'Not allowed.');
+    const uploadReply = this.#upload(key, request);
+    if (uploadReply !== undefined) return uploadReply;
     if (method === 'PUT') return this.#put(key, request);
     if (method === 'DELETE') {
       this.objects.delete(key);
       return { status: 204, headers: {}, body: Buffer.alloc(0) };
     }
     return this.#get(key, request);
+  }
+
+  #upload(key: string, { method, query, body }: FakeRequest): Reply | undefined {
+    const id = query.get('uploadId');
+    if (method === 'POST' && query.has('uploads')) {
+      if (this.#settings.hasUploads === false) return errorReply(501, 'NotImplemented', 'Not implemented.');
+      const begun = xmlText(this.uploads.begin(key));
+      return xmlReply(
+        `<InitiateMultipartUploadResult><UploadId>${begun}</UploadId></InitiateMultipartUploadResult>`,
+      );
+    }
+    if (id === null) return undefined;
+    if (method === 'DELETE') {
+      this.uploads.open.delete(id);
+      return { status: 204, headers: {}, body: Buffer.alloc(0) };
+    }
+    if (method === 'PUT') {
+      const etag = this.uploads.put(id, key, Number(query.get('partNumber')), body);
+      if (etag !== undefined) return { status: 200, headers: { ETag: etag }, body: Buffer.alloc(0) };
+    }
+    const object = method === 'POST' ? this.uploads.complete(id, key, body.toString()) : undefined;
+    if (object === undefined) return errorReply(404, 'NoSuchUpload', 'The specified upload does not exist.');
+    this.objects.set(key, { ...object, modified: new Date() });
+    return xmlReply('<CompleteMultipartUploadResult></CompleteMultipartUploadResult>');
   }
 
   async #put(key: string, request: FakeRequest): Promise<Reply> {
@@ -238,8 +279,8 @@ async function bodyOf(incoming: IncomingMessage, resets: boolean): Promise<Buffe
   return Buffer.concat(pieces);
 }
 
-function reset(incoming: IncomingMessage): void {
-  incoming.socket.resetAndDestroy();
+function reset(socket: Socket): void {
+  socket.resetAndDestroy();
 }
 
 async function send(
@@ -260,10 +301,12 @@ async function send(
   };
   response.writeHead(status, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== '')));
   if (incoming.method === 'HEAD' || status === 204) return void response.end();
-  if (fault?.kind !== 'cut' && fault?.kind !== 'stall-within') return void response.end(body);
+  if (fault?.kind !== 'cut' && fault?.kind !== 'stall-within' && fault?.kind !== 'end-within')
+    return void response.end(body);
   await new Promise((resolve) => response.write(body.subarray(0, fault.bytes), resolve));
+  if (fault.kind === 'end-within') incoming.socket.end();
   // What was written is to arrive, which a reset does not wait for.
-  if (fault.kind === 'cut') setTimeout(() => reset(incoming), 30);
+  if (fault.kind === 'cut') setTimeout(() => reset(incoming.socket), 30);
 }
 
 function statusReply(fault: Extract<Fault, { kind: 'status' }>): Reply {

@@ -13,7 +13,7 @@ import { BrokenAnswer, PassingFault } from './fault.ts';
 import { Gate } from './gate.ts';
 import { type HttpAnswer, HttpConnections } from './http.ts';
 import { percentEncode } from './names.ts';
-import { DEFAULT_LIMITS, type S3Limits, type S3Options } from './options.ts';
+import type { S3Limits, S3Options } from './options.ts';
 import type { S3Settings } from './settings.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -49,11 +49,11 @@ export class S3Client {
   readonly #derived = new Map<string, ArrayBuffer>();
   readonly #stop = () => this.#connections.close();
 
-  constructor(settings: S3Settings, options: S3Options) {
+  constructor(settings: S3Settings, options: S3Options, limits: S3Limits) {
     const simultaneous = options.simultaneous ?? DEFAULT_SIMULTANEOUS;
     this.where = settings.where;
     this.#settings = settings;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limits = limits;
     this.#signal = options.signal;
     const isSecure = settings.base.startsWith('https:');
     this.#connections = new HttpConnections(isSecure, simultaneous, this.#limits, this.traffic);
@@ -85,7 +85,7 @@ export class S3Client {
   async exchange<T>(
     request: S3Request,
     receive: Receive<T>,
-    accepted: (error: ErrorAnswer) => T | undefined = () => undefined,
+    accepted: (error: ErrorAnswer) => { readonly value: T } | undefined = () => undefined,
     onFault: (error: unknown) => void = () => undefined,
   ): Promise<T> {
     const attempts = this.attempts(request);
@@ -95,8 +95,8 @@ export class S3Client {
         try {
           const answer = await this.attempt(request);
           if ('code' in answer) {
-            const value = accepted(answer);
-            if (value !== undefined) return value;
+            const taken = accepted(answer);
+            if (taken !== undefined) return taken.value;
             throw this.refused(request, answer);
           }
           return await receive(answer);
@@ -109,12 +109,29 @@ export class S3Client {
     }
   }
 
+  /** Sends a request once, to clean up after a failure: even when the signal has ended all others, and whatever becomes of it. */
+  async tryOnce(request: S3Request): Promise<void> {
+    const leave = await this.enter();
+    try {
+      const answer = await this.#send(request);
+      if (!('code' in answer)) await readUpTo(answer, MAX_ERROR_BYTES);
+    } catch {
+      // The failure before it is the one that is told.
+    } finally {
+      leave();
+    }
+  }
+
   /**
    * Sends a request once. The body of an answer that says no has been read.
    * @throws PassingFault, LastingFault, ImgstoreError `INTERRUPTED`
    */
   async attempt(request: S3Request): Promise<HttpAnswer | ErrorAnswer> {
     if (this.#signal?.aborted) throw interrupted(this.#describe(request));
+    return this.#send(request);
+  }
+
+  async #send(request: S3Request): Promise<HttpAnswer | ErrorAnswer> {
     const { url, headers } = await this.#sign(request);
     const answer = await this.#connections.send({
       method: request.method,
@@ -125,7 +142,9 @@ export class S3Client {
     if (answer.status >= 200 && answer.status < 300) return answer;
     const body = await readUpTo(answer, MAX_ERROR_BYTES);
     const error = parseErrorAnswer(answer, body);
-    if (isPassing(error)) throw new PassingFault(describeAnswer(error), error.retryAfterMs);
+    // With 400 the server was reached all the same: what it got was not what was sent.
+    const Fault = error.status === 400 ? BrokenAnswer : PassingFault;
+    if (isPassing(error)) throw new Fault(describeAnswer(error), error.retryAfterMs);
     return error;
   }
 

@@ -1,7 +1,7 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import type { BucketBody, RepeatableBody } from '../bucket.ts';
-import { connectionFault, PassingFault } from './fault.ts';
+import { BrokenAnswer, connectionFault, PassingFault } from './fault.ts';
 import type { S3Limits } from './options.ts';
 import type { Traffic } from './traffic.ts';
 import { seconds, within } from './waiting.ts';
@@ -65,9 +65,12 @@ export class HttpConnections {
     const sending = new Sending(outgoing, this.#limits);
     try {
       await sending.connected();
-      if (body !== undefined) await this.#sendBody(sending, outgoing, body);
-      else outgoing.end();
-      return this.#receive(await sending.answered(), outgoing);
+      const isWhole = body === undefined || (await this.#sendBody(sending, body));
+      if (isWhole) outgoing.end();
+      const answer = this.#receive(await sending.answered(), outgoing);
+      if (!isWhole && answer.status < 300)
+        throw new BrokenAnswer('the server said yes before it had all of the object');
+      return answer;
     } catch (error) {
       outgoing.destroy();
       throw error;
@@ -80,12 +83,12 @@ export class HttpConnections {
     this.#agent.destroy();
   }
 
-  async #sendBody(sending: Sending, outgoing: http.ClientRequest, body: RepeatableBody): Promise<void> {
+  /** @returns false when the server answered in between: it has refused, and wants no more */
+  async #sendBody(sending: Sending, body: RepeatableBody): Promise<boolean> {
     let sent = 0;
     for await (const bytes of body.open())
       for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-        // A server that answers before it has read all wants no more: it has refused.
-        if (sending.isAnswered) return;
+        if (sending.isAnswered) return false;
         const piece = bytes.subarray(at, at + PIECE_BYTES);
         sent += piece.length;
         if (sent > body.size) throw wrongLength(body.size, sent);
@@ -93,7 +96,7 @@ export class HttpConnections {
         await sending.write(piece);
       }
     if (sent !== body.size) throw wrongLength(body.size, sent);
-    outgoing.end();
+    return true;
   }
 
   #receive(incoming: http.IncomingMessage, outgoing: http.ClientRequest): HttpAnswer {
@@ -201,7 +204,7 @@ export function asRepeatable(body: BucketBody): RepeatableBody {
 }
 
 /** A defect of who gives the bytes: the server could only be told something untrue. */
-function wrongLength(said: number, came: number): Error {
+export function wrongLength(said: number, came: number): Error {
   return new RangeError(
     `a body of ${said} bytes was announced, but ${came < said ? 'only ' : ''}${came} came`,
   );

@@ -27,7 +27,7 @@ export interface S3Credentials {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** How long the server is waited for, and how often asked again. */
+/** How long the server is waited for, how often asked again, and what goes in one request. */
 export interface S3Limits {
   /** Milliseconds until there is a connection. */
   readonly connectMs: number;
@@ -39,6 +39,10 @@ export interface S3Limits {
   readonly firstPauseMs: number;
   /** Milliseconds; what a server asks for by Retry-After is cut to it too. */
   readonly longestPauseMs: number;
+  /** Bytes of a body that is put with one request; of a source, not of bytes in memory. */
+  readonly wholeBytes: number;
+  /** Bytes of a part of a larger one. */
+  readonly partBytes: number;
 }
 
 /** 60 s are what S3's own tools wait for a byte; with six attempts a server that is away is given up after about 6 s of pauses. */
@@ -48,4 +52,6 @@ export const DEFAULT_LIMITS: S3Limits = {
   attempts: 6,
   firstPauseMs: 200,
   longestPauseMs: 20_000,
+  wholeBytes: 128 << 20,
+  partBytes: 32 << 20,
 };

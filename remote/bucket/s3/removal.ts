@@ -48,7 +48,8 @@ export class Removal {
       { method: 'DELETE', key, label: `DELETE ${name}` },
       (answer) => readWhole(answer, MAX_ANSWER_BYTES),
       // S3 says 204 for what is not there; others do not. That there is no bucket must be told.
-      ({ status, code }) => (status === 404 && code !== 'NoSuchBucket' ? new Uint8Array() : undefined),
+      ({ status, code }) =>
+        status === 404 && code !== 'NoSuchBucket' ? { value: new Uint8Array() } : undefined,
     );
   }
 
@@ -83,7 +84,8 @@ export class Removal {
         }
         return true;
       },
-      ({ status, code }) => (UNKNOWN_REQUEST.includes(status) && code !== 'NoSuchBucket' ? false : undefined),
+      ({ status, code }) =>
+        UNKNOWN_REQUEST.includes(status) && code !== 'NoSuchBucket' ? { value: false } : undefined,
     );
   }
 }

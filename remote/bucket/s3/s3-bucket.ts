@@ -1,19 +1,28 @@
 import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
-import type { Bucket, BucketBody, BucketEntry, BucketRange, BucketTraffic } from '../bucket.ts';
+import type {
+  Bucket,
+  BucketBody,
+  BucketEntry,
+  BucketRange,
+  BucketTraffic,
+  RepeatableBody,
+} from '../bucket.ts';
 import { readWhole, S3Client, type S3Request } from './client.ts';
 import { download, parseSize } from './download.ts';
 import { BrokenAnswer, PassingFault } from './fault.ts';
 import type { HttpAnswer } from './http.ts';
 import { listKeys } from './listing.ts';
 import { keyOf } from './names.ts';
-import type { S3Options } from './options.ts';
+import { DEFAULT_LIMITS, type S3Limits, type S3Options } from './options.ts';
 import { Removal } from './removal.ts';
 import { resolveSettings, type S3Settings } from './settings.ts';
+import { uploadInParts } from './upload.ts';
 
 /** Of an object that is read into memory as a whole. */
 const MAX_WHOLE_BYTES = 1 << 30;
 /** Of the answer to a PUT, which mostly has none. */
 const MAX_PUT_ANSWER_BYTES = 64 << 10;
+const CONTENT_TYPE = { 'Content-Type': 'application/octet-stream' };
 /** A conditional PUT that another one came between is refused with it: "repeat the request", says S3. */
 const CONFLICT = 409;
 const PRECONDITION_FAILED = 412;
@@ -22,9 +31,10 @@ const PRECONDITION_FAILED = 412;
  * Opens a bucket of S3, or of a server that speaks its protocol. Nothing is sent before the first request.
  * @throws ImgstoreError `USAGE`, `BAD_NAME`, `REMOTE_DENIED` when there are no credentials, `IO` for files of the AWS tools
  */
-export function openS3(options: S3Options): Bucket {
+export function s3Bucket(options: S3Options): Bucket {
   const settings = resolveSettings(options);
-  return new S3Bucket(settings, new S3Client(settings, options));
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  return new S3Bucket(settings, new S3Client(settings, options, limits), limits);
 }
 
 class S3Bucket implements Bucket {
@@ -32,13 +42,15 @@ class S3Bucket implements Bucket {
   readonly traffic: BucketTraffic;
   readonly #settings: S3Settings;
   readonly #client: S3Client;
+  readonly #limits: S3Limits;
   readonly #removal: Removal;
 
-  constructor(settings: S3Settings, client: S3Client) {
+  constructor(settings: S3Settings, client: S3Client, limits: S3Limits) {
     this.where = settings.where;
     this.traffic = client.traffic;
     this.#settings = settings;
     this.#client = client;
+    this.#limits = limits;
     this.#removal = new Removal(client);
   }
 
@@ -61,6 +73,8 @@ class S3Bucket implements Bucket {
   }
 
   async put(name: string, body: BucketBody): Promise<void> {
+    const isLarge = !(body instanceof Uint8Array) && body.size > this.#limits.wholeBytes;
+    if (isLarge && (await this.#putInParts(name, body))) return;
     await this.#client.exchange(this.#putRequest(name, body), received);
   }
 
@@ -72,7 +86,7 @@ class S3Bucket implements Bucket {
       received,
       ({ status, code }) => {
         if (status === CONFLICT) throw new Conflict(`409 ${code}`);
-        return status === PRECONDITION_FAILED ? false : undefined;
+        return status === PRECONDITION_FAILED ? { value: false } : undefined;
       },
       (fault) => {
         if (fault instanceof PassingFault && !(fault instanceof Conflict)) mayBeOurs = true;
@@ -92,15 +106,14 @@ class S3Bucket implements Bucket {
 
   async stat(name: string): Promise<BucketEntry | undefined> {
     const request: S3Request = { method: 'HEAD', key: this.#key(name), label: `HEAD ${name}` };
-    const entry = await this.#client.exchange<BucketEntry | null>(
+    return this.#client.exchange<BucketEntry | undefined>(
       request,
       async (answer) => {
         await received(answer);
         return parseHead(name, answer);
       },
-      ({ status }) => (status === 404 ? null : undefined),
+      ({ status }) => (status === 404 ? { value: undefined } : undefined),
     );
-    return entry ?? undefined;
   }
 
   async *list(prefix: string, most?: number): AsyncGenerator<BucketEntry, void> {
@@ -125,6 +138,11 @@ class S3Bucket implements Bucket {
     return keyOf(this.#settings, name);
   }
 
+  #putInParts(name: string, body: RepeatableBody): Promise<boolean> {
+    const target = { name, key: this.#key(name), headers: CONTENT_TYPE };
+    return uploadInParts(this.#client, target, body, this.#limits.partBytes);
+  }
+
   #tooLarge(name: string): ImgstoreError {
     const why = `the object has more than ${MAX_WHOLE_BYTES} bytes and was to be read as a whole`;
     return new ImgstoreError(
@@ -137,7 +155,7 @@ class S3Bucket implements Bucket {
     return {
       method: 'PUT',
       key: this.#key(name),
-      headers: { 'Content-Type': 'application/octet-stream', ...headers },
+      headers: { ...CONTENT_TYPE, ...headers },
       body,
       label: `PUT ${name}`,
     };

@@ -1,17 +1,14 @@
 import { InPlaceFile } from '../../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
-import { openDiskOnStore } from '../../origin/stored-base.ts';
 import type { Monitor } from '../../progress.ts';
 import type { Store } from '../../store.ts';
 import { allClusters } from '../../version/disk-source.ts';
 import { inDisk } from '../../version/map-errors.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
+import type { VersionDisk } from '../../version/version.ts';
 import type { InPlaceJob } from '../in-place/job.ts';
 import { countClusters, type ImageCluster } from '../job.ts';
-import { keepShown } from '../rebase/keep-shown.ts';
-import { findOldBase, type OldBase } from '../rebase/old-base.ts';
-import { cutTie, refuseOtherClusters, writableHeader } from '../rebase/overlay-header.ts';
-import { rememberChanged } from '../remember.ts';
+import { changeOverlay, type OverlayPlan } from '../rebase/change-overlay.ts';
+import { cutTie } from '../rebase/overlay-header.ts';
 
 export interface HydrateRequest {
   /** The qcow2 that is to stand on nothing. */
@@ -62,42 +59,20 @@ async function fillOverlay(
   file: InPlaceFile,
   monitor: Monitor,
 ): Promise<number> {
-  const header = await writableHeader(path);
-  const present = await openDiskOnStore(store, path, {
-    allowBacking,
-    storedBase,
-    disk,
-    format: 'qcow2',
-    isLockedHere: true,
-  });
-  let workers: ClusterWorkers | undefined;
-  let base: OldBase | undefined;
-  let reading: ReturnType<Store['announceReading']>;
-  try {
-    workers = new ClusterWorkers(header.virtualSize);
-    const what = { store, workers, monitor };
-    base = await findOldBase({ ...what, overlay: { path, header }, present, allowBacking, storedBase });
-    reading = store.announceReading([base.disk.version]);
-    refuseOtherClusters(path, header, [base.disk]);
+  let base: VersionDisk | undefined;
+  const plan = async (job: InPlaceJob): Promise<OverlayPlan> => {
+    base = job.disk;
     // Reads all of the map: what of it is lost is missed before anything is written.
-    const clusters = await countClusters(store, base.disk, false);
-    const target = { path, file, format: 'qcow2', header, present, close: async () => {} } as const;
-    const counts = { readBytes: 0, changedBytes: 0, writtenBytes: 0, zeroedBytes: 0 };
-    const job: InPlaceJob = { ...what, disk: base.disk, target, counts };
-    await keepShown(job, header, allShown(job, clusters));
-    await base.refuseChanged();
-    await cutTie(store, path, file);
-    const known = present.files && (await store.statCache.get(present.files));
-    // It holds what it held.
-    if (known !== undefined) await rememberChanged(store, file, { format: 'qcow2', allowBacking }, known);
-    return counts.writtenBytes;
+    const clusters = allShown(job, await countClusters(store, job.disk, false));
+    return { clusters, rewriteHeader: () => cutTie(store, path, file) };
+  };
+  try {
+    return await changeOverlay(
+      { store, path, file, storedBase, disk, allowBacking, monitor },
+      { expectedBytes: ({ virtualSize }) => virtualSize, plan },
+    );
   } catch (error) {
-    throw base === undefined ? error : inDisk(base.disk, error);
-  } finally {
-    reading?.withdraw();
-    await base?.close();
-    await workers?.close();
-    await present.source.close();
+    throw base === undefined ? error : inDisk(base, error);
   }
 }
 

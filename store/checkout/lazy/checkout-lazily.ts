@@ -1,6 +1,6 @@
 import type { Monitor } from '../../progress.ts';
 import { resolveCommit } from '../../revision/resolve.ts';
-import { ensureServer } from '../../serve/ensure-server.ts';
+import { ensureServer, type ServerProgram } from '../../serve/ensure-server.ts';
 import { exportNameOf, exportUri, socketPath } from '../../serve/export-uri.ts';
 import { requireExport } from '../../serve/require-export.ts';
 import type { Store } from '../../store.ts';
@@ -24,8 +24,8 @@ export interface LazyCheckoutRequest {
   readonly force?: boolean | undefined;
   /** Where the server listens that shows the version; the store's own socket when not given. */
   readonly socket?: string | undefined;
-  /** The program and first arguments that are imgstore, for a server if none listens there; undefined: none is looked for, and none started. */
-  readonly command?: readonly string[] | undefined;
+  /** For a server if none listens there; undefined: none is looked for, and none started. */
+  readonly server?: ServerProgram | undefined;
 }
 
 /**
@@ -46,7 +46,7 @@ export async function checkoutLazily(
   const uri = exportUri(socket, exportName);
   const several = version.disks.length > 1 ? disk.name : undefined;
   const path = request.output ?? (await defaultOutput(store, request.revision, several, 'qcow2'));
-  const { force = false, command } = request;
+  const { force = false, server } = request;
   await refuseInStore(path, store.folder);
   await refuseTaken(path, force);
   await refuseBeyondEnd(store.objects, disk);
@@ -73,9 +73,9 @@ export async function checkoutLazily(
   try {
     // A server takes longer to start than the file to write.
     const [served, written] = await Promise.allSettled([
-      command === undefined
+      server === undefined
         ? undefined
-        : ensureServer(store, socket, command, monitor).then(() => requireExport(socket, exportName, disk)),
+        : ensureServer(store, socket, server, monitor).then(() => requireExport(socket, exportName, disk)),
       outputs.write(plan, (file) => writeQcow2(job, file, nothing(), backing)),
     ]);
     for (const outcome of [served, written]) if (outcome.status === 'rejected') throw outcome.reason;

@@ -1,18 +1,15 @@
 import { InPlaceFile } from '../../../block/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
-import { headerOn } from '../../../qcow2/index.ts';
-import { openDiskOnStore } from '../../origin/stored-base.ts';
+import { headerOn, type Qcow2Header } from '../../../qcow2/index.ts';
 import type { Monitor } from '../../progress.ts';
 import { resolveCommit } from '../../revision/resolve.ts';
 import type { Store } from '../../store.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
 import type { InPlaceJob } from '../in-place/job.ts';
-import { rememberChanged } from '../remember.ts';
-import { keepShown, shownOtherwise } from './keep-shown.ts';
+import { changeOverlay, type OverlayPlan } from './change-overlay.ts';
+import { shownOtherwise } from './keep-shown.ts';
 import { backingNameFor, makeNewBase, newBasePath } from './new-base.ts';
-import { findOldBase, type OldBase } from './old-base.ts';
-import { originOnto, refuseOtherClusters, rewriteHeader, writableHeader } from './overlay-header.ts';
+import { originOnto, refuseOtherClusters, rewriteHeader } from './overlay-header.ts';
 
 export interface RebaseRequest {
   /** The qcow2 to put onto another file. */
@@ -80,43 +77,24 @@ async function moveOverlay(
   request: RebaseRequest,
   { file, commit, monitor }: OpenOverlay,
 ): Promise<Pick<RebaseResult, 'backing' | 'writtenBytes'>> {
-  const { overlay: path, storedBase, allowBacking = [] } = request;
-  const header = await writableHeader(path);
-  const present = await openDiskOnStore(store, path, {
-    allowBacking,
-    storedBase,
-    disk: request.disk,
-    format: 'qcow2',
-    isLockedHere: true,
-  });
-  const workers = new ClusterWorkers(present.expectedBytes);
-  let old: OldBase | undefined;
-  try {
-    const what = { store, workers, monitor };
-    old = await findOldBase({ ...what, overlay: { path, header }, present, allowBacking, storedBase });
-    const disk = newDisk(store, commit, request.disk, old.disk);
-    refuseOtherClusters(path, header, [old.disk, disk]);
+  const { overlay: path, storedBase, disk: diskName, allowBacking = [] } = request;
+  let backing: Awaited<ReturnType<typeof backingNameFor>> | undefined;
+  const plan = async (job: InPlaceJob, header: Qcow2Header): Promise<OverlayPlan> => {
+    const disk = newDisk(store, commit, diskName, job.disk);
+    refuseOtherClusters(path, header, [disk]);
     const base = { path: await newBasePath(request, commit, disk), commit, disk };
-    await makeNewBase({ ...what, overlay: path, allowBacking }, base);
-    const backing = await backingNameFor(path, base.path);
+    await makeNewBase({ store, workers: job.workers, monitor, overlay: path, allowBacking }, base);
+    backing = await backingNameFor(path, base.path);
     const onto = { store, path, file, base, backing };
     // Known to fit before anything is written.
     headerOn(file, header, { ...backing, extension: await originOnto(onto, header) }, path);
-    const target = { path, file, format: 'qcow2', header, present, close: async () => {} } as const;
-    const counts = { readBytes: 0, changedBytes: 0, writtenBytes: 0, zeroedBytes: 0 };
-    const job: InPlaceJob = { ...what, disk: old.disk, target, counts };
-    await keepShown(job, header, shownOtherwise(job, disk));
-    await old.refuseChanged();
-    await rewriteHeader(onto);
-    const known = present.files && (await store.statCache.get(present.files));
-    // It holds what it held.
-    if (known !== undefined) await rememberChanged(store, file, { format: 'qcow2', allowBacking }, known);
-    return { backing: backing.file, writtenBytes: counts.writtenBytes };
-  } finally {
-    await old?.close();
-    await workers.close();
-    await present.source.close();
-  }
+    return { clusters: shownOtherwise(job, disk), rewriteHeader: () => rewriteHeader(onto) };
+  };
+  const writtenBytes = await changeOverlay(
+    { store, path, file, storedBase, disk: diskName, allowBacking, monitor },
+    { expectedBytes: (_, present) => present.expectedBytes, plan },
+  );
+  return { backing: backing!.file, writtenBytes };
 }
 
 /** Of a version with several disks that of the name that the overlay's has. */

@@ -5,7 +5,7 @@ import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../
 import { walkCommits } from '../../history/walk.ts';
 import { writePackList } from '../../lazy/lazy-objects.ts';
 import { Freshener } from '../../objects/freshener.ts';
-import { orderedMap } from '../../ordered-map.ts';
+import { each, orderedMap } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
 import { Announcement } from '../../work/announcement.ts';
@@ -43,27 +43,24 @@ export async function fetchFrom(
   monitor: Monitor,
   { lazy = false }: FetchDepth = {},
 ): Promise<BucketFetch> {
+  if (wanted.length === 0) return { objects: 0 };
   const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   const incoming = new Incoming(remote, workers, monitor);
   const announcement = Announcement.make(store.folder, store.rules, 'writes');
   try {
-    const [first] = wanted;
-    if (first === undefined && !lazy) return { objects: 0 };
-    if (!(await checkRemote(bucket))) {
-      if (first === undefined) return { objects: 0 };
-      throw notThere(bucket.where, first);
-    }
+    if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
     const snapshot = await states.newest();
     await indexes.use(snapshot.content.packs.values());
-    await fetchMaps(remote, snapshot, incoming);
+    const maps = await fetchMaps(remote, snapshot, incoming);
     const freshener = new Freshener(store.objects, () => announcement.now());
     const missing = await findMissing(remote, wanted, { incoming, freshener, monitor });
     const packs = lazy ? [] : await fetchData(remote, missing.data, { incoming, workers, monitor });
     // Clusters first: who sees a map finds what it leads to.
     await incoming.install(packs);
-    await incoming.install(missing.maps, { promised: lazy });
+    // Of a lazy clone all that lead to clusters which count as here from now on: git asks for it (`git help partial-clone`).
+    await incoming.install(lazy ? maps : missing.maps, { promised: lazy });
     if (lazy) {
       await writePackList(place.packList, [...snapshot.content.packs.values()], store.rules);
       await store.objects.renewPromised();
@@ -78,12 +75,12 @@ export async function fetchFrom(
   }
 }
 
-/** All packs of commits and maps of which anything is not here. They are small beside the clusters, and without them nothing is known of what is missing. */
+/** All packs of commits and maps of which anything is not here; returns their checksums. They are small beside the clusters, and without them nothing is known of what is missing. */
 async function fetchMaps(
   { indexes, store }: BucketRemote,
   { content }: RemoteSnapshot,
   incoming: Incoming,
-): Promise<void> {
+): Promise<readonly string[]> {
   const isNeeded = (row: RemotePack) => {
     if (row.kind !== 'maps') return false;
     const { idx } = indexes.of(row);
@@ -93,6 +90,7 @@ async function fetchMaps(
   };
   const needed = [...content.packs.values()].filter(isNeeded);
   for await (const _ of orderedMap(each(needed), MOST_AT_ONCE, (row) => incoming.fetch(row)));
+  return needed.map(({ pack }) => pack);
 }
 
 interface Missing {
@@ -209,7 +207,7 @@ async function fetchPart(
   } catch (error) {
     await writer.discard();
     if (!isImgstoreError(error, 'DAMAGED')) throw error;
-    const where = `${remote.bucket.where}: ${packName(row.pack)}`;
+    const where = `${remote.bucket.where}: ${packName(row)}`;
     const reason = `is damaged on the server: ${error.message}: nothing was taken over`;
     throw new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where, pack: row.pack }, error);
   } finally {
@@ -219,10 +217,6 @@ async function fetchPart(
 
 function checksumOf({ stem }: { readonly stem: string }): string {
   return stem.slice(stem.lastIndexOf('-') + 1);
-}
-
-async function* each<T>(items: Iterable<T>): AsyncGenerator<T> {
-  yield* items;
 }
 
 function notThere(where: string, id: ObjectId): ImgstoreError {

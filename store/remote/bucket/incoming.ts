@@ -28,16 +28,24 @@ export class Incoming {
   readonly #remote: BucketRemote;
   readonly #workers: ClusterWorkers;
   readonly #monitor: Monitor;
+  readonly #top: string;
   readonly #folder: string;
   readonly #objectsFolder: string;
   #objects: ObjectDatabase | undefined;
   #bytes = 0;
 
-  constructor(remote: BucketRemote, workers: ClusterWorkers, monitor: Monitor) {
+  /** @param folder where they are; it goes with {@link Incoming.clear} */
+  constructor(
+    remote: BucketRemote,
+    workers: ClusterWorkers,
+    monitor: Monitor,
+    folder: string = remote.place.incoming,
+  ) {
+    this.#top = folder;
     this.#remote = remote;
     this.#workers = workers;
     this.#monitor = monitor;
-    this.#objectsFolder = join(remote.place.incoming, 'objects');
+    this.#objectsFolder = join(folder, 'objects');
     this.#folder = join(this.#objectsFolder, 'pack');
   }
 
@@ -100,7 +108,18 @@ export class Incoming {
   /** Removes all that was fetched; what is in the store stays. */
   async clear(): Promise<void> {
     this.close();
-    await rm(this.#remote.place.incoming, { recursive: true, force: true });
+    await rm(this.#top, { recursive: true, force: true });
+  }
+
+  /** Path without ending of a pack that was fetched. */
+  stem({ pack }: RemotePack): string {
+    return join(this.#folder, `pack-${pack}`);
+  }
+
+  /** Removes one pack that was fetched. */
+  async drop({ pack }: RemotePack): Promise<void> {
+    this.close();
+    for (const ending of ENDINGS) await rm(join(this.#folder, `pack-${pack}.${ending}`), { force: true });
   }
 
   close(): void {
@@ -137,7 +156,7 @@ export class Incoming {
     try {
       handle = await open(part, from === 0 ? 'w' : 'r+');
       let at = from;
-      for await (const chunk of from < row.bytes ? bucket.read(packName(row.pack), from) : []) {
+      for await (const chunk of from < row.bytes ? bucket.read(packName(row), from) : []) {
         throwIfStopped(this.#monitor);
         passPoint('pack.write', part);
         if (at + chunk.length > row.bytes) throw this.#wrongSize(row);
@@ -187,8 +206,9 @@ export class Incoming {
     });
   }
 
-  #damaged({ pack }: RemotePack, cause: ImgstoreError): ImgstoreError {
-    const where = `${this.#remote.bucket.where}: ${packName(pack)}`;
+  #damaged(row: RemotePack, cause: ImgstoreError): ImgstoreError {
+    const { pack } = row;
+    const where = `${this.#remote.bucket.where}: ${packName(row)}`;
     return new ImgstoreError(
       'DAMAGED',
       `${where}: is damaged on the server: ${cause.message}: nothing was taken over`,

@@ -34,8 +34,8 @@ export class UploadJournal {
     const kept: Line[] = [];
     for (const line of await readLines(path)) {
       const isThere =
-        (await hasSize(bucket, packName(line.row.pack), line.row.bytes)) &&
-        (await hasSize(bucket, indexName(line.row.pack), line.row.indexBytes));
+        (await hasSize(bucket, packName(line.row), line.row.bytes)) &&
+        (await hasSize(bucket, indexName(line.row), line.row.indexBytes));
       if (isThere) kept.push(line);
     }
     journal.#lines = kept;

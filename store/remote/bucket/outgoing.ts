@@ -1,9 +1,13 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { link, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
-import type { PackKind, RemotePack } from '../../../remote/index.ts';
+import type { PackKind, PackUpload, RemotePack } from '../../../remote/index.ts';
+import { brought } from '../../objects/brought.ts';
 import type { ObjectMarks } from '../../objects/marks.ts';
+import { each } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
@@ -47,7 +51,7 @@ export async function writeOutgoing(
   await mkdir(folder, { recursive: true });
   const whole = await sendWhole(marks, folder, send);
   for (const kind of ['data', 'maps'] as const) {
-    const series = new OutgoingSeries(store, kind, folder, send);
+    const series = await OutgoingSeries.begin(store, kind, folder, send);
     try {
       await series.addAll(marks[kind], kind === 'data' ? whole : new Set(), monitor);
       await series.finish();
@@ -74,31 +78,59 @@ async function sendWhole(
     try {
       await link(`${pack.stem}.pack`, `${stem}.pack`);
       await link(`${pack.stem}.idx`, `${stem}.idx`);
+      if (existsSync(`${pack.stem}.rev`)) await link(`${pack.stem}.rev`, `${stem}.rev`);
     } catch {
       // A file system without links: its entries are copied.
-      await rm(`${stem}.pack`, { force: true });
+      for (const ending of ['pack', 'idx']) await rm(`${stem}.${ending}`, { force: true });
       continue;
     }
     const indexBytes = (await stat(`${stem}.idx`)).size;
-    const row = { pack: checksum, kind: 'data', bytes: packBytes, indexBytes, objects: idx.count } as const;
+    const row = {
+      ...newUpload(checksum),
+      kind: 'data',
+      bytes: packBytes,
+      indexBytes,
+      objects: idx.count,
+    } as const;
     await send({ row, stem });
     sent.add(pack);
   }
   return sent;
 }
 
-class OutgoingSeries {
+function newUpload(pack: string): PackUpload {
+  return { pack, upload: randomBytes(4).toString('hex') };
+}
+
+/** Packs of one kind that are written one after the other, and sent. */
+export class OutgoingSeries {
   readonly #store: Store;
   readonly #kind: PackKind;
   readonly #folder: string;
   readonly #send: (pack: OutgoingPack) => Promise<void>;
   #writer: PackWriter | undefined;
 
-  constructor(store: Store, kind: PackKind, folder: string, send: (pack: OutgoingPack) => Promise<void>) {
+  private constructor(
+    store: Store,
+    kind: PackKind,
+    folder: string,
+    send: (pack: OutgoingPack) => Promise<void>,
+  ) {
     this.#store = store;
     this.#kind = kind;
     this.#folder = folder;
     this.#send = send;
+  }
+
+  /** @param folder where the packs are made @param send as in {@link writeOutgoing} */
+  static async begin(
+    store: Store,
+    kind: PackKind,
+    folder: string,
+    send: (pack: OutgoingPack) => Promise<void>,
+  ): Promise<OutgoingSeries> {
+    await mkdir(folder, { recursive: true });
+    return new OutgoingSeries(store, kind, folder, send);
   }
 
   /** @param except packs that were sent as they are */
@@ -108,10 +140,13 @@ class OutgoingSeries {
       if (positions.length < pack.idx.count * FEW) {
         for (const position of positions) await this.#addWhole(pack.idx.id(position), monitor);
       } else {
-        await this.#copy(pack, positions, monitor);
+        await this.copy(pack, positions, monitor);
       }
     }
-    for (const id of marks.unpacked()) await this.#addWhole(id, monitor);
+    // Of a lazy clone, what was never read here comes from where it was cloned.
+    const unpacked = [...marks.unpacked()].map((id) => ({ id }));
+    for await (const { id } of brought(this.#store.objects, each(unpacked)))
+      await this.#addWhole(id, monitor);
   }
 
   /** Completes the last pack, unless it is empty. */
@@ -125,7 +160,7 @@ class OutgoingSeries {
     const indexBytes = (await stat(`${stem}.idx`)).size;
     const packBytes = bytes + PACK_TRAILER_BYTES;
     await this.#send({
-      row: { pack: pending.checksum, kind: this.#kind, bytes: packBytes, indexBytes, objects: count },
+      row: { ...newUpload(pending.checksum), kind: this.#kind, bytes: packBytes, indexBytes, objects: count },
       stem,
     });
   }
@@ -142,7 +177,8 @@ class OutgoingSeries {
     return this.#writer;
   };
 
-  async #copy(pack: Pack, positions: Uint32Array, monitor: Monitor): Promise<void> {
+  /** Copies entries of a pack, by their positions. */
+  async copy(pack: Pack, positions: Uint32Array, monitor: Monitor): Promise<void> {
     const isSent = new Uint8Array(pack.idx.count);
     for (const position of positions) isSent[position] = 1;
     const isKept = (position: number) => isSent[position] === 1;
@@ -151,7 +187,7 @@ class OutgoingSeries {
 
   async #addWhole(id: ObjectId, monitor: Monitor): Promise<void> {
     throwIfStopped(monitor);
-    const { type, data } = this.#store.objects.read(id);
+    const { type, data } = await this.#store.objects.readBrought(id);
     const deflated = codecs().deflate.deflate(data, this.#store.compression);
     const writer = await this.#next();
     await writer.add({ id, type, size: data.length, deflated });

@@ -95,7 +95,7 @@ export class PartialPack {
 
   async #fetchRange({ from, to }: Range, handle: Awaited<ReturnType<typeof open>>): Promise<void> {
     const { bucket } = this.#remote;
-    const bytes = await bucket.get(packName(this.#row.pack), { offset: from, length: to - from });
+    const bytes = await bucket.get(packName(this.#row), { offset: from, length: to - from });
     if (bytes.length !== to - from) throw this.#damaged(`ends at ${from + bytes.length}`);
     await handle.write(bytes, 0, bytes.length, from);
   }
@@ -114,7 +114,7 @@ export class PartialPack {
   }
 
   #damaged(reason: string): ImgstoreError {
-    const where = `${this.#remote.bucket.where}: ${packName(this.#row.pack)}`;
+    const where = `${this.#remote.bucket.where}: ${packName(this.#row)}`;
     return new ImgstoreError('DAMAGED', `${where}: ${reason}`, { where });
   }
 }

@@ -1,4 +1,6 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromSystem } from '../../../errors/index.ts';
 import { type FileRules, LockFile, makeInFolder } from '../../../files/index.ts';
 
 /** Name of the folder of a URL that is no remote of the store. */
@@ -13,6 +15,8 @@ export class BucketPlace {
   readonly outgoing: string;
   /** Packs that are being fetched. */
   readonly incoming: string;
+  /** Packs that are fetched to be looked at. */
+  readonly looked: string;
   /** Clusters of a lazy clone that were read. */
   readonly cache: string;
   /** Which packs were sent and are listed by no state yet. */
@@ -31,9 +35,19 @@ export class BucketPlace {
     this.checkpoints = join(folder, 'checkpoints');
     this.outgoing = join(folder, 'outgoing');
     this.incoming = join(folder, 'incoming');
+    this.looked = join(folder, 'looked');
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
     this.packList = join(folder, 'packs.json');
+  }
+
+  /** Removes all of it. @throws ImgstoreError `IO`. */
+  async remove(): Promise<void> {
+    try {
+      await rm(this.#folder, { recursive: true, force: true });
+    } catch (error) {
+      throw fromSystem(error, this.#folder);
+    }
   }
 
   /** The right to send to the bucket, or to fetch from it. @throws ImgstoreError `BUSY`, `INTERRUPTED`, `IO`. */

@@ -1,10 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { ImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
-import { beginRemote, type RemoteContent, type RemoteSnapshot } from '../../../remote/index.ts';
+import {
+  beginRemote,
+  type RemoteContent,
+  type RemoteRefMove,
+  type RemoteSnapshot,
+} from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
 import { ObjectMarks } from '../../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
+import type { Store } from '../../store.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
@@ -61,8 +67,9 @@ export async function pushTo(
       throwIfStopped(monitor);
       const next = await states.publish(snapshot, {
         head: snapshot.content.head ?? (await headOf(remote, moves)),
-        refs: moves.map(({ name, after }) => ({ name, id: after })),
-        added: journal.packs,
+        refs: moves.map((move) => refMove(store, move)),
+        // Another may have pushed the same meanwhile.
+        added: journal.packs.filter(({ pack }) => !snapshot.content.packs.has(pack)),
         buried: [],
         gone: [],
       });
@@ -78,6 +85,12 @@ export async function pushTo(
   } finally {
     await lock.release();
   }
+}
+
+/** Who fetches tags that lead to what he has must know where they lead without having them. */
+function refMove({ objects }: Store, { name, after }: RemoteUpdate): RemoteRefMove {
+  const end = after === NULL_ID ? after : objects.peel(after);
+  return end === after ? { name, id: after } : { name, id: after, peeled: end };
 }
 
 function placeOf({ refs }: RemoteContent, name: string): ObjectId {

@@ -3,6 +3,7 @@ import type { ObjectId } from '../../../objects/index.ts';
 import { type Bucket, checkRemote, FORMAT_NAME, type RemoteSnapshot } from '../../../remote/index.ts';
 import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
+import { keepShared } from '../shared-refs.ts';
 import type {
   RemoteRefs,
   RemoteTransport,
@@ -45,7 +46,7 @@ export class BucketTransport implements RemoteTransport {
       .filter(([name]) => refNameFault(name) === undefined)
       .map(([name, id]) => ({ name, id }))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
-    return { refs, head: content.head };
+    return keepShared({ refs, peeled: content.peeled, head: content.head });
   }
 
   fetch(wanted: readonly ObjectId[], options: TransferOptions = {}): Promise<TransferSummary> {

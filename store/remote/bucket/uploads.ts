@@ -67,8 +67,8 @@ export class Uploads {
       fileBody(`${stem}.idx`, row.indexBytes),
     ]);
     const outcomes = await Promise.allSettled([
-      this.#bucket.put(packName(row.pack), bodies[0]),
-      this.#bucket.put(indexName(row.pack), bodies[1]),
+      this.#bucket.put(packName(row), bodies[0]),
+      this.#bucket.put(indexName(row), bodies[1]),
     ]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));

@@ -6,7 +6,8 @@ import type { SessionCommit, SessionCommitRequest } from './commit-session.ts';
 import { askServer } from './control/ask-server.ts';
 import { type ControlRequest, controlSocket } from './control/messages.ts';
 import type { ControlList } from './control/serve-control.ts';
-import { type SessionState, Sessions } from './sessions.ts';
+import type { SessionState } from './session-state.ts';
+import { Sessions } from './sessions.ts';
 
 /** Where the sessions of a store are. */
 export interface SessionsPlace {

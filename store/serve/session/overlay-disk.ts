@@ -1,19 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
 import { type BlockSource, checkRange, type Extent, type InPlaceFile, isZero } from '../../../block/index.ts';
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { ImgstoreError } from '../../../errors/index.ts';
 import { clusterCount } from '../../../objects/index.ts';
 import type { GuestRun, ImageUpdate } from '../../../qcow2/index.ts';
 import { ClusterSet } from './cluster-set.ts';
 import { FrozenDisk } from './frozen-disk.ts';
+import { OverlayTables } from './overlay-tables.ts';
 
 /** Bytes that are changed in one step, at one instant for whoever freezes the disk. */
 const STEP_BYTES = 2 ** 20;
-/** Bytes that were placed in the file and that no table leads to yet. A flush then has little left to do. */
-const MOST_UNAPPLIED_BYTES = 64 * 2 ** 20;
 /** Steps of a long trim between which others have their turn. */
 const STEPS_OF_A_TURN = 64;
-/** Causes of a failed write after which the next may succeed. */
-const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 /** A run of clusters, of which there are three kinds in an overlay. */
 type KnownRun = GuestRun & { readonly kind: Exclude<GuestRun['kind'], 'other'> };
@@ -54,16 +51,9 @@ export class OverlayDisk implements BlockSource {
   readonly #file: InPlaceFile;
   readonly #update: ImageUpdate;
   readonly #base: BlockSource;
-  readonly #onApplied: () => Promise<void>;
+  readonly #tables: OverlayTables;
   #changed: ClusterSet;
   #frozen: FrozenDisk | undefined;
-  /** The tables are not in the file as they are in memory. */
-  #tablesChanged = false;
-  /** Bytes written since they were. */
-  #unapplied = 0;
-  #applying: Promise<void> | undefined;
-  #nextFlush: Promise<void> | undefined;
-  #failure: ImgstoreError | undefined;
   #isClosed = false;
 
   constructor({ file, update, base, changed, onApplied }: OverlayParts) {
@@ -71,7 +61,7 @@ export class OverlayDisk implements BlockSource {
     this.#update = update;
     this.#base = base;
     this.#changed = changed;
-    this.#onApplied = onApplied ?? (async () => {});
+    this.#tables = new OverlayTables({ file, update, onApplied: onApplied ?? (async () => {}) });
     this.size = base.size;
     this.clusterSize = update.clusterSize;
   }
@@ -91,7 +81,7 @@ export class OverlayDisk implements BlockSource {
       else if (run.kind === 'zero') part.fill(0);
       else this.#file.read(run.offset + (at % this.clusterSize), part);
       at = run.end;
-      await this.#relieve().catch(() => {});
+      await this.#tables.relieve().catch(() => {});
     }
   }
 
@@ -103,7 +93,7 @@ export class OverlayDisk implements BlockSource {
       if (kind === 'unallocated') yield* this.#base.extents(at, runEnd - at);
       else yield { offset: at, length: runEnd - at, kind };
       at = runEnd;
-      await this.#relieve().catch(() => {});
+      await this.#tables.relieve().catch(() => {});
     }
   }
 
@@ -115,7 +105,7 @@ export class OverlayDisk implements BlockSource {
       const stepEnd = Math.min(end, this.#stepEnd(at));
       await this.#writeStep(at, bytes.subarray(at - offset, stepEnd - offset));
       at = stepEnd;
-      await this.#relieve();
+      await this.#tables.relieve();
     }
   }
 
@@ -141,7 +131,7 @@ export class OverlayDisk implements BlockSource {
    */
   async flush(): Promise<void> {
     if (this.#isClosed) throw closed(this.#file.path);
-    await this.#flush();
+    await this.#tables.flush();
   }
 
   /**
@@ -156,7 +146,7 @@ export class OverlayDisk implements BlockSource {
       changed,
       lookUp: (cluster) => this.#lookUp(cluster),
       readHost: (at, into) => this.#file.read(at, into),
-      relieve: () => this.#relieve().catch(() => {}),
+      relieve: () => this.#tables.relieve().catch(() => {}),
       onEnd: (isStored) => {
         this.#frozen = undefined;
         if (isStored) return;
@@ -172,23 +162,11 @@ export class OverlayDisk implements BlockSource {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      if (this.#failure === undefined) await this.#flush();
+      if (!this.#tables.hasFailed) await this.#tables.flush();
     } finally {
-      await this.#applying?.catch(() => {});
+      await this.#tables.written;
       await this.#file.close();
     }
-  }
-
-  #flush(): Promise<void> {
-    if (this.#applying === undefined) return this.#startApply();
-    // What is under way may have begun before what is to be flushed; all who come meanwhile share the next.
-    this.#nextFlush ??= this.#applying
-      .catch(() => {})
-      .then(() => {
-        this.#nextFlush = undefined;
-        return this.#flush();
-      });
-    return this.#nextFlush;
   }
 
   async #writeStep(offset: number, bytes: Uint8Array): Promise<void> {
@@ -223,9 +201,8 @@ export class OverlayDisk implements BlockSource {
       bytes.set(part, within);
       from = 0;
     }
-    this.#guarded(() => this.#update.place(cluster, ({ offset }) => this.#file.write(offset + from, bytes)));
-    if (isNew) this.#tablesChanged = true;
-    this.#unapplied += bytes.length;
+    const place = () => this.#update.place(cluster, ({ offset }) => this.#file.write(offset + from, bytes));
+    this.#tables.change(place, { changesTables: isNew, bytes: bytes.length });
     this.#changed.add(cluster);
   }
 
@@ -241,7 +218,7 @@ export class OverlayDisk implements BlockSource {
       part.fill(0);
     }
     await this.#writeStep(offset, part);
-    await this.#relieve();
+    await this.#tables.relieve();
   }
 
   /** Whole clusters. Those that are holes in the base are left unallocated, so that a trim of an empty disk makes no tables. */
@@ -278,7 +255,7 @@ export class OverlayDisk implements BlockSource {
         });
         cluster = stepEnd;
       }
-      await this.#relieve();
+      await this.#tables.relieve();
       if (++steps % STEPS_OF_A_TURN === 0) await setImmediate();
     }
   }
@@ -286,17 +263,15 @@ export class OverlayDisk implements BlockSource {
   #zeroCluster(cluster: number, isHoleBelow: boolean): void {
     const { kind } = this.#lookUp(cluster);
     if (kind === 'zero' || (kind === 'unallocated' && isHoleBelow)) return;
-    this.#guarded(() => this.#update.zero(cluster));
-    this.#tablesChanged = true;
+    this.#tables.change(() => this.#update.zero(cluster), { changesTables: true, bytes: 0 });
     this.#changed.add(cluster);
   }
 
   /** Runs a step, in which nothing is waited for, when it can be done: what a frozen disk needs of the clusters is kept, and no tables are being written that must change. */
   async #ready({ first, end, changesTables }: StepClusters, step: () => void): Promise<void> {
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
-      const wait =
-        (changesTables() ? this.#applying?.catch(() => {}) : undefined) ?? this.#frozen?.keep(first, end);
+      this.#tables.refuseFailed();
+      const wait = (changesTables() ? this.#tables.written : undefined) ?? this.#frozen?.keep(first, end);
       if (wait === undefined) return step();
       await wait;
     }
@@ -310,47 +285,6 @@ export class OverlayDisk implements BlockSource {
       cluster += count;
     }
     return false;
-  }
-
-  /** Keeps memory bounded, and a flush short. */
-  async #relieve(): Promise<void> {
-    if (this.#update.isFull || this.#unapplied >= MOST_UNAPPLIED_BYTES) await this.#startApply();
-  }
-
-  /** What is being applied when it is called may have begun before. */
-  #startApply(): Promise<void> {
-    this.#applying ??= this.#apply().finally(() => {
-      this.#applying = undefined;
-    });
-    return this.#applying;
-  }
-
-  async #apply(): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const isTables = this.#tablesChanged || this.#update.isFull;
-    if (!isTables && this.#unapplied === 0) return;
-    this.#tablesChanged = false;
-    this.#unapplied = 0;
-    try {
-      if (!isTables) return await this.#file.sync();
-      await this.#update.apply();
-      await this.#onApplied();
-    } catch (error) {
-      this.#tablesChanged = true;
-      const mayGoOn = FULL.has(isImgstoreError(error) && error.data.system) && !this.#file.hasFailedSync;
-      if (isImgstoreError(error) && !mayGoOn) this.#failure = broken(error);
-      throw error;
-    }
-  }
-
-  #guarded(change: () => unknown): void {
-    try {
-      change();
-    } catch (error) {
-      // An image that contradicts itself must not be changed any more.
-      if (isImgstoreError(error, 'BAD_IMAGE')) this.#failure = broken(error);
-      throw error;
-    }
   }
 
   /** What clusters are from one on, as long as they are alike. @throws ImgstoreError `IN_USE` when the disk is closed */
@@ -391,15 +325,6 @@ export class OverlayDisk implements BlockSource {
     const step = Math.max(STEP_BYTES, this.clusterSize);
     return at - (at % step) + step;
   }
-}
-
-function broken(cause: ImgstoreError): ImgstoreError {
-  return new ImgstoreError(
-    'IO',
-    `${cause.message}: nothing is written there any more: mend that, and start the server again`,
-    cause.data,
-    cause,
-  );
 }
 
 function closed(path: string): ImgstoreError {

@@ -1,13 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { fromSystem, ImgstoreError } from '../../../errors/index.ts';
+import { fromSystem } from '../../../errors/index.ts';
 import type { NbdExport } from '../../../nbd/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import type { VersionDisk } from '../../version/version.ts';
 import type { SessionPlaces } from './names.ts';
 import type { OverlayDisk } from './overlay-disk.ts';
+import { SessionExport, type SharedDisk } from './session-export.ts';
 
-/** The longest read or write of a client. */
-const MAX_BYTES = 32 * 2 ** 20;
 /** What stat(2) counts in. */
 const STAT_BLOCK = 512;
 
@@ -25,7 +24,7 @@ export interface SessionParts {
 }
 
 /** A disk that clients write to: one overlay, which all connections to an export share, on one version. */
-export class Session {
+export class Session implements SharedDisk {
   readonly name: string;
   readonly branch: string;
   readonly places: SessionPlaces;
@@ -63,10 +62,30 @@ export class Session {
 
   /** The disk for one more connection. */
   open(): NbdExport {
+    this.join();
+    return new SessionExport(this, () => this.leave());
+  }
+
+  /** There is one more client. */
+  join(): void {
     this.#connections++;
-    return new SessionExport(this, () => {
-      this.#connections--;
-    });
+  }
+
+  /** There is one client less. */
+  leave(): void {
+    this.#connections--;
+  }
+
+  get shown(): OverlayDisk {
+    return this.disk;
+  }
+
+  get written(): OverlayDisk {
+    return this.disk;
+  }
+
+  async toWrite(): Promise<OverlayDisk> {
+    return this.disk;
   }
 
   /** Does things one after the other: one commit at a time, and nothing is thrown away meanwhile. */
@@ -83,67 +102,5 @@ export async function bytesOnDisk(path: string): Promise<number> {
     return (await stat(path)).blocks * STAT_BLOCK;
   } catch (error) {
     throw fromSystem(error, path);
-  }
-}
-
-/** A session's disk as one connection has it. */
-class SessionExport implements NbdExport {
-  readonly name: string;
-  readonly description: string;
-  readonly size: number;
-  readonly readOnly = false;
-  readonly blockSize: NbdExport['blockSize'];
-  readonly multiConnection = true;
-  readonly #disk: OverlayDisk;
-  #onRelease: (() => void) | undefined;
-
-  constructor({ name, base, disk }: Session, onRelease: () => void) {
-    this.name = name;
-    this.description = `written to, on ${base.version.slice(0, 12)}`;
-    this.size = disk.size;
-    this.blockSize = { minimum: 1, preferred: Math.max(512, disk.clusterSize), maximum: MAX_BYTES };
-    this.#disk = disk;
-    this.#onRelease = onRelease;
-  }
-
-  read(offset: number, into: Uint8Array): Promise<void> {
-    return this.#disk.read(offset, into);
-  }
-
-  extents(offset: number, length: number): ReturnType<NbdExport['extents']> {
-    return this.#disk.extents(offset, length);
-  }
-
-  write(offset: number, bytes: Uint8Array): Promise<void> {
-    return this.#disk.write(offset, bytes);
-  }
-
-  /** Clusters of zeros take no room, also where the client would like them to: the room could go all the same, by the next commit's copies. */
-  zero(offset: number, length: number): Promise<void> {
-    return this.#disk.zero(offset, length);
-  }
-
-  /** What was trimmed reads as zeros, so that a commit stores nothing of it. */
-  trim(offset: number, length: number): Promise<void> {
-    return this.#disk.zero(offset, length);
-  }
-
-  flush(): Promise<void> {
-    return this.#disk.flush();
-  }
-
-  /** A client that goes without a flush has its writes kept all the same, where that can be. */
-  async release(): Promise<void> {
-    const onRelease = this.#onRelease;
-    this.#onRelease = undefined;
-    if (onRelease === undefined) return;
-    try {
-      await this.#disk.flush();
-    } catch (error) {
-      // Nobody is there who could be told; whoever writes next is.
-      if (!(error instanceof ImgstoreError)) throw error;
-    } finally {
-      onRelease();
-    }
   }
 }

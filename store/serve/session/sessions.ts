@@ -1,13 +1,10 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, realpath, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { allDone, type BlockSource, InPlaceFile } from '../../../block/index.ts';
-import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
-import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import { branchTip } from '../../history/tips.ts';
-import { currentPerson } from '../../person.ts';
 import type { Monitor } from '../../progress.ts';
 import { BRANCHES, refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
@@ -15,9 +12,13 @@ import { DiskSource } from '../../version/disk-source.ts';
 import { findDisk, readVersion, type VersionDisk } from '../../version/version.ts';
 import { exportNameOf, parseExportName } from '../export-uri.ts';
 import { commitSession, type SessionCommit, type SessionCommitRequest } from './commit-session.ts';
-import { defaultOverlays, nameOfOverlay, sessionPlaces } from './names.ts';
+import type { SessionPlaces } from './names.ts';
 import { makeOverlay, openOverlay, readOverlay, unfitFor } from './overlay-file.ts';
-import { bytesOnDisk, Session } from './session.ts';
+import { OverlayFolder } from './overlay-folder.ts';
+import { Session } from './session.ts';
+import { SessionRefs } from './session-refs.ts';
+import { type SessionState, stateOf, stateOfFile } from './session-state.ts';
+import { UnbegunSession } from './unbegun-session.ts';
 
 export interface SessionsOptions {
   /** Where overlays are; `imgstore/sessions` in the store when not given. */
@@ -32,34 +33,18 @@ export interface SessionsOptions {
   readonly onNotice?: ((notice: string) => void) | undefined;
 }
 
-/** One session, as plain data that survives JSON. */
-export interface SessionState {
-  readonly name: string;
-  readonly branch: string;
-  /** The version that the overlay stands on, and its disk. */
-  readonly base: ObjectId;
-  readonly disk: string;
-  /** The version that was committed last; the base when there is none. */
-  readonly last: ObjectId;
-  readonly overlay: string;
-  /** Bytes that the overlay takes on its disk. */
-  readonly overlayBytes: number;
-  /** Bytes of clusters that were written since the last commit; undefined while no server has it open. */
-  readonly changedBytes: number | undefined;
-  /** Clients; undefined while no server has it open. */
-  readonly connections: number | undefined;
-}
-
 /** The exports of a store that can be written to: one for each branch, or for each disk of a branch with several. */
 export class Sessions {
   readonly #store: Store;
   readonly #options: SessionsOptions;
-  readonly #overlays: string;
+  readonly #overlays: OverlayFolder;
   readonly #open = new Map<string, Session>();
+  /** Branches that clients have open, and that nobody has written to. */
+  readonly #unbegun = new Map<string, UnbegunSession>();
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(store: Store, options: SessionsOptions, overlays: string) {
+  private constructor(store: Store, options: SessionsOptions, overlays: OverlayFolder) {
     this.#store = store;
     this.#options = options;
     this.#overlays = overlays;
@@ -67,30 +52,25 @@ export class Sessions {
 
   /** Opens no overlay yet. Who does not serve makes no folder either: where there is none, there are no sessions. @throws ImgstoreError `IO` when there is no folder for overlays, and it cannot be made */
   static async open(store: Store, options: SessionsOptions): Promise<Sessions> {
-    const folder = options.overlays ?? defaultOverlays(store);
-    try {
-      if (options.address !== undefined) await mkdir(folder, { recursive: true });
-      else if (!existsSync(folder)) return new Sessions(store, options, folder);
-      return new Sessions(store, options, await realpath(folder));
-    } catch (error) {
-      throw fromSystem(error, folder);
-    }
+    const { overlays, address } = options;
+    const folder = await OverlayFolder.open(store, overlays, { mayMake: address !== undefined });
+    return new Sessions(store, options, folder);
   }
 
   /**
-   * The disk of a branch for one connection, with what was written before.
+   * The disk of a branch for one connection, with what was written before. Where nothing was, a session begins with the first write.
    * @param name a branch, or `BRANCH:DISK`
    * @returns undefined for what is no branch, and for a disk that no session can have: they cannot be written to
    * @throws ImgstoreError `USAGE` when the version has several disks and none is named; `IN_USE`, `BAD_IMAGE`, `UNSUPPORTED`, `DAMAGED`, `IO`
    */
   async export(name: string): Promise<NbdExport | undefined> {
-    return this.#inTurn(async () => (await this.#openOrMake(name))?.open());
+    return this.#inTurn(() => this.#openExport(name));
   }
 
   /** All sessions: those that are open, and overlays that were left. */
   async list(): Promise<readonly SessionState[]> {
     return this.#inTurn(async () => {
-      const names = new Set([...(await this.#overlayNames()), ...this.#open.keys()]);
+      const names = new Set([...(await this.#overlays.names()), ...this.#open.keys()]);
       const states: SessionState[] = [];
       for (const name of [...names].sort()) {
         const session = this.#open.get(name);
@@ -119,13 +99,13 @@ export class Sessions {
   async discard(name: string, { force = false } = {}): Promise<void> {
     await this.#inTurn(async () => {
       const session = this.#open.get(name);
-      const places = session?.places ?? (await this.#placesOf(name));
+      const places = session?.places ?? (await this.#overlays.find(name));
       if (places === undefined) throw noSession(name);
       if (session === undefined) await (await InPlaceFile.open(places.overlay)).close();
       else await session.exclusively(() => this.#letGo(session, force));
       await rm(places.overlay, { force: true });
       await syncFolder('overlay', dirname(places.overlay));
-      await this.#removeRefs([places.baseRef, places.lastRef]);
+      await this.#refs(places).remove();
     });
   }
 
@@ -151,10 +131,11 @@ export class Sessions {
     await session.disk.close();
   }
 
-  async #openOrMake(name: string): Promise<Session | undefined> {
-    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
-    const there = this.#open.get(name) ?? (await this.#reopen(name));
-    if (there !== undefined) return there;
+  async #openExport(name: string): Promise<NbdExport | undefined> {
+    this.#refuseClosed(name);
+    const there = this.#open.get(name) ?? this.#unbegun.get(name) ?? (await this.#reopen(name));
+    // Nothing is waited for before it is opened: what nobody has open goes.
+    if (there !== undefined) return there.open();
     const { revision: branch, disk: diskName } = parseExportName(name);
     if (branch === '' || this.#options.address === undefined || refNameFault(BRANCHES + branch) !== undefined)
       return undefined;
@@ -163,22 +144,41 @@ export class Sessions {
     const version = readVersion(this.#store.objects, tip);
     const base = findDisk(version, diskName);
     // The only disk of a version needs no name, and must not have a second session by it.
-    if (diskName !== undefined && version.disks.length === 1) return this.#openOrMake(branch);
-    return unfitFor(this.#store, base) === undefined ? this.#make(name, base) : undefined;
+    if (diskName !== undefined && version.disks.length === 1) return this.#openExport(branch);
+    return unfitFor(this.#store, base) === undefined ? this.#unbegunOn(name, base).open() : undefined;
+  }
+
+  #unbegunOn(name: string, base: VersionDisk): UnbegunSession {
+    // Found out before anybody relies on being able to write.
+    this.#overlays.placesOf(name);
+    const reading = this.#store.announceReading([base.version]);
+    const unbegun = new UnbegunSession({
+      name,
+      base,
+      source: this.#openBase(base),
+      begin: () => this.#inTurn(() => this.#make(name, base)),
+      onEnd: () => {
+        this.#unbegun.delete(name);
+        reading?.withdraw();
+      },
+    });
+    this.#unbegun.set(name, unbegun);
+    return unbegun;
   }
 
   async #make(name: string, base: VersionDisk): Promise<Session> {
-    const places = sessionPlaces(this.#store, this.#overlays, name);
+    this.#refuseClosed(name);
+    const places = this.#overlays.placesOf(name);
+    if ((await this.#overlays.find(name)) !== undefined) throw begunElsewhere(name, places);
     // First what keeps the version, then what stands on it.
-    await this.#putRef(places.baseRef, base.version);
-    await this.#putRef(places.lastRef, base.version);
+    const refs = this.#refs(places);
+    await refs.begin(base.version);
     const source = this.#openBase(base);
     try {
       await makeOverlay(this.#store, places.overlay, { base, source, backing: this.#backingName(base)! });
     } catch (error) {
       // Unless another server has made it, there is nothing to discard by which they would ever go.
-      if ((await this.#placesOf(name)) === undefined)
-        await this.#removeRefs([places.baseRef, places.lastRef]);
+      if ((await this.#overlays.find(name)) === undefined) await refs.remove();
       throw error;
     }
     const session = await this.#reopen(name);
@@ -190,7 +190,7 @@ export class Sessions {
 
   /** Goes on with an overlay that is there; undefined when there is none. */
   async #reopen(name: string): Promise<Session | undefined> {
-    const places = await this.#placesOf(name);
+    const places = await this.#overlays.find(name);
     if (places === undefined) return undefined;
     const options = {
       openSource: (disk: VersionDisk) => this.#openBase(disk),
@@ -199,9 +199,9 @@ export class Sessions {
     const { disk, base } = await openOverlay(this.#store, places.overlay, options);
     try {
       const { revision: branch } = parseExportName(name);
-      if ((await this.#store.refs.resolve(places.baseRef)) !== base.version)
-        await this.#putRef(places.baseRef, base.version);
-      const last = await this.#lastOf(places.lastRef, base);
+      const refs = this.#refs(places);
+      await refs.keepBase(base.version);
+      const last = await refs.lastOn(base);
       const session = new Session({ name, branch, places, base, disk, last });
       this.#open.set(name, session);
       return session;
@@ -211,43 +211,11 @@ export class Sessions {
     }
   }
 
-  /** The version that was committed last from an overlay, as far as it can be of this one. */
-  async #lastOf(ref: string, { version, name, virtualSize }: VersionDisk): Promise<ObjectId> {
-    const last = await this.#store.refs.resolve(ref);
-    if (last === undefined) return version;
-    const disk = readVersion(this.#store.objects, last).disks.find((each) => each.name === name);
-    return disk?.virtualSize === virtualSize ? last : version;
-  }
-
-  async #placesOf(name: string): Promise<ReturnType<typeof sessionPlaces> | undefined> {
-    const names = await this.#overlayNames();
-    return names.includes(name) ? sessionPlaces(this.#store, this.#overlays, name) : undefined;
-  }
-
-  async #overlayNames(): Promise<readonly string[]> {
-    try {
-      return (await readdir(this.#overlays)).flatMap((file) => nameOfOverlay(file) ?? []);
-    } catch (error) {
-      if (this.#options.address === undefined && systemCode(error) === 'ENOENT') return [];
-      throw fromSystem(error, this.#overlays);
-    }
-  }
-
   async #stateOfFile(name: string): Promise<SessionState | undefined> {
-    const places = sessionPlaces(this.#store, this.#overlays, name);
+    const places = this.#overlays.placesOf(name);
     try {
       const { base } = await readOverlay(this.#store, places.overlay);
-      return {
-        name,
-        branch: parseExportName(name).revision,
-        base: base.version,
-        disk: base.name,
-        last: await this.#lastOf(places.lastRef, base),
-        overlay: places.overlay,
-        overlayBytes: await bytesOnDisk(places.overlay),
-        changedBytes: undefined,
-        connections: undefined,
-      };
+      return await stateOfFile({ name, places, base, last: await this.#refs(places).lastOn(base) });
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
       this.#options.onNotice?.(error.message);
@@ -255,23 +223,16 @@ export class Sessions {
     }
   }
 
-  async #putRef(name: string, after: ObjectId): Promise<void> {
-    const person = currentPerson('committer', this.#store.config);
-    await this.#store.refs.update({ name, before: undefined, after, person, message: 'session' });
-  }
-
-  async #removeRefs(names: readonly string[]): Promise<void> {
-    const person = currentPerson('committer', this.#store.config);
-    for (const name of names) {
-      const { id, fault } = await this.#store.refs.follow(name);
-      if (id === undefined && fault === undefined) continue;
-      const change = { before: undefined, after: NULL_ID, person, message: 'session discarded' };
-      await this.#store.refs.update({ name, ...change });
-    }
+  #refs(places: SessionPlaces): SessionRefs {
+    return new SessionRefs(this.#store, places);
   }
 
   #openBase(disk: VersionDisk): BlockSource {
     return this.#options.openBase?.(disk) ?? new DiskSource(this.#store.objects, disk);
+  }
+
+  #refuseClosed(name: string): void {
+    if (this.#isClosed) throw new ImgstoreError('IN_USE', `session '${name}': the server is shutting down`);
   }
 
   readonly #backingName = (disk: VersionDisk): string | undefined => {
@@ -288,21 +249,14 @@ export class Sessions {
   }
 }
 
-async function stateOf(session: Session): Promise<SessionState> {
-  const { name, branch, base, last, disk, places, connections } = session;
-  return {
-    name,
-    branch,
-    base: base.version,
-    disk: base.name,
-    last,
-    overlay: places.overlay,
-    overlayBytes: await session.overlayBytes(),
-    changedBytes: disk.changedBytes,
-    connections,
-  };
-}
-
 function noSession(name: string): ImgstoreError {
   return new ImgstoreError('NOT_FOUND', `no session '${name}': see 'imgstore session'`, { name });
+}
+
+function begunElsewhere(name: string, { overlay }: SessionPlaces): ImgstoreError {
+  return new ImgstoreError(
+    'IN_USE',
+    `${overlay}: another server has begun session '${name}' meanwhile: connect again`,
+    { name, path: overlay },
+  );
 }

@@ -58,6 +58,8 @@ export type Answer = Uint8Array | 'end' | 'silence';
 /** How a server behaves; what is left out is done properly, for an export of `size` zeros. */
 export interface Script {
   readonly size?: number;
+  /** Extended headers are agreed on. */
+  readonly extended?: boolean;
   readonly greeting?: Answer;
   /** Answer to an option by its number. */
   readonly options?: Readonly<Record<number, Answer>>;
@@ -66,6 +68,7 @@ export interface Script {
 }
 
 export const STRUCTURED = 8;
+export const EXTENDED = 11;
 export const META = 10;
 export const GO = 7;
 export const LIST = 3;
@@ -128,19 +131,19 @@ async function serve(socket: Socket, script: Script): Promise<void> {
     answer(script.options?.[option] ?? properAnswer(option, script));
   }
   for (;;) {
-    const header = await read(28);
+    const header = await read(script.extended ? 32 : 28);
     const request = {
       command: header.readUInt16BE(6),
       cookie: header.readBigUInt64BE(8),
       offset: Number(header.readBigUInt64BE(16)),
-      length: header.readUInt32BE(24),
+      length: script.extended ? Number(header.readBigUInt64BE(24)) : header.readUInt32BE(24),
     };
     if (request.command === 2) return void socket.end();
     answer(script.request?.(request) ?? zeros(request));
   }
 }
 
-function properAnswer(option: number, { size = 1 << 20, blockSizes }: Script): Buffer {
+function properAnswer(option: number, { size = 1 << 20, extended = false, blockSizes }: Script): Buffer {
   const info = optionReply(GO, 3, exportInfo(size));
   const sizes =
     blockSizes === undefined
@@ -148,6 +151,7 @@ function properAnswer(option: number, { size = 1 << 20, blockSizes }: Script): B
       : [optionReply(GO, 3, bytes(u16(3), ...blockSizes.map((value) => u32(value))))];
   const context = optionReply(META, 4, bytes(u32(ALLOCATION_ID), Buffer.from('base:allocation')));
   if (option === META) return bytes(context, ack(META));
+  if (option === EXTENDED && !extended) return refusal(EXTENDED, 1);
   return option === GO ? bytes(info, ...sizes, ack(GO)) : ack(option);
 }
 

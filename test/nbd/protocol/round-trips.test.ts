@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { encodeStatus, isStatusLength, parseStatus } from '../../../nbd/protocol/block-status.ts';
+import {
+  encodeExtendedStatus,
+  encodeStatus,
+  isExtendedStatusLength,
+  isStatusLength,
+  parseExtendedStatus,
+  parseStatus,
+} from '../../../nbd/protocol/block-status.ts';
 import {
   encodeError,
   parseDataOffset,
@@ -38,11 +45,18 @@ import { encodeOption, parseOptionHeader } from '../../../nbd/protocol/option.ts
 import { encodeOptionReply, parseOptionReplyHeader } from '../../../nbd/protocol/option-reply.ts';
 import {
   parseChunkHeader,
+  parseExtendedHeader,
   parseSimpleReply,
   writeChunkHeader,
+  writeExtendedHeader,
   writeSimpleReply,
 } from '../../../nbd/protocol/reply.ts';
-import { encodeRequest, parseRequest } from '../../../nbd/protocol/request.ts';
+import {
+  encodeExtendedRequest,
+  encodeRequest,
+  parseExtendedRequest,
+  parseRequest,
+} from '../../../nbd/protocol/request.ts';
 
 const uint16 = fc.nat(0xffff);
 const uint32 = fc.nat(0xffffffff);
@@ -158,6 +172,55 @@ test('parseChunkHeader and parseSimpleReply read what is written for them', () =
       expect(bytes.readUInt32BE(0)).toBe(0x67446698);
       expect(parseSimpleReply(bytes.subarray(4))).toEqual({ error: length, cookie });
     }),
+  );
+});
+
+test('parseExtendedRequest reads what encodeExtendedRequest writes, and offsets that have no exact number as they are', () => {
+  const request = fc.record({ flags: uint16, command: uint16, cookie: uint64, offset, length: offset });
+  fc.assert(
+    fc.property(request, fc.nat(40), fc.bigInt(2n ** 53n, 2n ** 64n - 1n), (each, at, large) => {
+      const bytes = Buffer.concat([Buffer.alloc(at), encodeExtendedRequest(each)]);
+      expect(parseExtendedRequest(bytes, at)).toEqual(each);
+      bytes.writeBigUInt64BE(large, at + 16);
+      const parsed = parseExtendedRequest(bytes, at);
+      expect(parsed.exactOffset).toBe(large);
+      expect(parsed.offset).toBeGreaterThan(Number.MAX_SAFE_INTEGER);
+      bytes[at] = 0;
+      expect(() => parseExtendedRequest(bytes, at)).toThrow(ProtocolFault);
+    }),
+  );
+});
+
+test('parseExtendedHeader reads what writeExtendedHeader writes', () => {
+  fc.assert(
+    fc.property(fc.boolean(), uint16, uint64, offset, uint64, (done, type, cookie, length, at) => {
+      const bytes = Buffer.alloc(37);
+      writeExtendedHeader(bytes, 5, { done, type, cookie, length }, at);
+      expect(bytes.readUInt32BE(5)).toBe(0x6e8a278c);
+      expect(parseExtendedHeader(bytes.subarray(9))).toEqual({ done, type, cookie, length, offset: at });
+      writeExtendedHeader(bytes, 5, { done, type, cookie, length }, length);
+      expect(parseExtendedHeader(bytes.subarray(9)).offset).toBe(BigInt(length));
+    }),
+  );
+});
+
+test('parseExtendedStatus reads what encodeExtendedStatus writes, and refuses what contradicts itself', () => {
+  const extent = fc.record({ length: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), flags: uint32 });
+  fc.assert(
+    fc.property(uint32, fc.array(extent, { minLength: 1 }), (contextId, extents) => {
+      const payload = encodeExtendedStatus(contextId, extents);
+      expect(isExtendedStatusLength(payload.length)).toBe(true);
+      const chunk = parseExtendedStatus(payload);
+      expect({ contextId: chunk.contextId, extents: [...chunk.extents()] }).toEqual({ contextId, extents });
+      payload.writeUInt32BE(extents.length + 1, 4);
+      expect(() => parseExtendedStatus(payload)).toThrow(ProtocolFault);
+    }),
+  );
+  for (const length of [0, 8, 16, 23, 8 + 16 * (2 ** 20 + 1)])
+    expect(isExtendedStatusLength(length)).toBe(false);
+  expect(() => parseExtendedStatus(encodeExtendedStatus(1, [{ length: 0, flags: 0 }]))).toThrow('length 0');
+  expect(() => parseExtendedStatus(encodeExtendedStatus(1, [{ length: 1, flags: 2 ** 32 }]))).toThrow(
+    '32 bits',
   );
 });
 

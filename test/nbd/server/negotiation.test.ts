@@ -5,8 +5,8 @@ import { MemoryDisk, only, patterned, serve } from './memory-disk.ts';
 import { goData, metaData, named, RawClient, type RawOptionReply, request } from './raw-client.ts';
 
 /** Numbers of the specification. */
-const [EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED, LIST_META, SET_META] = [
-  1, 2, 3, 5, 6, 7, 8, 9, 10,
+const [EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED, LIST_META, SET_META, EXTENDED] = [
+  1, 2, 3, 5, 6, 7, 8, 9, 10, 11,
 ];
 const [ACK, SERVER, REP_INFO, REP_META] = [1, 2, 3, 4];
 const [UNSUPPORTED, POLICY, INVALID, UNKNOWN, TOO_BIG] = [1, 2, 3, 6, 9].map((error) => 2 ** 31 + error);
@@ -62,10 +62,10 @@ test('NbdServer acknowledges NBD_OPT_ABORT, with data too, and closes', async ()
 
 test('NbdServer refuses options that it does not know, and data where none belong, and goes on', async () => {
   const client = await connect();
-  for (const option of [0, 4, 11, 12, 0xffffffff]) {
+  for (const option of [0, 4, 12, 13, 0xffffffff]) {
     expect(types(await client.option(option, Buffer.alloc(9)))).toEqual([UNSUPPORTED]);
   }
-  for (const option of [LIST, STARTTLS, STRUCTURED]) {
+  for (const option of [LIST, STARTTLS, STRUCTURED, EXTENDED]) {
     expect(types(await client.option(option!, Buffer.alloc(1)))).toEqual([INVALID]);
   }
   expect(types(await client.option(STARTTLS!))).toEqual([POLICY]);
@@ -148,6 +148,27 @@ test('NbdServer closes the connection, and tells why, when exports fail unexpect
   await expect(client.option(GO!, goData('bad'))).rejects.toThrow('closed');
   expect(notices).toEqual(['a connection failed: oops']);
   await new RawClient(socket).enter('disk');
+});
+
+test('NbdServer tells in one line which export could not be opened, and why, but not what clients name wrongly', async () => {
+  const faults: Record<string, ImgstoreError> = {
+    'a\n\u001b[2Jb': new ImgstoreError('DAMAGED', 'its tree\nis damaged'),
+    gone: new ImgstoreError('NOT_FOUND', '/overlays: no such file or folder'),
+    several: new ImgstoreError('USAGE', 'name a disk'),
+    secret: new ImgstoreError('FORBIDDEN', 'is not served'),
+  };
+  const open = async (name: string) => {
+    if (faults[name] !== undefined) throw faults[name];
+    return only(disk()).open(name);
+  };
+  const { socket, notices } = await serve({ ...only(disk()), open });
+  const client = await new RawClient(socket).greet();
+  for (const name of [...Object.keys(faults), 'other'])
+    for (let i = 0; i < 3; i++) await client.option(GO!, goData(name));
+  expect(notices).toEqual([
+    'export "a\\n\\u001b[2Jb" cannot be opened: its tree\\u{a}is damaged',
+    'export "gone" cannot be opened: /overlays: no such file or folder',
+  ]);
 });
 
 test('NbdServer lists and selects base:allocation as the queries ask', async () => {

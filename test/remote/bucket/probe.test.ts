@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { openS3, type ProbeResult, probeBucket } from '../../../remote/index.ts';
+import { s3Bucket } from '../../../remote/bucket/s3/s3-bucket.ts';
+import { type ProbeResult, probeBucket } from '../../../remote/index.ts';
 import { FakeS3, type FakeS3Settings } from '../fake-s3.ts';
 import { MemoryBucket } from '../memory-bucket.ts';
 import { sharedRgw } from '../rgw.ts';
@@ -13,7 +14,7 @@ afterEach(async () => {
 async function probeFake(settings: FakeS3Settings, prepare: (fake: FakeS3) => void = () => undefined) {
   fake = await FakeS3.start(settings);
   prepare(fake);
-  const bucket = openS3({ ...fake.options('p'), simultaneous: 16 });
+  const bucket = s3Bucket({ ...fake.options('p'), simultaneous: 16 });
   try {
     return await probeBucket(bucket);
   } finally {
@@ -26,7 +27,7 @@ const faults = (result: ProbeResult) =>
 
 test('probeBucket finds nothing missing on Ceph, and leaves nothing behind', async () => {
   const rgw = await sharedRgw();
-  const bucket = openS3({ ...rgw.options(await rgw.newBucket()), simultaneous: 16 });
+  const bucket = s3Bucket({ ...rgw.options(await rgw.newBucket()), simultaneous: 16 });
   const result = await probeBucket(bucket);
   expect(result).toMatchObject({ isFit: true, conditionalPut: 'atomic' });
   expect(faults(result)).toEqual([]);

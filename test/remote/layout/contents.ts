@@ -23,8 +23,12 @@ export const refNames = fc.oneof(
 
 const counts = fc.maxSafeNat();
 
+/** Which of several uploads of a pack. */
+const uploads = fc.stringMatching(/^[0-9a-f]{8}$/);
+
 export const packRows: fc.Arbitrary<RemotePack> = fc.record({
   pack: digests,
+  upload: uploads,
   kind: fc.constantFrom('data', 'maps'),
   bytes: counts,
   indexBytes: counts,
@@ -33,6 +37,7 @@ export const packRows: fc.Arbitrary<RemotePack> = fc.record({
 
 const graves = fc.record({
   pack: digests,
+  upload: uploads,
   at: fc
     .date({ noInvalidDate: true, min: new Date(0), max: new Date('9999-01-01') })
     .map((date) => date.toISOString()),
@@ -41,19 +46,25 @@ const graves = fc.record({
 /** A ref is named once in a change. */
 export const changes: fc.Arbitrary<RemoteChange> = fc.record({
   head: fc.option(fc.constantFrom('refs/heads/web', 'refs/heads/db'), { nil: undefined }),
-  refs: fc.uniqueArray(fc.record({ name: refNames, id: fc.oneof(digests, fc.constant(NULL_ID)) }), {
-    selector: ({ name }) => name,
-    maxLength: 6,
-  }),
+  refs: fc.uniqueArray(
+    fc.oneof(
+      fc.record({ name: refNames, id: fc.oneof(digests, fc.constant(NULL_ID)) }),
+      fc.record({ name: refNames, id: digests, peeled: digests }),
+    ),
+    {
+      selector: ({ name }) => name,
+      maxLength: 6,
+    },
+  ),
   added: fc.array(packRows, { maxLength: 4 }),
   buried: fc.array(graves, { maxLength: 3 }),
-  gone: fc.array(digests, { maxLength: 3 }),
+  gone: fc.array(fc.record({ pack: digests, upload: uploads }), { maxLength: 3 }),
 });
 
 /** A pack as a state lists it, of which nothing else is there. */
 export function packRow(number: number): RemotePack {
   const pack = number.toString(16).padStart(64, '0');
-  return { pack, kind: 'data', bytes: 1000 + number, indexBytes: 1100, objects: 3 };
+  return { pack, upload: '00000000', kind: 'data', bytes: 1000 + number, indexBytes: 1100, objects: 3 };
 }
 
 /** A change that moves one ref and adds nothing. */

@@ -18,6 +18,8 @@ interface Sample {
   readonly folder: string;
 }
 
+const UPLOAD = '01234567';
+
 /** A bucket with the indexes of three packs, and nothing kept yet. */
 async function sample(): Promise<Sample> {
   const bucket = new MemoryBucket();
@@ -31,6 +33,7 @@ async function sample(): Promise<Sample> {
     const checksum = idx.subarray(-64, -32).toString('hex');
     rows.push({
       pack: checksum,
+      upload: UPLOAD,
       kind: 'data',
       bytes: pack.length,
       indexBytes: idx.length,
@@ -49,11 +52,10 @@ function open(bucket: MemoryBucket, folder: string): RemoteIndexes {
 }
 
 function put(bucket: MemoryBucket, pack: string, bytes: Uint8Array): void {
-  bucket.objects.set(indexName(pack), { bytes, modified: new Date() });
+  bucket.objects.set(indexName({ pack, upload: UPLOAD }), { bytes, modified: new Date() });
 }
 
-const indexOf = ({ bucket, rows }: Sample, pack: number) =>
-  bucket.objects.get(indexName(rows[pack]!.pack))!.bytes;
+const indexOf = ({ bucket, rows }: Sample, pack: number) => bucket.objects.get(indexName(rows[pack]!))!.bytes;
 
 describe('RemoteIndexes', () => {
   test('finds every object of the packs in use, at the place that git has it at, and no others', async () => {
@@ -97,7 +99,7 @@ describe('RemoteIndexes', () => {
       const indexes = open(the.bucket, the.folder);
       const error = await indexes.use([the.rows[0]!]).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: expect.stringMatching(/^(DAMAGED|UNSUPPORTED)$/) });
-      expect((error as Error).message).toContain(`s3://memory: ${indexName(the.rows[0]!.pack)}`);
+      expect((error as Error).message).toContain(`s3://memory: ${indexName(the.rows[0]!)}`);
       expect(existsSync(indexes.path(the.rows[0]!.pack))).toBe(false);
     }
   });
@@ -117,7 +119,7 @@ describe('RemoteIndexes', () => {
       await expect(the.indexes.use(the.rows)).rejects.toMatchObject({ code: 'DAMAGED' });
       expect(existsSync(the.indexes.path(the.rows[0]!.pack))).toBe(false);
     }
-    the.bucket.objects.delete(indexName(the.rows[0]!.pack));
+    the.bucket.objects.delete(indexName(the.rows[0]!));
     await expect(the.indexes.use(the.rows)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     put(the.bucket, the.rows[0]!.pack, whole);
     await the.indexes.use(the.rows);

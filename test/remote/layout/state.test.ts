@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID } from '../../../objects/index.ts';
+import { packName } from '../../../remote/layout/names.ts';
 import {
   applyChange,
   EMPTY_CONTENT,
@@ -15,6 +16,7 @@ import { changes, digests } from './contents.ts';
 
 const states = fc.record({
   number: fc.integer({ min: 1, max: 10 ** 9 }),
+  writer: fc.stringMatching(/^[0-9a-f]{16}$/),
   checkpoint: fc.option(digests, { nil: undefined }),
   changes: fc.array(changes, { maxLength: 5 }),
 });
@@ -84,18 +86,27 @@ describe('states', () => {
     ['number is no count', { number: 2 ** 60, changes: [] }],
     ['changes is no list', { number: 1 }],
     ['a change is no object', { number: 1, changes: [null] }],
-    ['checkpoint is no SHA-256', { number: 1, checkpoint: '../../x', changes: [] }],
+    ['checkpoint is no SHA-256', { number: 1, writer: 'x', checkpoint: '../../x', changes: [] }],
     ['refs is no object', { number: 1, changes: [{ refs: [] }] }],
     ['ref a is no SHA-256', { number: 1, changes: [{ refs: { a: 'A'.repeat(64) } }] }],
     ['a ref is no text', { number: 1, changes: [{ refs: { '': NULL_ID } }] }],
     ['a pack is of kind x', { number: 1, changes: [{ added: [{ kind: 'x' }] }] }],
-    ['pack is no SHA-256', { number: 1, changes: [{ added: [{ kind: 'data', pack: '/etc/passwd' }] }] }],
+    [
+      'pack is no SHA-256',
+      { number: 1, changes: [{ added: [{ kind: 'data', upload: '01234567', pack: '/etc/passwd' }] }] },
+    ],
     [
       'bytes is no count',
-      { number: 1, changes: [{ added: [{ kind: 'data', pack: NULL_ID, bytes: 1e300 }] }] },
+      {
+        number: 1,
+        changes: [{ added: [{ kind: 'data', pack: NULL_ID, upload: '01234567', bytes: 1e300 }] }],
+      },
     ],
-    ['at is no time', { number: 1, changes: [{ buried: [{ pack: NULL_ID, at: 'soon' }] }] }],
-    ['gone is no SHA-256', { number: 1, changes: [{ gone: [7] }] }],
+    [
+      'at is no time',
+      { number: 1, changes: [{ buried: [{ pack: NULL_ID, upload: '01234567', at: 'soon' }] }] },
+    ],
+    ['gone is no object', { number: 1, changes: [{ gone: [7] }] }],
     ['head is no text', { number: 1, changes: [{ head: 7 }] }],
   ];
   test.each(wrong)('parseState says "%s" of what is wrong', (message, state) => {
@@ -115,15 +126,12 @@ describe('applyChange', () => {
             if (id === NULL_ID) refs.delete(name);
             else refs.set(name, id);
           }
-          for (const { pack } of change.added) {
-            listed.add(pack);
-            buried.delete(pack);
+          for (const { pack } of change.added) listed.add(pack);
+          for (const grave of change.buried) {
+            listed.delete(grave.pack);
+            buried.add(packName(grave));
           }
-          for (const { pack } of change.buried) {
-            listed.delete(pack);
-            buried.add(pack);
-          }
-          for (const pack of change.gone) buried.delete(pack);
+          for (const pack of change.gone) buried.delete(packName(pack));
         }
         const content = all.reduce(applyChange, EMPTY_CONTENT);
         expect(content.refs).toEqual(refs);

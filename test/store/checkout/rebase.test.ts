@@ -13,7 +13,7 @@ import {
 import { chmod } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   checkoutVersion,
   commitVersion,
@@ -77,6 +77,14 @@ test('rebaseOverlay puts an overlay onto another version and leaves what the gue
   await commitVersion(made.store, { disks: [{ name: 'vda', path: made.overlay }], branch: 'vm' });
   expect((await readBack(made.store, 'vm')).equals(expected)).toBe(true);
   expect(await git(made.path, 'rev-parse', 'vm~1')).toBe(await git(made.path, 'rev-parse', 'golden'));
+});
+
+test('rebaseOverlay says to gc that it reads both versions', async () => {
+  const made = await place();
+  const announce = vi.spyOn(made.store, 'announceReading');
+  const { onto } = await made.rebase();
+  const before = await git(made.path, 'rev-parse', 'golden~1');
+  expect(announce.mock.calls.map(([versions]) => versions)).toEqual([[onto], [before]]);
 });
 
 test('rebaseOverlay keeps what the guest sees for any versions and writes', async () => {

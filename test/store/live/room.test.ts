@@ -1,20 +1,8 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { smallFolder } from '../../block/small-folder.ts';
 import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { LivePlace } from './place.ts';
 import { startProxy } from './proxy.ts';
-
-/** Mounts a file system in memory; undefined where that is not allowed. */
-function smallFolder(folder: string, size: string): string | undefined {
-  mkdirSync(folder);
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
-  if (mounted.status !== 0) return undefined;
-  onTestFinished(() => {
-    spawnSync('umount', ['-l', folder]);
-  });
-  return folder;
-}
 
 test('commitMachine gives up before the folder for scratch files is full, and the guest’s writes do not fail', async (context) => {
   const place = await LivePlace.create(['vm'], '-o', 'cluster_size=2M');

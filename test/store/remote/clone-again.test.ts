@@ -28,7 +28,7 @@ async function pushed(): Promise<TestStore> {
   const from = await newStore();
   await commitBytes(from, 'web', diskOf(Array.from({ length: 900 }, (_, i) => i + 1)));
   for (const prefix of ['p', 'q']) {
-    const bucket = openS3(fake.options(prefix));
+    const bucket = await openS3(fake.options(prefix));
     await pushAll(from, bucket);
     await bucket.close();
   }
@@ -64,7 +64,7 @@ function breakOff(bytes: number): void {
     if (method !== 'GET' || !key?.endsWith('.pack') || fake.objects.get(key)!.bytes.length < bytes)
       return undefined;
     isBroken = true;
-    return { kind: 'cut', bytes };
+    return { kind: 'end-within', bytes };
   };
 }
 

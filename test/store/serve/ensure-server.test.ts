@@ -22,7 +22,7 @@ test('checkoutLazily starts a server when none listens, and only then', async ()
   const made = await storeWithWeb();
   const { command, pids } = fakeImgstore(made, serving(made.file('web.raw'), made.id));
   for (const name of ['a.qcow2', 'b.qcow2']) {
-    await checkoutLazily(made.store, { revision: 'web', output: made.file(name), command });
+    await checkoutLazily(made.store, { revision: 'web', output: made.file(name), server: { command } });
     expect((await qemuBytes(made.file(name))).equals(DISK)).toBe(true);
   }
   expect(pids()).toHaveLength(1);
@@ -32,9 +32,9 @@ test('ensureServer comes out with one server when several ask at once', async ()
   const made = await storeWithWeb();
   const listen = `require('node:net').createServer().listen(process.argv[1]).on('error', () => process.exit(1))`;
   const { command, pids } = fakeImgstore(made, `exec '${process.execPath}' -e "${listen}" "$socket"`);
-  await Promise.all([1, 2, 3].map(() => ensureServer(made.store, made.file('s'), command)));
+  await Promise.all([1, 2, 3].map(() => ensureServer(made.store, made.file('s'), { command })));
   expect(pids()).toHaveLength(3);
-  await ensureServer(made.store, made.file('s'), command);
+  await ensureServer(made.store, made.file('s'), { command });
   expect(pids()).toHaveLength(3);
 });
 
@@ -42,7 +42,7 @@ test('ensureServer ends a server that does not come to listen when it is interru
   const made = await storeWithWeb();
   const { command, pids } = fakeImgstore(made, 'exec sleep 1000');
   const stop = new AbortController();
-  const ensured = ensureServer(made.store, made.file('s'), command, { signal: stop.signal });
+  const ensured = ensureServer(made.store, made.file('s'), { command }, { signal: stop.signal });
   while (pids().length === 0) await sleep(5);
   stop.abort();
   await expect(ensured).rejects.toMatchObject({ code: 'INTERRUPTED' });
@@ -57,7 +57,7 @@ test('ensureServer starts one where a server has left its socket behind', async 
   const { command } = fakeImgstore(made, serving(made.file('web.raw'), made.id));
   await (await qemuServes(made.file('web.raw'), 'x', socket)).stop();
   writeFileSync(socket, '');
-  await ensureServer(made.store, socket, command);
+  await ensureServer(made.store, socket, { command });
 });
 
 test.each([
@@ -69,7 +69,9 @@ test.each([
   const output = made.file('work.qcow2');
   // What was said another time is not the reason.
   writeFileSync(`${made.path}/imgstore/serve.log`, 'imgstore: long ago\n');
-  await expect(checkoutLazily(made.store, { revision: 'web', output, command })).rejects.toMatchObject({
+  await expect(
+    checkoutLazily(made.store, { revision: 'web', output, server: { command } }),
+  ).rejects.toMatchObject({
     code: 'NBD',
     message: expect.stringMatching(new RegExp(`the server did not start: ${why}: .*--no-serve$`)),
   });
@@ -80,11 +82,11 @@ test.each([
 test('ensureServer says how a server ended that said nothing, and what cannot be started', async () => {
   const made = await storeWithWeb();
   const { command } = fakeImgstore(made, 'exit 3');
-  await expect(ensureServer(made.store, made.file('s'), command)).rejects.toThrow(
+  await expect(ensureServer(made.store, made.file('s'), { command })).rejects.toThrow(
     'it ended with exit code 3',
   );
   const missing = [made.file('nothing')];
-  await expect(ensureServer(made.store, made.file('s'), missing)).rejects.toMatchObject({
+  await expect(ensureServer(made.store, made.file('s'), { command: missing })).rejects.toMatchObject({
     code: 'NBD',
     message: expect.stringContaining('ENOENT'),
   });
@@ -99,7 +101,7 @@ test.each([
   const socket = made.file('s');
   await qemuServes(made.file('served.raw'), name || made.id, socket);
   const output = made.file('work.qcow2');
-  const request = { revision: 'web', output, socket, command: ['/bin/false'] };
+  const request = { revision: 'web', output, socket, server: { command: ['/bin/false'] } };
   const refused = checkoutLazily(made.store, request);
   await expect(refused).rejects.toMatchObject({ code: 'NBD', message: expect.stringContaining(why) });
   await expect(refused).rejects.toThrow('name another with --socket');

@@ -1,11 +1,8 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { fromSystem, ImgstoreError, systemCode } from '../../../../errors/index.ts';
+import type { Socket } from 'node:net';
+import { ImgstoreError } from '../../../../errors/index.ts';
+import { tryConnect } from '../../../../nbd/index.ts';
 import { Lines } from './lines.ts';
 import { type ControlRequest, encodeRequest, parseAnswer } from './messages.ts';
-
-/** What is said of a server that is not there. */
-const NOBODY: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTDIR']);
 
 /** What a server has answered. */
 export interface ServerAnswer {
@@ -23,7 +20,7 @@ export async function askServer(
   request: ControlRequest,
   signal?: AbortSignal,
 ): Promise<ServerAnswer | undefined> {
-  const socket = await connectTo(path);
+  const socket = await tryConnect(path);
   if (socket === undefined) return undefined;
   const onAbort = () => socket.destroy();
   signal?.addEventListener('abort', onAbort);
@@ -55,15 +52,4 @@ function firstLine(socket: Socket): Promise<string | undefined> {
       }
     });
   });
-}
-
-async function connectTo(path: string): Promise<Socket | undefined> {
-  const socket = connect(path);
-  try {
-    await once(socket, 'connect');
-    return socket;
-  } catch (error) {
-    if (NOBODY.has(systemCode(error) ?? '')) return undefined;
-    throw fromSystem(error, path);
-  }
 }

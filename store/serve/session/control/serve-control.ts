@@ -1,7 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { ImgstoreError, isImgstoreError } from '../../../../errors/index.ts';
 import { listenOnSocket } from '../../../../nbd/index.ts';
-import type { SessionState, Sessions } from '../sessions.ts';
+import type { SessionState } from '../session-state.ts';
+import type { Sessions } from '../sessions.ts';
 import { ControlClient } from './client.ts';
 import { type ControlRequest, encodeFailure, encodeResult, parseRequest } from './messages.ts';
 

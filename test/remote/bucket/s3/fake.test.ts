@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
-import { type Bucket, openS3 } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
+import type { Bucket } from '../../../../remote/index.ts';
 import { bucketConformance } from '../../bucket-conformance.ts';
 import { FakeS3, type FakeS3Settings } from '../../fake-s3.ts';
 
@@ -25,7 +26,7 @@ for (const [kind, settings] of Object.entries(SERVERS)) {
   afterAll(() => fake.close());
   const open = async (): Promise<Bucket> => {
     fake.objects.clear();
-    return openS3(fake.options('of some/prefix'));
+    return s3Bucket(fake.options('of some/prefix'));
   };
   bucketConformance(`openS3 on ${kind}`, open);
 }

@@ -1,5 +1,5 @@
 import { beforeAll } from 'vitest';
-import { openS3 } from '../../../../remote/index.ts';
+import { s3Bucket } from '../../../../remote/bucket/s3/s3-bucket.ts';
 import { bucketConformance } from '../../bucket-conformance.ts';
 import { type Rgw, sharedRgw } from '../../rgw.ts';
 
@@ -8,7 +8,7 @@ beforeAll(async () => {
   rgw = await sharedRgw();
 });
 
-bucketConformance('openS3 on Ceph', async () => openS3(rgw.options(await rgw.newBucket())));
+bucketConformance('openS3 on Ceph', async () => s3Bucket(rgw.options(await rgw.newBucket())));
 bucketConformance('openS3 on Ceph with a prefix', async () =>
-  openS3(rgw.options(`${await rgw.newBucket()}/a prefix/of ü&`)),
+  s3Bucket(rgw.options(`${await rgw.newBucket()}/a prefix/of ü&`)),
 );

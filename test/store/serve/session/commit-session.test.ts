@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { NbdExport } from '../../../../nbd/index.ts';
 import {
   BRANCHES,
   checkoutVersion,
@@ -20,15 +19,9 @@ import { diskOf } from '../../disks.ts';
 import { git } from '../../git.ts';
 import { commitBytes, SMALL } from '../../new-store.ts';
 import { readBack } from '../../read-back.ts';
-import { sessionPlace } from './places.ts';
+import { bytesOf, sessionPlace } from './places.ts';
 
 const DISK = diskOf([1, 2, 0, 0, 5, 6, 0, 8]);
-
-async function bytesOf(disk: NbdExport): Promise<Buffer> {
-  const bytes = Buffer.alloc(disk.size, 0xee);
-  await disk.read(0, bytes);
-  return bytes;
-}
 
 test('commitSession stores what the export shows, reads what was written since the last time only, and leaves the rest as it is', async () => {
   const place = await sessionPlace(DISK);

@@ -119,7 +119,9 @@ test.each([
   ],
 ])('serveControl answers %s in one line, and then others', async (_, line, code, message) => {
   const { path, sessions } = await controlled();
-  await (await sessions.export('web'))!.release();
+  const web = (await sessions.export('web'))!;
+  await web.write!(0, Buffer.alloc(1, 9));
+  await web.release();
   const [answer, next] = await talk(path, `${line}{"version":1,"command":"list"}\n`, 2);
   expect(answer).toMatchObject({
     version: 1,

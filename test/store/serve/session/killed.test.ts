@@ -51,6 +51,8 @@ async function work(
 test('OverlayDisk leaves a whole image with all that was flushed wherever it is killed, and is gone on with', async () => {
   const place = await sessionPlace(DISK);
   const first = (await place.sessions.export('web'))!;
+  // As it was, but in the overlay.
+  await first.write!(0, DISK.subarray(0, 1));
   await first.release();
   await place.sessions.close();
   copyFileSync(place.overlay, place.file('kept.qcow2'));

@@ -135,7 +135,7 @@ test("QEMU reads and writes a session's overlay on the export of its version whe
 test('commitSession stores states that a writer over NBD had, while it writes', async () => {
   // Each write goes to the first cluster and then, after a flush of it, to the last.
   const { sessions, store, io } = await served(Buffer.alloc(8 * MIB, 1));
-  await io('web', 'read 0 4k');
+  await io('web', 'write -P 1 0 4k');
   let isOver = false;
   const writer = (async () => {
     for (let value = 2; !isOver; value = value === 255 ? 2 : value + 1)

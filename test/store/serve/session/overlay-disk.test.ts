@@ -3,20 +3,13 @@ import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { InPlaceFile } from '../../../../block/index.ts';
-import type { NbdExport } from '../../../../nbd/index.ts';
 import { commitVersion } from '../../../../store/index.ts';
 import { Sessions } from '../../../../store/serve/session/sessions.ts';
 import { diskOf, diskPlans, planned } from '../../disks.ts';
 import { newStore, SMALL } from '../../new-store.ts';
-import { sessionPlace } from './places.ts';
+import { bytesOf, sessionPlace } from './places.ts';
 
 const DISK = diskOf([1, 2, 0, 0, 5, 6, 0, 8]);
-
-async function bytesOf(disk: NbdExport): Promise<Buffer> {
-  const bytes = Buffer.alloc(disk.size, 0xee);
-  await disk.read(0, bytes);
-  return bytes;
-}
 
 test('OverlayDisk reads what was written over the base, before and after a flush and when it is opened again', async () => {
   const place = await sessionPlace(DISK);
@@ -57,6 +50,8 @@ test('OverlayDisk is as a plain disk for any calls of several connections', asyn
         let { sessions } = place;
         let webs = [(await sessions.export('web'))!, (await sessions.export('web'))!];
         let seed = 0;
+        // As it was, but in the overlay.
+        await webs[0]!.write!(0, bytes.subarray(0, 1));
         for (const round of rounds) {
           // What overlaps may be done in any order: each range has one call of a round at most.
           const taken: [number, number][] = [];

@@ -1,5 +1,6 @@
 import { copyFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
+import type { NbdExport } from '../../../../nbd/index.ts';
 import { Sessions, type SessionsOptions } from '../../../../store/serve/session/sessions.ts';
 import { qemuBytes, qemuImg } from '../../../qcow2/qemu.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
@@ -39,4 +40,11 @@ export async function sessionPlace(bytes: Uint8Array, clusterSize?: number): Pro
     return (await qemuBytes(copy)).subarray(0, bytes.length);
   };
   return { ...made, sessions: await again(), overlay, again, asQemuSees };
+}
+
+/** All that an export shows. */
+export async function bytesOf(disk: NbdExport): Promise<Buffer> {
+  const bytes = Buffer.alloc(disk.size, 0xee);
+  await disk.read(0, bytes);
+  return bytes;
 }

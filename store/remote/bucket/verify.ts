@@ -1,0 +1,185 @@
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import type { ObjectId } from '../../../objects/index.ts';
+import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
+import { type Monitor, throwIfStopped } from '../../progress.ts';
+import { ClusterWorkers } from '../../workers/pool.ts';
+import { verifyPack } from '../verify-pack.ts';
+import { walkContent } from '../walk-content.ts';
+import type { BucketRemote } from './bucket-remote.ts';
+import { Incoming } from './incoming.ts';
+import { PartialPack } from './partial-pack.ts';
+import { RemoteMarks } from './remote-marks.ts';
+
+/** Objects that are told of by name: that there are more shows in the count. */
+const MOST_NAMED = 100;
+
+export interface RemoteDamage {
+  /** Name of the object in the bucket. */
+  readonly name: string;
+  readonly reason: string;
+}
+
+export interface RemoteVerdict {
+  /** The bucket. */
+  readonly remote: string;
+  readonly packs: number;
+  readonly objects: number;
+  /** Objects whose bytes were read and hashed. */
+  readonly checked: number;
+  readonly damaged: readonly RemoteDamage[];
+  /** What refs lead to and no whole pack has, the first hundred. */
+  readonly missing: readonly ObjectId[];
+  readonly missingCount: number;
+  readonly clean: boolean;
+}
+
+/**
+ * Looks whether a bucket holds what its refs lead to, without a copy of it here: maps whole, of clusters all or some. One pack at a time is on this machine, and all those of maps.
+ * @param share of clusters that are read, chosen by chance: 0 to 1
+ * @throws ImgstoreError `REMOTE_…`, `WRONG_KEY`, `INTERRUPTED`, `BUSY`, `IO`
+ */
+export async function verifyBucket(
+  remote: BucketRemote,
+  share: number,
+  monitor: Monitor,
+): Promise<RemoteVerdict> {
+  const { bucket, states, indexes, place } = remote;
+  const lock = await place.lock();
+  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
+  const incoming = new Incoming(remote, workers, monitor, place.looked);
+  try {
+    if (!(await checkRemote(bucket)))
+      throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
+    const snapshot = await states.newest();
+    const check = new BucketCheck(remote, incoming, workers, share, monitor);
+    await check.run(snapshot);
+    const missing = await check.findMissing(snapshot);
+    const rows = [...snapshot.content.packs.values()];
+    return {
+      remote: bucket.where,
+      packs: rows.length,
+      objects: rows.reduce((sum, { objects }) => sum + objects, 0),
+      checked: check.checked,
+      damaged: check.damaged,
+      missing: missing.slice(0, MOST_NAMED),
+      missingCount: missing.length,
+      clean: check.damaged.length + missing.length === 0,
+    };
+  } finally {
+    await incoming.clear();
+    indexes.close();
+    await workers.close();
+    await lock.release();
+  }
+}
+
+class BucketCheck {
+  readonly damaged: RemoteDamage[] = [];
+  /** Objects that were read. */
+  checked = 0;
+  readonly #remote: BucketRemote;
+  readonly #incoming: Incoming;
+  readonly #workers: ClusterWorkers;
+  readonly #share: number;
+  readonly #monitor: Monitor;
+
+  constructor(
+    remote: BucketRemote,
+    incoming: Incoming,
+    workers: ClusterWorkers,
+    share: number,
+    monitor: Monitor,
+  ) {
+    this.#remote = remote;
+    this.#incoming = incoming;
+    this.#workers = workers;
+    this.#share = share;
+    this.#monitor = monitor;
+  }
+
+  /** Reads packs; those that are whole are in use as indexes afterwards. */
+  async run({ content }: RemoteSnapshot): Promise<void> {
+    const { indexes } = this.#remote;
+    const whole: RemotePack[] = [];
+    const rows = [...content.packs.values()];
+    const total = rows.reduce((sum, { bytes }) => sum + bytes, 0);
+    let done = 0;
+    for (const row of rows) {
+      throwIfStopped(this.#monitor);
+      const isWhole = await this.#attempt(row, async () => {
+        await indexes.check(row);
+        await indexes.use([...whole, row]);
+        this.checked += await this.#read(row);
+      });
+      if (isWhole) whole.push(row);
+      else await indexes.use(whole);
+      done += row.bytes;
+      this.#monitor.onProgress?.({ done, total });
+    }
+  }
+
+  /** What refs lead to and no whole pack has. */
+  async findMissing({ content }: RemoteSnapshot): Promise<ObjectId[]> {
+    const met = new RemoteMarks(this.#remote.indexes);
+    const lost = new Set<ObjectId>();
+    const { objects } = this.#incoming;
+    for (const root of new Set(content.refs.values())) {
+      try {
+        await walkContent([root], {
+          read: (id) => objects.read(id),
+          isKnown: () => false,
+          meet: (id) => {
+            if (!met.mark(id)) return false;
+            if (!this.#remote.indexes.has(id)) lost.add(id);
+            return true;
+          },
+          monitor: this.#monitor,
+        });
+      } catch (error) {
+        // Where the way ends: what is behind it cannot be known.
+        if (!isImgstoreError(error, 'NOT_FOUND') || typeof error.data.id !== 'string') throw error;
+        lost.add(error.data.id);
+      }
+    }
+    return [...lost];
+  }
+
+  async #read(row: RemotePack): Promise<number> {
+    if (row.kind === 'maps' || this.#share >= 1) {
+      await this.#incoming.fetch(row);
+      if (row.kind === 'data') await this.#incoming.drop(row);
+      return row.objects;
+    }
+    return this.#readSome(row);
+  }
+
+  async #readSome(row: RemotePack): Promise<number> {
+    const partial = await PartialPack.create(this.#remote, row, await this.#incoming.folder());
+    try {
+      const { idx } = partial.pack;
+      const isAsked = Uint8Array.from({ length: idx.count }, () => Number(Math.random() < this.#share));
+      const offsets: number[] = [];
+      for (const [position, asked] of isAsked.entries()) if (asked === 1) offsets.push(idx.offset(position));
+      await partial.fetch(offsets);
+      return await verifyPack(
+        partial.pack,
+        this.#workers,
+        this.#monitor,
+        (position) => isAsked[position] === 1,
+      );
+    } finally {
+      await partial.remove();
+    }
+  }
+
+  async #attempt(row: RemotePack, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (!isImgstoreError(error, 'DAMAGED') && !isImgstoreError(error, 'NOT_FOUND')) throw error;
+      this.damaged.push({ name: packName(row), reason: error.message });
+      return false;
+    }
+  }
+}
