@@ -114,7 +114,7 @@ describe('an s3:// remote on Ceph', () => {
       await one.commit('web', 10 + round);
       await two.commit('web', 20 + round);
       const outcomes = await Promise.all([one.run('push'), two.run('push')]);
-      expect(outcomes.map(({ status }) => status).sort((a, b) => Number(a) - Number(b))).toEqual([0, 1]);
+      expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set([0, 1]));
       const [winner, loser] = outcomes[0]!.status === 0 ? [one, two] : [two, one];
       expect(outcomes.find(({ status }) => status === 1)!.stderr).toMatch(/imgstore fetch|fetch first/);
       expect(await loser.ok('ls-remote')).toContain(winner.place.git('rev-parse', 'web').slice(0, 7));

@@ -27,6 +27,8 @@ export type Fault =
   | { readonly kind: 'stall-within'; readonly bytes: number }
   /** After so many bytes of the answer's body the connection is reset. */
   | { readonly kind: 'cut'; readonly bytes: number }
+  /** After so many bytes of the answer's body, all of which arrive, the connection ends. */
+  | { readonly kind: 'end-within'; readonly bytes: number }
   /** The answer's body is so many bytes only, and Content-Length says so too. */
   | { readonly kind: 'short'; readonly bytes: number }
   /** The answer's body is another. */

@@ -301,8 +301,10 @@ async function send(
   };
   response.writeHead(status, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== '')));
   if (incoming.method === 'HEAD' || status === 204) return void response.end();
-  if (fault?.kind !== 'cut' && fault?.kind !== 'stall-within') return void response.end(body);
+  if (fault?.kind !== 'cut' && fault?.kind !== 'stall-within' && fault?.kind !== 'end-within')
+    return void response.end(body);
   await new Promise((resolve) => response.write(body.subarray(0, fault.bytes), resolve));
+  if (fault.kind === 'end-within') incoming.socket.end();
   // What was written is to arrive, which a reset does not wait for.
   if (fault.kind === 'cut') setTimeout(() => reset(incoming.socket), 30);
 }

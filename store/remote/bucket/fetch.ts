@@ -4,10 +4,8 @@ import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { walkCommits } from '../../history/walk.ts';
 import { writePackList } from '../../lazy/lazy-objects.ts';
-
 import { Freshener } from '../../objects/freshener.ts';
 import { each, orderedMap } from '../../ordered-map.ts';
-
 import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
 import { Announcement } from '../../work/announcement.ts';
@@ -51,12 +49,7 @@ export async function fetchFrom(
   const incoming = new Incoming(remote, workers, monitor);
   const announcement = Announcement.make(store.folder, store.rules, 'writes');
   try {
-    const [first] = wanted;
-    if (first === undefined && !lazy) return { objects: 0 };
-    if (!(await checkRemote(bucket))) {
-      if (first === undefined) return { objects: 0 };
-      throw notThere(bucket.where, first);
-    }
+    if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
     const snapshot = await states.newest();
     await indexes.use(snapshot.content.packs.values());
     const maps = await fetchMaps(remote, snapshot, incoming);

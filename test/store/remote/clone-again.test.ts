@@ -64,7 +64,7 @@ function breakOff(bytes: number): void {
     if (method !== 'GET' || !key?.endsWith('.pack') || fake.objects.get(key)!.bytes.length < bytes)
       return undefined;
     isBroken = true;
-    return { kind: 'cut', bytes };
+    return { kind: 'end-within', bytes };
   };
 }
 

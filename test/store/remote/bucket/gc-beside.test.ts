@@ -64,7 +64,7 @@ function disturbed(bucket: MemoryBucket, disturb: (request: BucketRequest) => Pr
 async function dataPacks(bucket: MemoryBucket): Promise<ReadonlySet<string>> {
   const { content } = await new RemoteStates(bucket).newest();
   const packs = [...content.packs.values()].filter(({ kind }) => kind === 'data');
-  return new Set(packs.map((pack) => packName(pack)));
+  return new Set(packs.map(packName));
 }
 
 describe('beside gc and pack', () => {
