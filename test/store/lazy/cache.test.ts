@@ -112,9 +112,10 @@ test.each([
 test('a copy that goes after it was found is brought again', async () => {
   const { to, cache } = await begin();
   await readBack(to.store, 'web');
-  const { bring } = to.store.objects;
-  to.store.objects.bring = async function (ids) {
-    await bring.call(this, ids);
+  const { objects } = to.store;
+  const bring = objects.bring.bind(objects);
+  objects.bring = async (ids) => {
+    await bring(ids);
     await rm(cache, { recursive: true, force: true });
   };
   const raw = to.file('out.raw');
