@@ -98,7 +98,11 @@ describe('on a lazy clone', () => {
     expect(from.git('rev-parse', 'web')).toBe(place.git('rev-parse', 'web'));
     await from.ok('fsck');
     expect((await from.run('cat', 'web~1')).bytes.equals(second)).toBe(true);
-    await place.ok('forget', 'web~1');
+    for (const seed of [50, 51]) {
+      await writeDisk(place, 'own.raw', seed, ...SEEDS);
+      await place.ok('commit', 'own.raw');
+    }
+    await place.ok('forget', 'own~1');
     await place.ok('gc', '--prune=now');
     await place.ok('fsck');
     place.git('fsck', '--full', '--strict');
