@@ -24,22 +24,26 @@ export async function diskToStart(context: TestContext): Promise<string> {
 }
 
 /** Takes kernel and initrd out of a disk, by the names that they begin with. */
-export async function bootFiles(
-  place: Workplace,
-  image: string,
-  format = 'qcow2',
-): Promise<readonly [kernel: BootFile, initrd: BootFile]> {
+export async function bootFiles(place: Workplace, image: string, format = 'qcow2'): Promise<BootFiles> {
   const raw = place.path('boot.raw');
   await qemuImg('convert', '-f', format, '-O', 'raw', image, raw);
+  return bootFilesIn(place, raw);
+}
+
+/** As {@link bootFiles}, out of a disk that is a file as it is: no more of it is read. */
+export async function bootFilesIn(place: Workplace, raw: string): Promise<BootFiles> {
   const { stdout: list, stderr } = await run('debugfs', ['-R', 'ls -p /boot', raw]);
   const take = async (kind: string) => {
     const name = new RegExp(`/(${kind}-[^/]+)/`).exec(list)?.[1];
-    if (name === undefined) throw new Error(`no ${kind} in /boot of ${image}: ${stderr}`);
+    if (name === undefined) throw new Error(`no ${kind} in /boot of ${raw}: ${stderr}`);
     await run('debugfs', ['-R', `dump /boot/${name} ${place.path(kind)}`, raw]);
     return { inside: `/boot/${name}`, path: place.path(kind) };
   };
   return [await take('vmlinuz'), await take('initrd.img')];
 }
+
+/** What a machine starts from. */
+export type BootFiles = readonly [kernel: BootFile, initrd: BootFile];
 
 /** A file of a disk. */
 interface BootFile {
@@ -56,7 +60,16 @@ export async function boot(
   command: string,
   format = 'qcow2',
 ): Promise<string> {
-  const [kernel, initrd] = await bootFiles(place, image, format);
+  return bootFrom(await bootFiles(place, image, format), image, command, format);
+}
+
+/** As {@link boot}, with a kernel and an initrd that were taken out before. */
+export async function bootFrom(
+  [kernel, initrd]: BootFiles,
+  image: string,
+  command: string,
+  format = 'qcow2',
+): Promise<string> {
   // Without a file system in order, debugfs may not read it the next time: it knows no journal.
   const script = `mount -t proc proc /proc; mount -t sysfs sysfs /sys; ${command}; mount -o remount,ro /; echo o > /proc/sysrq-trigger; sleep 9`;
   const { stdout } = await run('qemu-system-x86_64', [

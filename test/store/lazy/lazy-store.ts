@@ -54,19 +54,26 @@ export async function pushBranches(
 }
 
 /** A lazy clone of a bucket, with git's settings of one. */
-export async function lazyClone(bucket: MemoryBucket): Promise<TestStore> {
+export async function lazyClone(bucket: MemoryBucket, ...branches: string[]): Promise<TestStore> {
   const place = await newStore();
-  await fetchLazily(place, bucket);
+  await fetchLazily(place, bucket, ...branches);
   await git(place.path, 'config', 'extensions.partialclone', 'origin');
   await git(place.path, 'config', 'remote.origin.promisor', 'true');
   await git(place.path, 'config', 'remote.origin.url', 's3://memory');
   return place;
 }
 
-/** Brings commits and maps of what a bucket's refs lead to, and moves the branches there. */
-export async function fetchLazily({ store, path }: TestStore, bucket: MemoryBucket): Promise<void> {
+/** Brings commits and maps of what a bucket's refs lead to, and moves the branches there. @param branches all, when there are none */
+export async function fetchLazily(
+  { store, path }: TestStore,
+  bucket: MemoryBucket,
+  ...branches: string[]
+): Promise<void> {
   const transport = new BucketTransport(store, bucket, 'origin', { lazy: true });
-  const { refs } = await transport.refs();
+  const there = await transport.refs();
+  const isWanted = (name: string) =>
+    branches.length === 0 || branches.includes(name.slice('refs/heads/'.length));
+  const refs = there.refs.filter(({ name }) => isWanted(name));
   await transport.fetch(refs.map(({ id }) => id));
   await transport.close();
   for (const { name, id } of refs) await git(path, 'update-ref', name, id);
