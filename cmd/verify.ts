@@ -56,7 +56,7 @@ function verdictText({
   lines.push(`${found}: ${checked} of ${objects} objects in ${packs} packs were read`);
   if (!clean)
     lines.push(
-      "what is damaged or missing comes back by 'imgstore push' from a store that has it, once 'imgstore gc --remote' has run",
+      "a store that has all of it makes the remote anew: 'imgstore remote add' with another prefix, and 'imgstore push --all --tags' to that; a push to this prefix sends nothing again that its list has",
     );
   return `${lines.join('\n')}\n`;
 }

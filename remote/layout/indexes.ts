@@ -59,6 +59,8 @@ export class RemoteIndexes {
     const wanted = new Map([...packs].map((pack) => [pack.pack, pack]));
     for (const { pack, file } of this.#open) if (!wanted.has(pack.pack)) file.close();
     this.#open = this.#open.filter(({ pack }) => wanted.has(pack.pack));
+    // It may lie under a new name since.
+    this.#open = this.#open.map((each) => ({ ...each, pack: wanted.get(each.pack.pack)! }));
     for (const { pack } of this.#open) wanted.delete(pack.pack);
     const missing = [...wanted.values()].filter(({ pack }) => !existsSync(this.path(pack)));
     if (missing.length > 0) await mkdir(this.#folder, { recursive: true });

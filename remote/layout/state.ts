@@ -91,7 +91,8 @@ export function applyChange(content: RemoteContent, change: RemoteChange): Remot
   const buried = new Map(content.buried);
   for (const pack of change.added) packs.set(pack.pack, pack);
   for (const grave of change.buried) {
-    packs.delete(grave.pack);
+    // The same pack may have been sent anew and be listed by its new name.
+    if (packs.get(grave.pack)?.upload === grave.upload) packs.delete(grave.pack);
     buried.set(packName(grave), grave);
   }
   for (const pack of change.gone) buried.delete(packName(pack));
@@ -133,9 +134,16 @@ export function parseState(bytes: Uint8Array, where: string): RemoteState {
   };
 }
 
-/** Bytes of an object below `checkpoints/`. */
-export function encodeCheckpoint({ head, refs, peeled, packs, buried }: RemoteContent): Buffer {
+/**
+ * Bytes of an object below `checkpoints/`.
+ * @param writer by chance: refs may go back to where they were, and a checkpoint that `gc` is about to remove must not get its name again
+ */
+export function encodeCheckpoint(
+  { head, refs, peeled, packs, buried }: RemoteContent,
+  writer: string,
+): Buffer {
   return toBytes({
+    writer,
     ...(head === undefined ? {} : { head }),
     refs: Object.fromEntries(refs),
     ...peeledOf([...peeled]),

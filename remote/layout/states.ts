@@ -52,15 +52,31 @@ export class RemoteStates {
 
   /** The newest state: two requests, and one for a checkpoint that is not at hand. @throws ImgstoreError `REMOTE_…`. */
   async newest(): Promise<RemoteSnapshot> {
+    const number = await this.#newestNumber();
+    if (number === 0) {
+      const state = { number, checkpoint: undefined, changes: [], writer: '-' };
+      return { number, content: EMPTY_CONTENT, state, checkpointBytes: 0 };
+    }
+    try {
+      return await this.#read(number);
+    } catch (error) {
+      // `gc` removes a state as soon as there is a newer one, if it is old enough.
+      const newer = isImgstoreError(error, 'REMOTE_FAILED') ? await this.#newestNumber() : number;
+      if (newer === number) throw error;
+      return this.#read(newer);
+    }
+  }
+
+  /** 0 when there is none. */
+  async #newestNumber(): Promise<number> {
     for await (const { name, size } of this.#bucket.list(STATES, 1)) {
       const number = stateNumber(name);
       if (number === undefined)
         throw this.#bad(`${name} is no name of a state: something else has written below ${STATES}`);
       if (size > MOST_BYTES) throw this.#bad(`${name} has ${size} bytes, which is too much for a state`);
-      return this.#read(number);
+      return number;
     }
-    const state = { number: 0, checkpoint: undefined, changes: [], writer: '-' };
-    return { number: 0, content: EMPTY_CONTENT, state, checkpointBytes: 0 };
+    return 0;
   }
 
   /**
@@ -81,7 +97,7 @@ export class RemoteStates {
   async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {
     if (encodeState(state).length <= mostChangeBytes(state, checkpointBytes))
       return { state, checkpointBytes };
-    const bytes = encodeCheckpoint(content);
+    const bytes = encodeCheckpoint(content, state.writer);
     const digest = digestOf(bytes);
     // Before the state that names it. When that is not made after all, it is in nobody's way.
     await this.#bucket.put(checkpointName(digest), bytes);

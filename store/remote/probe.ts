@@ -38,6 +38,8 @@ async function withBucket(bucket: Bucket, work: (bucket: Bucket) => Promise<unkn
 
 /** @throws ImgstoreError `REMOTE_FAILED` naming what does not hold, and what would be lost by it */
 async function refuseUnfit(bucket: Bucket): Promise<void> {
+  // A bucket that is not there, or a wrong key, is said once instead of for each thing that is tried.
+  for await (const _ of bucket.list('', 1));
   const { conditionalPut, findings, isFit } = await probeBucket(bucket);
   if (isFit) return;
   const faults = findings

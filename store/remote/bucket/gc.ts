@@ -22,6 +22,7 @@ import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
+import { listedInTime } from './listed-in-time.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { rewritePacks } from './rewrite.ts';
 import { Uploads } from './uploads.ts';
@@ -81,9 +82,14 @@ export async function collectBucket(
       const old = packsToRewrite(content, live);
       const uploads = new Uploads(bucket, indexes, journal, monitor);
       try {
-        await rewritePacks(remote, old, live, { incoming, workers, monitor, send: uploads.add });
+        const send = listedInTime(remote, uploads, journal);
+        await rewritePacks(remote, old, live, { incoming, workers, monitor, send });
       } finally {
         await uploads.finish();
+      }
+      if (journal.dropOld()) {
+        before = await states.newest();
+        continue;
       }
       const at = new Date().toISOString();
       const next =
@@ -91,7 +97,7 @@ export async function collectBucket(
           ? before
           : await states.publish(before, {
               ...NO_CHANGE,
-              added: journal.packs.filter(({ pack }) => !content.packs.has(pack)),
+              added: journal.packs.filter((row) => isToList(row, content, old)),
               buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
             });
       if (next === undefined) {
@@ -142,6 +148,12 @@ async function markLive(
       { id: lost },
     );
   return live;
+}
+
+/** A pack that was written anew may be the same as one of those that go, under another name. */
+function isToList({ pack, upload }: RemotePack, content: RemoteContent, old: readonly RemotePack[]): boolean {
+  const listed = content.packs.get(pack);
+  return listed === undefined || (listed.upload !== upload && old.includes(listed));
 }
 
 function packsToRewrite(content: RemoteContent, live: RemoteMarks): RemotePack[] {

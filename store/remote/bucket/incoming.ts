@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { chmod, copyFile, link, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
-import { passPoint, sharePath, syncFolder } from '../../../files/index.ts';
+import { makeFolder, passPoint, sharePath, syncFolder } from '../../../files/index.ts';
 import { encodeRev, Pack, PackOrder } from '../../../pack/index.ts';
 import { packName, type RemotePack } from '../../../remote/index.ts';
 import { ObjectDatabase } from '../../objects/database.ts';
@@ -62,7 +62,7 @@ export class Incoming {
 
   /** The folder of packs. */
   async folder(): Promise<string> {
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder('pack', this.#folder, this.#remote.store.rules);
     return this.#folder;
   }
 

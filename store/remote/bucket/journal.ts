@@ -8,12 +8,15 @@ import type { Store } from '../../store.ts';
 /** After this long the bucket's `gc` may have removed what no state lists (docs/format/remote.md): a push that is taken up later sends it again. */
 const MOST_AGE_MS = 24 * 60 * 60 * 1000;
 
+/** A push that takes longer has what it has sent listed before it goes on. */
+const LISTED_AFTER_MS = 12 * 60 * 60 * 1000;
+
 /** A shorter pack is sent again sooner than it is noted down for good. */
 const LEAST_BYTES = 2 ** 20;
 
 interface Line {
   readonly row: RemotePack;
-  /** ms since 1970. */
+  /** When sending it began: ms since 1970. */
   readonly sentMs: number;
 }
 
@@ -46,9 +49,9 @@ export class UploadJournal {
     return this.#lines.map(({ row }) => row);
   }
 
-  /** Notes a pack that the bucket has now. @throws ImgstoreError `IO`. */
-  async add(row: RemotePack): Promise<void> {
-    this.#lines = [...this.#lines, { row, sentMs: Date.now() }];
+  /** Notes a pack that the bucket has now. @param sentMs when sending it began: ms since 1970 @throws ImgstoreError `IO`. */
+  async add(row: RemotePack, sentMs: number): Promise<void> {
+    this.#lines = [...this.#lines, { row, sentMs }];
     if (row.bytes < LEAST_BYTES) return;
     await mkdir(dirname(this.#path), { recursive: true });
     await writeWholeFile(
@@ -59,11 +62,28 @@ export class UploadJournal {
     );
   }
 
+  /** Whether it is time to have a state list what was sent. */
+  get isAging(): boolean {
+    return this.#lines.some(({ sentMs }) => Date.now() - sentMs >= LISTED_AFTER_MS);
+  }
+
+  /** Counts no more on what the bucket's `gc` may have removed, as after a machine has slept for days. @returns whether there was any */
+  dropOld(): boolean {
+    const fresh = this.#lines.filter(isFresh);
+    const isAny = fresh.length < this.#lines.length;
+    this.#lines = fresh;
+    return isAny;
+  }
+
   /** A state lists them. */
   async clear(): Promise<void> {
     this.#lines = [];
     await rm(this.#path, { force: true });
   }
+}
+
+function isFresh({ sentMs }: Line): boolean {
+  return Date.now() - sentMs < MOST_AGE_MS;
 }
 
 async function hasSize(bucket: Bucket, name: string, size: number): Promise<boolean> {
@@ -74,7 +94,7 @@ async function hasSize(bucket: Bucket, name: string, size: number): Promise<bool
 async function readLines(path: string): Promise<Line[]> {
   try {
     const lines = JSON.parse(await readFile(path, 'utf8')) as Line[];
-    return lines.filter(({ row, sentMs }) => isId(row.pack) && Date.now() - sentMs < MOST_AGE_MS);
+    return lines.filter((line) => isId(line.row.pack) && isFresh(line));
   } catch {
     return [];
   }

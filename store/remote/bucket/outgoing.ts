@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { link, mkdir, rm, stat } from 'node:fs/promises';
+import { link, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../../../files/index.ts';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
 import type { PackKind, PackUpload, RemotePack } from '../../../remote/index.ts';
@@ -48,7 +49,7 @@ export async function writeOutgoing(
   monitor: Monitor,
 ): Promise<void> {
   await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  await makeFolder('pack', folder, store.rules);
   const whole = await sendWhole(marks, folder, send);
   for (const kind of ['data', 'maps'] as const) {
     const series = await OutgoingSeries.begin(store, kind, folder, send);
@@ -129,7 +130,7 @@ export class OutgoingSeries {
     folder: string,
     send: (pack: OutgoingPack) => Promise<void>,
   ): Promise<OutgoingSeries> {
-    await mkdir(folder, { recursive: true });
+    await makeFolder('pack', folder, store.rules);
     return new OutgoingSeries(store, kind, folder, send);
   }
 

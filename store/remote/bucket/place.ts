@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem } from '../../../errors/index.ts';
-import { type FileRules, LockFile, makeInFolder } from '../../../files/index.ts';
+import { type FileRules, LockFile, makeFolder, makeInFolder } from '../../../files/index.ts';
 
 /** Name of the folder of a URL that is no remote of the store. */
 const UNNAMED = '-';
@@ -51,13 +51,22 @@ export class BucketPlace {
   }
 
   /** The right to send to the bucket, or to fetch from it. @throws ImgstoreError `BUSY`, `INTERRUPTED`, `IO`. */
-  lock(): Promise<LockFile> {
+  async lock(): Promise<LockFile> {
     const path = join(this.#folder, 'transfer');
-    return makeInFolder(
+    const lock = await makeInFolder(
       'remote-lock',
       path,
       () => LockFile.take('remote-lock', path, this.#rules, 0),
       this.#rules,
     );
+    try {
+      // Before any file in them, so that all who share the store may write there.
+      const folders = [this.indexes, this.checkpoints, this.outgoing];
+      for (const folder of folders) await makeFolder('remote-lock', folder, this.#rules);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+    return lock;
   }
 }

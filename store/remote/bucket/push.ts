@@ -15,6 +15,7 @@ import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
+import { listedInTime } from './listed-in-time.ts';
 import { writeOutgoing } from './outgoing.ts';
 import { Uploads } from './uploads.ts';
 
@@ -59,12 +60,14 @@ export async function pushTo(
       const marks = await markMissing(remote, snapshot.content, moves, monitor);
       const uploads = new Uploads(bucket, indexes, journal, monitor);
       try {
-        await writeOutgoing(store, marks, place.outgoing, uploads.add, monitor);
+        const send = listedInTime(remote, uploads, journal);
+        await writeOutgoing(store, marks, place.outgoing, send, monitor);
       } finally {
         await uploads.finish();
       }
       objects += uploads.objects;
       throwIfStopped(monitor);
+      if (journal.dropOld()) continue;
       const next = await states.publish(snapshot, {
         head: snapshot.content.head ?? (await headOf(remote, moves)),
         refs: moves.map((move) => refMove(store, move)),

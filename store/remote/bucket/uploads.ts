@@ -62,6 +62,8 @@ export class Uploads {
   }
 
   async #send({ row, stem }: OutgoingPack): Promise<void> {
+    // Not when it has arrived: a machine may sleep between the two.
+    const sentMs = Date.now();
     const bodies = await Promise.all([
       fileBody(`${stem}.pack`, row.bytes),
       fileBody(`${stem}.idx`, row.indexBytes),
@@ -72,7 +74,7 @@ export class Uploads {
     ]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
-    await this.#journal.add(row);
+    await this.#journal.add(row, sentMs);
     await rm(`${stem}.pack`, { force: true });
     await rm(`${stem}.rev`, { force: true });
     this.#doneBytes += row.bytes;

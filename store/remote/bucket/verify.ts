@@ -48,6 +48,8 @@ export async function verifyBucket(
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   const incoming = new Incoming(remote, workers, monitor, place.looked);
   try {
+    // What a killed one has left says nothing of the bucket now.
+    await incoming.clear();
     if (!(await checkRemote(bucket)))
       throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
     const snapshot = await states.newest();

@@ -52,7 +52,7 @@ describe('states', () => {
     fc.assert(
       fc.property(fc.array(changes, { maxLength: 6 }), (all) => {
         const content = all.reduce(applyChange, EMPTY_CONTENT);
-        expect(parseCheckpoint(encodeCheckpoint(content), WHERE)).toEqual(content);
+        expect(parseCheckpoint(encodeCheckpoint(content, 'w'), WHERE)).toEqual(content);
       }),
     );
   });
@@ -67,7 +67,7 @@ describe('states', () => {
         return bytes;
       }),
       fc.tuple(fc.array(changes, { maxLength: 3 }), fc.nat()).map(([all, at]) => {
-        const bytes = encodeCheckpoint(all.reduce(applyChange, EMPTY_CONTENT));
+        const bytes = encodeCheckpoint(all.reduce(applyChange, EMPTY_CONTENT), 'w');
         return bytes.subarray(0, at % bytes.length);
       }),
     );
@@ -119,23 +119,23 @@ describe('applyChange', () => {
     fc.assert(
       fc.property(fc.array(changes, { maxLength: 8 }), (all) => {
         const refs = new Map<string, string>();
-        const listed = new Set<string>();
+        const listed = new Map<string, string>();
         const buried = new Set<string>();
         for (const change of all) {
           for (const { name, id } of change.refs) {
             if (id === NULL_ID) refs.delete(name);
             else refs.set(name, id);
           }
-          for (const { pack } of change.added) listed.add(pack);
+          for (const { pack, upload } of change.added) listed.set(pack, upload);
           for (const grave of change.buried) {
-            listed.delete(grave.pack);
+            if (listed.get(grave.pack) === grave.upload) listed.delete(grave.pack);
             buried.add(packName(grave));
           }
           for (const pack of change.gone) buried.delete(packName(pack));
         }
         const content = all.reduce(applyChange, EMPTY_CONTENT);
         expect(content.refs).toEqual(refs);
-        expect(new Set(content.packs.keys())).toEqual(listed);
+        expect(new Map([...content.packs].map(([pack, { upload }]) => [pack, upload]))).toEqual(listed);
         expect(new Set(content.buried.keys())).toEqual(buried);
         for (const [name, { pack }] of content.packs) expect(pack).toBe(name);
       }),
@@ -146,10 +146,12 @@ describe('applyChange', () => {
     fc.assert(
       fc.property(changes, changes, (one, two) => {
         const content: RemoteContent = applyChange(EMPTY_CONTENT, one);
-        const before = encodeCheckpoint(content).toString();
+        const before = encodeCheckpoint(content, 'w').toString();
         applyChange(content, two);
-        expect(encodeCheckpoint(content).toString()).toBe(before);
-        expect(encodeCheckpoint(EMPTY_CONTENT).toString()).toBe('{"refs":{},"packs":[],"buried":[]}\n');
+        expect(encodeCheckpoint(content, 'w').toString()).toBe(before);
+        expect(encodeCheckpoint(EMPTY_CONTENT, 'w').toString()).toBe(
+          '{"writer":"w","refs":{},"packs":[],"buried":[]}\n',
+        );
       }),
     );
   });

@@ -160,6 +160,37 @@ describe('RemoteStates', () => {
     await expect(newest(whole)).rejects.toMatchObject({ code: 'REMOTE_FAILED' });
   });
 
+  test('newest reads the newer state when gc has removed the one that was listed', async () => {
+    const bucket = await large();
+    const get = bucket.get.bind(bucket);
+    let isMoved = false;
+    bucket.get = async (name, range) => {
+      if (name === stateName(60) && !isMoved) {
+        isMoved = true;
+        const states = new RemoteStates(bucket);
+        await states.publish(await states.newest(), moveOf('refs/heads/late', id(7)));
+        bucket.objects.delete(name);
+      }
+      return get(name, range);
+    };
+    expect((await newest(bucket)).number).toBe(61);
+  });
+
+  test('publish gives no checkpoint a name that was used, also when refs go back to where they were', async () => {
+    const bucket = new MemoryBucket();
+    const states = new RemoteStates(bucket);
+    const names: string[] = [];
+    const put = bucket.put.bind(bucket);
+    bucket.put = (name, body) => {
+      names.push(name);
+      return put(name, body);
+    };
+    for (let round = 0; round < 200; round++)
+      await states.publish(await states.newest(), moveOf(`refs/heads/b${round % 5}`, id(5)));
+    expect(names.length).toBeGreaterThan(2);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
   test('newest takes no more of a state or checkpoint than one can have, whatever the list says', async () => {
     const MOST = 256 * 2 ** 20;
     for (const prefix of [STATES, 'checkpoints/']) {
