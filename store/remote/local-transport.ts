@@ -1,7 +1,6 @@
 import { isImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import { Pack } from '../../pack/index.ts';
-import { walkCommits } from '../history/walk.ts';
 import { ObjectMarks } from '../objects/marks.ts';
 import { currentPerson } from '../person.ts';
 import { TAGS } from '../refs/name.ts';
@@ -9,6 +8,7 @@ import type { Store } from '../store.ts';
 import { Announcement } from '../work/announcement.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type OutgoingPack, writeOutgoing } from './bucket/outgoing.ts';
+import { commitsBelow } from './commits-below.ts';
 import { Quarantine } from './quarantine.ts';
 import { keepShared } from './shared-refs.ts';
 import type {
@@ -128,11 +128,8 @@ async function markMissing(
   wanted: readonly ObjectId[],
   monitor: TransferOptions,
 ): Promise<{ readonly data: ObjectMarks; readonly maps: ObjectMarks }> {
-  const tips = (await to.refs.list()).map(({ id }) => id).filter((id) => to.objects.isStored(id));
-  const commits = tips
-    .map((id) => to.objects.peel(id))
-    .filter((id) => to.objects.header(id).type === 'commit');
-  const known = new Set([...walkCommits(to.objects, commits, () => {})].map(({ id }) => id));
+  const tips = (await to.refs.list()).map(({ id }) => id);
+  const known = commitsBelow(to.objects, tips);
   const met = new ObjectMarks(from.objects);
   const marks = { data: new ObjectMarks(from.objects), maps: new ObjectMarks(from.objects) };
   await walkContent(wanted, {

@@ -2,7 +2,6 @@ import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { GitObject, ObjectId } from '../../../objects/index.ts';
 import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
-import { walkCommits } from '../../history/walk.ts';
 import { writePackList } from '../../lazy/lazy-objects.ts';
 import { Freshener } from '../../objects/freshener.ts';
 import { each, orderedMap } from '../../ordered-map.ts';
@@ -10,6 +9,7 @@ import { copyEntries } from '../../pack/copy-entries.ts';
 import type { Monitor } from '../../progress.ts';
 import { Announcement } from '../../work/announcement.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
+import { commitsBelow } from '../commits-below.ts';
 import { verifyPack } from '../verify-pack.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
@@ -113,7 +113,8 @@ async function findMissing(
   wanted: readonly ObjectId[],
   { incoming, freshener, monitor }: SearchTools,
 ): Promise<Missing> {
-  const known = await knownCommits(store);
+  const tips = (await store.refs.list()).map(({ id }) => id);
+  const known = commitsBelow(store.objects, tips);
   const met = new RemoteMarks(indexes);
   const data = new RemoteMarks(indexes);
   const maps = new Set<string>();
@@ -143,15 +144,6 @@ async function findMissing(
   const [lost] = data.unknown();
   if (lost !== undefined) throw notThere(bucket.where, lost);
   return { count, maps, data };
-}
-
-/** Commits that refs of the store lead to: those are here with all that they lead to. */
-async function knownCommits(store: BucketRemote['store']): Promise<ReadonlySet<ObjectId>> {
-  const tips = (await store.refs.list()).map(({ id }) => id).filter((id) => store.objects.isStored(id));
-  const commits = tips
-    .map((id) => store.objects.peel(id))
-    .filter((id) => store.objects.header(id).type === 'commit');
-  return new Set([...walkCommits(store.objects, commits, () => {})].map(({ id }) => id));
 }
 
 interface FetchTools {

@@ -7,10 +7,10 @@ import {
   type RemoteRefMove,
   type RemoteSnapshot,
 } from '../../../remote/index.ts';
-import { walkCommits } from '../../history/walk.ts';
 import { ObjectMarks } from '../../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
+import { commitsBelow } from '../commits-below.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
@@ -116,10 +116,7 @@ async function markMissing(
   monitor: Monitor,
 ) {
   const { objects } = store;
-  const tips = [...new Set(refs.values())].filter((id) => objects.has(id)).map((id) => objects.peel(id));
-  const commits = tips.filter((id) => objects.header(id).type === 'commit');
-  const known = new Set<ObjectId>();
-  for (const { id } of walkCommits(objects, commits, () => {})) known.add(id);
+  const known = commitsBelow(objects, refs.values());
   const met = new ObjectMarks(objects);
   const marks = { data: new ObjectMarks(objects), maps: new ObjectMarks(objects) };
   const roots = moves.map(({ after }) => after).filter((id) => id !== NULL_ID);
