@@ -1,6 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWholeFile } from '../../../files/index.ts';
+import { isId } from '../../../objects/index.ts';
 import { type Bucket, type CheckpointCache, RemoteIndexes, RemoteStates } from '../../../remote/index.ts';
 import type { Store } from '../../store.ts';
 import { BucketPlace } from './place.ts';
@@ -26,13 +27,15 @@ export function bucketRemote(store: Store, bucket: Bucket, name: string | undefi
   };
 }
 
-/** Whoever asks checks what comes, so that a damaged file only costs a request. */
+/** Keeps the last one. Whoever asks checks what comes, so that a damaged file, or one that another process has just replaced, only costs a request. */
 function checkpointCache({ rules }: Store, folder: string): CheckpointCache {
   return {
     get: (digest) => readFile(join(folder, digest)).catch(() => undefined),
     put: async (digest, bytes) => {
       await mkdir(folder, { recursive: true });
       await writeWholeFile('remote-checkpoint', join(folder, digest), bytes, rules.sharing);
+      const old = (await readdir(folder)).filter((name) => isId(name) && name !== digest);
+      for (const name of old) await rm(join(folder, name), { force: true });
     },
   };
 }
