@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { ImgstoreError } from '../errors/index.ts';
 import { type RemoteVerdict, verifyRemote } from '../store/index.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
@@ -7,6 +8,7 @@ import { shortId } from './format.ts';
 interface VerifyOptions {
   /** 0 to 1. */
   readonly sample?: number;
+  readonly repair?: boolean;
 }
 
 /** Findings of one kind that are shown; JSON has more. */
@@ -17,6 +19,7 @@ export function define(command: Command): void {
   command
     .argument('[remote]', 'name of an s3:// remote (default: origin, or the only remote)')
     .option('--sample <percent>', 'read only so many of the clusters, chosen by chance: 5%', percentArgument)
+    .option('--repair', 'send again, from this store, what is damaged or missing there')
     .addHelpText(
       'after',
       `
@@ -26,13 +29,18 @@ clone fetches. 'imgstore fsck' does the same for the store itself.
 Example:
   imgstore verify origin
   imgstore verify --sample 5%
+  imgstore verify origin --repair
 
-Exit codes: 0 nothing is damaged, 3 damage found.`,
+Exit codes: 0 nothing is damaged (any more), 3 damage found (or left).`,
     )
-    .action(async (remote: string | undefined, { sample }: VerifyOptions, command: Command) => {
+    .action(async (remote: string | undefined, { sample, repair }: VerifyOptions, command: Command) => {
       const context = new Context(command);
+      if (repair && sample !== undefined)
+        throw new ImgstoreError('USAGE', 'verify --repair reads all: leave --sample away');
       const verdict = await context.withStore((store) =>
-        context.monitored('verify', (monitor) => verifyRemote(store, { remote, share: sample }, monitor)),
+        context.monitored('verify', (monitor) =>
+          verifyRemote(store, { remote, share: sample, repair }, monitor),
+        ),
       );
       context.result(verdict, () => verdictText(verdict));
       if (!verdict.clean) process.exitCode = ExitCode.damage;
@@ -47,16 +55,24 @@ function verdictText({
   packs,
   objects,
   checked,
+  repaired,
 }: RemoteVerdict): string {
   const lines = [
     ...damaged.slice(0, MOST_SHOWN).map(({ name, reason }) => `damaged ${name}: ${reason}`),
     ...missing.slice(0, MOST_SHOWN).map((id) => `missing ${shortId(id)}`),
   ];
-  const found = clean ? 'clean' : `${damaged.length} damaged packs, ${missingCount} missing objects`;
+  const isMended = clean && repaired !== undefined;
+  const found = isMended
+    ? `mended: ${repaired} objects were sent again`
+    : clean
+      ? 'clean'
+      : `${damaged.length} damaged packs, ${missingCount} missing objects`;
   lines.push(`${found}: ${checked} of ${objects} objects in ${packs} packs were read`);
   if (!clean)
     lines.push(
-      "a store that has all of it makes the remote anew: 'imgstore remote add' with another prefix, and 'imgstore push --all --tags' to that; a push to this prefix sends nothing again that its list has",
+      repaired === undefined
+        ? "what is lost comes back from a store that has it: 'imgstore verify --repair' there; a push sends nothing again that the remote's list has"
+        : `${repaired} objects were sent again; the others are not here either: run 'imgstore verify --repair' in a store that has them`,
     );
   return `${lines.join('\n')}\n`;
 }

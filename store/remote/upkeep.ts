@@ -17,16 +17,18 @@ export interface VerifyRequest {
   readonly remote?: string | undefined;
   /** Share of the clusters that are read, 0 to 1; all when not given. */
   readonly share?: number | undefined;
+  /** Sends what is lost again, from the store. */
+  readonly repair?: boolean | undefined;
 }
 
 /** Looks whether an S3 remote is whole. @throws ImgstoreError `NOT_FOUND`, `UNSUPPORTED` for a git remote, `REMOTE_…`, `INTERRUPTED`, `IO` */
 export function verifyRemote(
   store: Store,
-  { remote, share = 1 }: VerifyRequest,
+  { remote, share = 1, repair = false }: VerifyRequest,
   monitor: Monitor = {},
 ): Promise<RemoteVerdict> {
   return withBucket(store, remote, "ask its server: 'git fsck' there", monitor, (bucket) =>
-    verifyBucket(bucket, share, monitor),
+    verifyBucket(bucket, { share, repair }, monitor),
   );
 }
 

@@ -43,6 +43,7 @@ export async function fetchFrom(
   monitor: Monitor,
   { lazy = false }: FetchDepth = {},
 ): Promise<BucketFetch> {
+  if (wanted.length === 0) return { objects: 0 };
   const { bucket, states, indexes, place, store } = remote;
   const lock = await place.lock();
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);

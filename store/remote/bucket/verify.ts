@@ -9,6 +9,7 @@ import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
 import { PartialPack } from './partial-pack.ts';
 import { RemoteMarks } from './remote-marks.ts';
+import { repairBucket } from './repair.ts';
 
 /** Objects that are told of by name: that there are more shows in the count. */
 const MOST_NAMED = 100;
@@ -30,17 +31,26 @@ export interface RemoteVerdict {
   /** What refs lead to and no whole pack has, the first hundred. */
   readonly missing: readonly ObjectId[];
   readonly missingCount: number;
+  /** Objects that were sent again; undefined without a repair. */
+  readonly repaired?: number | undefined;
+  /** Nothing is damaged or missing, or is so any more. */
   readonly clean: boolean;
+}
+
+export interface BucketCheckRequest {
+  /** Of clusters that are read, chosen by chance: 0 to 1. */
+  readonly share: number;
+  /** Sends again what is lost, from the store. */
+  readonly repair: boolean;
 }
 
 /**
  * Looks whether a bucket holds what its refs lead to, without a copy of it here: maps whole, of clusters all or some. One pack at a time is on this machine, and all those of maps.
- * @param share of clusters that are read, chosen by chance: 0 to 1
  * @throws ImgstoreError `REMOTE_…`, `WRONG_KEY`, `INTERRUPTED`, `BUSY`, `IO`
  */
 export async function verifyBucket(
   remote: BucketRemote,
-  share: number,
+  { share, repair }: BucketCheckRequest,
   monitor: Monitor,
 ): Promise<RemoteVerdict> {
   const { bucket, states, indexes, place } = remote;
@@ -55,7 +65,13 @@ export async function verifyBucket(
     const snapshot = await states.newest();
     const check = new BucketCheck(remote, incoming, workers, share, monitor);
     await check.run(snapshot);
-    const missing = await check.findMissing(snapshot);
+    const isDamaged = check.damaged.length > 0;
+    const found = await check.findMissing(snapshot);
+    const repaired =
+      repair && (isDamaged || found.length > 0)
+        ? await repairBucket(remote, { snapshot, damaged: check.damagedRows, incoming }, monitor)
+        : undefined;
+    const missing = repaired?.lost ?? found;
     const rows = [...snapshot.content.packs.values()];
     return {
       remote: bucket.where,
@@ -65,7 +81,8 @@ export async function verifyBucket(
       damaged: check.damaged,
       missing: missing.slice(0, MOST_NAMED),
       missingCount: missing.length,
-      clean: check.damaged.length + missing.length === 0,
+      ...(repaired === undefined ? {} : { repaired: repaired.sent }),
+      clean: missing.length === 0 && (!isDamaged || repaired !== undefined),
     };
   } finally {
     await incoming.clear();
@@ -77,6 +94,7 @@ export async function verifyBucket(
 
 class BucketCheck {
   readonly damaged: RemoteDamage[] = [];
+  readonly damagedRows: RemotePack[] = [];
   /** Objects that were read. */
   checked = 0;
   readonly #remote: BucketRemote;
@@ -180,6 +198,7 @@ class BucketCheck {
       return true;
     } catch (error) {
       if (!isImgstoreError(error, 'DAMAGED') && !isImgstoreError(error, 'NOT_FOUND')) throw error;
+      this.damagedRows.push(row);
       this.damaged.push({ name: packName(row), reason: error.message });
       return false;
     }

@@ -41,7 +41,7 @@ const collect = ({ store }: TestStore, bucket: Bucket) =>
   withRemote(store, bucket, (remote) => collectBucket(remote, 0, {}));
 
 const verify = ({ store }: TestStore, bucket: Bucket) =>
-  withRemote(store, bucket, (remote) => verifyBucket(remote, 1, {}));
+  withRemote(store, bucket, (remote) => verifyBucket(remote, { share: 1, repair: false }, {}));
 
 async function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
   const transport = new BucketTransport(store, bucket, 'origin');
