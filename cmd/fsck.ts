@@ -41,8 +41,8 @@ export function define(command: Command): void {
     .option('--quick', 'check the structure alone: inflate no clusters')
     .option('--repair', 'bring back what can be brought back, and set damaged files aside')
     .option(
-      '--from <image>',
-      'with --repair: an image that may still hold what is lost (several times): a file, a block device, an NBD URI',
+      '--from <image|remote>',
+      'with --repair: what may still hold what is lost (several times): an image, a block device, an NBD URI, or the name of a remote',
       collectPaths,
     )
     .option('--format <format>', `of the images: ${DISK_FORMAT_HELP}`, diskFormatArgument)
@@ -55,7 +55,7 @@ export function define(command: Command): void {
     .option('--force-share', 'read images although a running QEMU writes to them')
     .addHelpText(
       'after',
-      '\nExample:\n  imgstore fsck && echo "nothing is damaged"\n  imgstore fsck --repair --from web.qcow2\n\nExit codes: 0 nothing is damaged (any more), 3 damage found (or left).',
+      '\nExample:\n  imgstore fsck && echo "nothing is damaged"\n  imgstore fsck --repair --from web.qcow2\n  imgstore fsck --repair --from origin\n\nExit codes: 0 nothing is damaged (any more), 3 damage found (or left).',
     )
     .action(async (options: FsckOptions, command: Command) => {
       const context = new Context(command);

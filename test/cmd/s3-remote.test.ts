@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openS3 } from '../../remote/index.ts';
@@ -58,6 +58,32 @@ async function expectClone({ place }: S3Place, folder: string, image: string, ra
 }
 
 describe('an s3:// remote on Ceph', () => {
+  test('fsck --repair --from REMOTE brings back what the store has lost, and verify --repair what the bucket has', async () => {
+    const here = await S3Place.create();
+    const bucket = await rgw.newBucket();
+    await here.commit('web', 1, 2, 3);
+    await here.ok('remote', 'add', 'origin', `s3://${bucket}/vms`, '--no-probe');
+    await here.ok('push');
+    const loose = here.place
+      .git('cat-file', '--batch-all-objects', '--batch-check=%(objectname)')
+      .split('\n');
+    for (const id of loose.slice(0, 3))
+      await rm(here.place.path(`.imgstore/objects/${id.slice(0, 2)}/${id.slice(2)}`));
+    expect((await here.run('fsck')).status).toBe(3);
+    await here.ok('fsck', '--repair', '--from', 'origin');
+    here.place.fsck();
+
+    const open = await openS3(rgw.options(`${bucket}/vms`));
+    onTestFinished(() => open.close());
+    const names: string[] = [];
+    for await (const { name } of open.list('packs/')) names.push(name);
+    await open.remove(names);
+    expect((await here.run('verify')).status).toBe(3);
+    await here.ok('verify', '--repair');
+    await here.ok('clone', `s3://${bucket}/vms`, 'there');
+    await expectClone(here, 'there', 'web', here.place.path('web.raw'));
+  });
+
   test('goes from one machine to another and back', async () => {
     const bucket = await rgw.newBucket();
     const url = `s3://${bucket}/fleet`;

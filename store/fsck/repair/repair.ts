@@ -13,6 +13,7 @@ import type { PackSource } from '../pack-source.ts';
 import type { FsckReport } from '../report.ts';
 import { Aside } from './aside.ts';
 import { healFromImage } from './heal.ts';
+import { healFromRemote, remoteMeant } from './heal-from-remote.ts';
 import { NewPacks } from './new-packs.ts';
 import { repairRefs } from './refs.ts';
 import { salvagePack } from './salvage.ts';
@@ -20,7 +21,7 @@ import { searchAside } from './search-aside.ts';
 import { rebuildIndexes, rebuildRev } from './side-files.ts';
 
 export interface RepairRequest extends OpenDiskOptions {
-  /** Images, exports or block devices that may hold what is lost. */
+  /** Images, exports, block devices, or names of remotes, that may hold what is lost. */
   readonly from?: readonly string[] | undefined;
 }
 
@@ -141,7 +142,11 @@ class Repair {
         if (lost && walk.finder.find(id)?.object === undefined) wanted.add(id);
       for (const path of this.#request.from ?? []) {
         if (wanted.size === 0) break;
-        const count = await healFromImage(this.#store, path, this.#request, wanted, packs, this.#monitor);
+        const remote = remoteMeant(this.#store, path);
+        const count =
+          remote === undefined
+            ? await healFromImage(this.#store, path, this.#request, wanted, packs, this.#monitor)
+            : await healFromRemote(this.#store, remote, wanted, packs, this.#monitor);
         if (count > 0) this.#done.push(`${lostObjects(count)} stored again from ${path}`);
       }
       await packs.publish();

@@ -45,7 +45,12 @@ async function expectWhole(bucket: Bucket): Promise<void> {
 const damages: readonly (readonly [string, (bucket: MemoryBucket) => void])[] = [
   ['a pack of clusters is gone', (bucket) => removeOf(bucket, 'largest')],
   ['a pack of maps is gone', (bucket) => removeOf(bucket, 'smallest')],
-  ['all packs are gone', (bucket) => packsOf(bucket).forEach((name) => bucket.objects.delete(name))],
+  [
+    'all packs are gone',
+    (bucket) => {
+      for (const name of packsOf(bucket)) bucket.objects.delete(name);
+    },
+  ],
   ['a byte of a pack of clusters has changed', (bucket) => flip(bucket, packsOf(bucket).at(-1)!)],
   [
     'a byte of an index has changed',
