@@ -114,7 +114,7 @@ function fsckText(report: FsckReport): string {
 const REPAIR = 'run imgstore fsck --repair';
 const HEAL = 'run imgstore fsck --repair --from IMAGE with an image that has these bytes';
 const COPY =
-  'no image has it: run imgstore fsck --repair --from REMOTE with a remote that has it, or git fetch --refetch COPY from another copy of the store';
+  'no image has it: run imgstore fsck --repair --from REMOTE, or where there is no remote: bring it from another copy of the store with git fetch --refetch COPY';
 
 /** Images have clusters, and so what maps and descriptions are made of. */
 function healAdvice(kind: FsckReport['missing'][number]['kind']): string {
