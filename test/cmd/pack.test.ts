@@ -62,7 +62,8 @@ test('pack --json says what git and du say', async () => {
     seconds: NUMBER,
   });
   expect(result.objects).toBe(depths.length);
-  expect(result.deltas).toBeGreaterThan(2 * 12);
+  // Every cluster of two of the three versions; whether a commit or a tree pays as a delta, too, is up to their bytes.
+  expect(gitDepths(place, 'blob').filter((depth) => depth > 0)).toHaveLength(2 * 12);
   expect(place.git('count-objects', '-v')).toMatch(/^count: 0$[\s\S]*^packs: 1$[\s\S]*^garbage: 0$/m);
 
   const stats = await place.json('stats');

@@ -37,14 +37,14 @@ export function packNames(place: Workplace): string[] {
     .sort();
 }
 
-/** For each object of all packs how many deltas lead to it, by git's reckoning. */
-export function gitDepths(place: Workplace): number[] {
+/** For each object of all packs how many deltas lead to it, by git's reckoning. @param type only objects of this type */
+export function gitDepths(place: Workplace, type?: 'blob'): number[] {
   return packNames(place).flatMap((name) =>
     place
       .git('verify-pack', '-v', place.path('.imgstore/objects/pack', `${name}.idx`))
       .split('\n')
       .map((line) => line.trim().split(/ +/))
-      .filter(([id]) => /^[0-9a-f]{64}$/.test(id!))
+      .filter(([id, found]) => /^[0-9a-f]{64}$/.test(id!) && (type ?? found) === found)
       .map((fields) => Number(fields[5] ?? 0)),
   );
 }

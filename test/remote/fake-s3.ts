@@ -60,8 +60,8 @@ export class FakeS3 {
   readonly objects = new Map<string, Stored>();
   /** All that came since {@link FakeS3.forget}. */
   requests: FakeRequest[] = [];
-  /** Decides what goes wrong with a request. */
-  faultOf: (request: FakeRequest) => Fault | undefined = () => undefined;
+  /** Decides what goes wrong with a request; may let it wait. */
+  faultOf: (request: FakeRequest) => Fault | undefined | Promise<undefined> = () => undefined;
   /** Hears of each request's connection, by the client's port. */
   onConnection: (port: number | undefined) => void = () => undefined;
   readonly #server: Server;
@@ -135,7 +135,7 @@ export class FakeS3 {
     };
     this.requests.push(head);
     this.onConnection(socket.remotePort);
-    const fault = this.faultOf(head);
+    const fault = await this.faultOf(head);
     if (fault?.kind === 'refuse-early') {
       response.writeHead(403, { Connection: 'close' }).end(errorBody('AccessDenied', 'Early.'));
       return;

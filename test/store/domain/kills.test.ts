@@ -4,6 +4,9 @@ import { Libvirt } from './libvirt.ts';
 import { DomainPlace } from './place.ts';
 import { virshProxy, withVirsh } from './virsh-proxy.ts';
 
+/** Number of the first call of virsh behind `backup-begin`. */
+const WHEN_CONNECTED = 6;
+
 let libvirt: Libvirt;
 beforeAll(async () => {
   libvirt = await Libvirt.start();
@@ -44,20 +47,18 @@ test('commitDomain says so when somebody else ends its backup, and goes on from 
   await place.start();
   await place.commitExactly();
   await writeSomething(place);
+  // The call for domain.xml, when the disks are connected: of a client that is only just connecting, QEMU 7.2 may not let go when its NBD server stops, and libvirt waits for that.
   const proxy = virshProxy(
     place.made.file('proxy'),
-    'backup-begin',
-    'after',
+    WHEN_CONNECTED,
+    'before',
     `real "$1" "$2" "$3" domjobabort ${place.name}`,
   );
-  const failure: unknown = await withVirsh(proxy, () => place.commit()).catch((error: unknown) => error);
-  const ended =
-    'its backup was ended by somebody else while its disks were read: nothing was stored: try again';
-  // A libvirt that is busy with the end may answer no question for a minute: then only the cut connection is known.
-  expect([
-    `domain ${place.name}: ${ended}`,
-    `domain ${place.name}: disk vda: the server broke the connection off`,
-  ]).toContain((failure as Error).message);
+  await expect(withVirsh(proxy, () => place.commit())).rejects.toMatchObject({
+    code: 'LIBVIRT',
+    message: `domain ${place.name}: its backup was ended by somebody else while its disks were read: nothing was stored: try again`,
+  });
+  expect(proxy.commands().slice(WHEN_CONNECTED - 2, WHEN_CONNECTED)).toEqual(['backup-begin', 'dumpxml']);
   await place.expectClean();
   expect(await place.commitExactly()).toMatchObject({ notices: [] });
 });

@@ -27,11 +27,11 @@ export function virshProxy(
   const cases = Object.entries(instead).map(([name, code]) => `${name}) ${code} ;;`);
   const script = `#!/bin/sh
 command=$4
+real() { PATH='${process.env.PATH}' virsh "$@"; }
 echo "$command" >> '${log}'
 here=no
 [ "$(wc -l < '${log}')" = '${at}' ] || [ "$command" = '${at}' ] && here=yes
 [ $here = yes ] && [ ${moment} = before ] && { ${act}; }
-real() { PATH='${process.env.PATH}' virsh "$@"; }
 case $command in
 ${cases.join('\n')}
 *) real "$@" ;;
