@@ -4,9 +4,9 @@ import { ImgstoreError } from '../errors/index.ts';
 import { type ServedStore, type ServeRequest, serveStore } from '../store/index.ts';
 import { countArgument, pathArgument, sizeArgument } from './arguments.ts';
 import { Context } from './context.ts';
+import { optimizeAsUsual } from './optimizing.ts';
 import { interruption } from './signals.ts';
 
-const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
 const NBD_PORT = 10809;
 /** How often it is looked whether clients are there. */
 const LOOK_MS = 500;
@@ -17,7 +17,7 @@ interface ServeOptions {
   readonly tls?: string;
   readonly tlsCertificates?: string;
   readonly tlsVerifyPeer?: boolean;
-  readonly cache: number;
+  readonly cache?: number;
   readonly writable?: boolean;
   readonly overlays?: string;
   readonly maxConnections?: number;
@@ -57,7 +57,11 @@ export function define(command: Command): void {
       'the folder of overlays (default: imgstore/sessions in the store)',
       pathArgument,
     )
-    .option('--cache <size>', 'keep so much of what was read in memory', sizeArgument, DEFAULT_CACHE_BYTES)
+    .option(
+      '--cache <size>',
+      'keep so much of what was read in memory (default: a sixteenth of the memory, 64M to 512M)',
+      sizeArgument,
+    )
     .option('--max-connections <n>', 'turn further clients away (default: 256)', countArgument)
     .option('--idle-exit <seconds>', 'end when no client was there for so long', countArgument)
     .addHelpText(
@@ -74,6 +78,7 @@ Example:
     .action(async (revisions: string[], options: ServeOptions, command: Command) => {
       const context = new Context(command);
       const request = requestOf(revisions, options);
+      optimizeAsUsual();
       await context.withStore(async (store) => {
         const onNotice = (text: string) => context.notice(`imgstore: ${text}`);
         const server = await serveStore(store, { ...request, onNotice });

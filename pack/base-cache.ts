@@ -26,19 +26,34 @@ export class BaseCache {
     return place && this.#slab!.subarray(place.from, place.from + place.length);
   }
 
-  put(pack: number, offset: number, base: Uint8Array): void {
-    const key = keyOf(pack, offset);
-    const { length } = base;
-    if (this.#places.has(key) || length > SLAB_BYTES) return;
+  /**
+   * Keeps a base that `fill` makes, where it is made. Nothing is kept when `fill` fails.
+   * @param length of the base, in bytes
+   * @param reading bytes that `fill` reads: they stay as they are
+   * @param fill writes to the memory that it is given, and returns it; where there is no room for the base it is given none, and returns memory of its own
+   * @returns the base, valid as that of {@link BaseCache.get}
+   */
+  put(
+    pack: number,
+    offset: number,
+    length: number,
+    fill: (into: Uint8Array | undefined) => Uint8Array,
+    reading?: Uint8Array,
+  ): Uint8Array {
+    const known = this.get(pack, offset);
+    if (known !== undefined) return known;
+    if (length > SLAB_BYTES) return fill(undefined);
     this.#slab ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
-    if (this.#next + length > SLAB_BYTES) {
-      this.#giveUp(this.#next, SLAB_BYTES);
-      this.#next = 0;
-    }
-    this.#giveUp(this.#next, this.#next + length);
-    this.#slab.set(base, this.#next);
-    this.#places.set(key, { from: this.#next, length });
+    const from = this.#next + length > SLAB_BYTES ? 0 : this.#next;
+    const room = this.#slab.subarray(from, from + length);
+    if (reading !== undefined && overlap(room, reading)) return fill(undefined);
+    if (from < this.#next) this.#giveUp(this.#next, SLAB_BYTES);
+    this.#next = from;
+    this.#giveUp(from, from + length);
+    fill(room);
+    this.#places.set(keyOf(pack, offset), { from, length });
     this.#next += length;
+    return room;
   }
 
   /** Forgets the oldest bases as long as they begin in [from, to). */
@@ -52,4 +67,9 @@ export class BaseCache {
 
 function keyOf(pack: number, offset: number): string {
   return `${pack}:${offset}`;
+}
+
+function overlap(a: Uint8Array, b: Uint8Array): boolean {
+  const isApart = a.byteOffset + a.length <= b.byteOffset || b.byteOffset + b.length <= a.byteOffset;
+  return a.buffer === b.buffer && !isApart;
 }

@@ -4,7 +4,7 @@ import { MOST_DEPTH, streamBound } from './chain.ts';
 import { applyDelta, deltaSizes } from './delta/apply.ts';
 import { type EntryHead, MOST_ENTRY_HEAD_BYTES, parseEntryHead } from './entry.ts';
 import { PACK_HEADER_BYTES } from './header.ts';
-import { bases, mostDeflated, readBytes } from './streams.ts';
+import { applyToBase, bases, inflateBase, mostDeflated, readBytes } from './streams.ts';
 
 /** Where an entry begins in an open pack, whatever it is. Plain data, so that another thread of the process can read it. */
 export interface PackedEntry {
@@ -54,7 +54,8 @@ function readDelta(entry: PackedEntry, first: ReadEntry, into: Uint8Array): bool
   let at = offset;
   let base: Uint8Array | undefined;
   for (let { head, bytes, until } = first; base === undefined; ) {
-    deltas.push({ offset: at, data: inflateEntry(entry.fd, at, { head, bytes, until }) });
+    const stream = readStream(entry.fd, at, { head, bytes, until });
+    deltas.push({ offset: at, data: codecs().deflate.inflate(stream, head.size) });
     // Whoever looks again says what is wrong with it.
     if (deltas.length > MOST_DEPTH) return false;
     at -= head.distance!;
@@ -66,12 +67,11 @@ function readDelta(entry: PackedEntry, first: ReadEntry, into: Uint8Array): bool
     head = parseEntryHead(bytes);
     if (head.kind === 'ofs-delta') continue;
     if (head.kind !== 'blob') return false;
-    base = inflateEntry(entry.fd, at, { head, bytes, until });
-    bases.put(pack, at, base);
+    base = inflateBase(pack, at, readStream(entry.fd, at, { head, bytes, until }), head.size);
   }
   for (let i = deltas.length - 1; i > 0; i--) {
-    base = applyDelta(base, deltas[i]!.data);
-    bases.put(pack, deltas[i]!.offset, base);
+    const { offset, data } = deltas[i]!;
+    base = applyToBase(pack, offset, base, data);
   }
   const { data } = deltas[0]!;
   if (deltaSizes(data).result !== into.length) return false;
@@ -79,13 +79,13 @@ function readDelta(entry: PackedEntry, first: ReadEntry, into: Uint8Array): bool
   return true;
 }
 
-/** The data of an entry, of which more is read where the beginning is not all. @throws ImgstoreError `DAMAGED` */
-function inflateEntry(fd: number, at: number, { head, bytes, until }: ReadEntry): Uint8Array {
+/** The zlib stream of an entry, of which more is read where the beginning is not all. */
+function readStream(fd: number, at: number, { head, bytes, until }: ReadEntry): Uint8Array {
   const { size, length } = head;
   const most = streamBound(at + length, size, until);
   const stream = bytes.subarray(length, length + most);
   const isAll = stream.length === most || bytes.length === until - at;
-  return codecs().deflate.inflate(isAll ? stream : readBytes(fd, at + length, most), size);
+  return isAll ? stream : readBytes(fd, at + length, most);
 }
 
 function damagedBase(offset: number): ImgstoreError {

@@ -1,7 +1,7 @@
 import { readSync } from 'node:fs';
 import { codecs, type GitObject, type ObjectType } from '../objects/index.ts';
 import { BaseCache } from './base-cache.ts';
-import { applyDelta } from './delta/apply.ts';
+import { applyDelta, deltaSizes } from './delta/apply.ts';
 
 /** Where one zlib stream lies in a pack. */
 export interface PackedStream {
@@ -42,16 +42,29 @@ export function readStreams({ pack, fd, type, base, deltas }: PackedStreams): Gi
     data = bases.get(pack, deltas[applied - 1]!.entry);
     if (data !== undefined) break;
   }
-  if (data === undefined) {
-    data = bases.get(pack, base.entry) ?? inflate(fd, base);
-    bases.put(pack, base.entry, data);
-  }
+  data ??= bases.get(pack, base.entry) ?? inflateBase(pack, base.entry, readStream(fd, base), base.size);
   for (const [i, delta] of deltas.entries()) {
     if (i < applied) continue;
-    data = applyDelta(data, inflate(fd, delta));
-    if (i < deltas.length - 1) bases.put(pack, delta.entry, data);
+    const step = inflate(fd, delta);
+    data = i < deltas.length - 1 ? applyToBase(pack, delta.entry, data, step) : applyDelta(data, step);
   }
   return { type, data };
+}
+
+/** The data of a whole entry, which is kept for deltas. Valid until the next is kept. @throws ImgstoreError `DAMAGED` */
+export function inflateBase(pack: number, entry: number, stream: Uint8Array, size: number): Uint8Array {
+  const { deflate } = codecs();
+  return bases.put(pack, entry, size, (into) => {
+    if (into === undefined) return deflate.inflate(stream, size);
+    deflate.inflateInto(stream, into);
+    return into;
+  });
+}
+
+/** What the delta of an entry makes of its base, which is kept for further deltas. Valid until the next is kept. @throws ImgstoreError `DAMAGED` */
+export function applyToBase(pack: number, entry: number, base: Uint8Array, delta: Uint8Array): Uint8Array {
+  const { result } = deltaSizes(delta);
+  return bases.put(pack, entry, result, (into) => applyDelta(base, delta, into), base);
 }
 
 /** Bytes that surely hold a zlib stream of `size` bytes: the worst that an encoder does is to spend 9 bits on each byte (the fixed codes of RFC 1951). */
@@ -60,7 +73,11 @@ export function mostDeflated(size: number): number {
 }
 
 function inflate(fd: number, stream: PackedStream): Uint8Array {
-  return codecs().deflate.inflate(readBytes(fd, stream.offset, stream.length), stream.size);
+  return codecs().deflate.inflate(readStream(fd, stream), stream.size);
+}
+
+function readStream(fd: number, { offset, length }: PackedStream): Uint8Array {
+  return readBytes(fd, offset, length);
 }
 
 /** Bytes of a file, until the next are read; fewer at its end. */

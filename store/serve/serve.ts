@@ -2,6 +2,7 @@ import { NbdServer, nbdUri, type ServerTls } from '../../nbd/index.ts';
 import type { Store } from '../store.ts';
 import type { VersionDisk } from '../version/version.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
+import { defaultCacheBytes } from './cache-size.ts';
 import { socketPath } from './export-uri.ts';
 import { RevisionExports } from './revision-exports.ts';
 import type { Writing } from './session/open-sessions.ts';
@@ -14,7 +15,8 @@ export interface ServeRequest {
   /** A port of TCP. */
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
   readonly tls?: ServerTls | undefined;
-  readonly cacheBytes: number;
+  /** Of clusters that were read; {@link defaultCacheBytes} when not given. */
+  readonly cacheBytes?: number | undefined;
   /** Branches can be written to: what is written goes into overlays. */
   readonly writable?: boolean | undefined;
   /** The folder of overlays; `imgstore/sessions` in the store when not given. */
@@ -41,7 +43,7 @@ export interface ServedStore {
  * @throws ImgstoreError `NOT_FOUND` for a revision that is not there, `IN_USE`, `EXISTS`, `USAGE`, `IO`
  */
 export async function serveStore(store: Store, request: ServeRequest): Promise<ServedStore> {
-  const { revisions, cacheBytes, listen, tls, maxConnections, onNotice } = request;
+  const { revisions, cacheBytes = defaultCacheBytes(), listen, tls, maxConnections, onNotice } = request;
   // Threads come up with the first cluster that is wanted.
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   const exports = new RevisionExports(store, workers, { revisions, cacheBytes });
