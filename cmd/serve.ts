@@ -4,7 +4,7 @@ import { ImgstoreError } from '../errors/index.ts';
 import { type ServedStore, type ServeRequest, serveStore } from '../store/index.ts';
 import { countArgument, pathArgument, sizeArgument } from './arguments.ts';
 import { Context } from './context.ts';
-import { optimizeAsUsual } from './optimizing.ts';
+import { optimizeForLong } from './optimizing.ts';
 import { interruption } from './signals.ts';
 
 const NBD_PORT = 10809;
@@ -78,7 +78,7 @@ Example:
     .action(async (revisions: string[], options: ServeOptions, command: Command) => {
       const context = new Context(command);
       const request = requestOf(revisions, options);
-      optimizeAsUsual();
+      optimizeForLong();
       await context.withStore(async (store) => {
         const onNotice = (text: string) => context.notice(`imgstore: ${text}`);
         const server = await serveStore(store, { ...request, onNotice });

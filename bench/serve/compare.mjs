@@ -1,9 +1,9 @@
 /**
  * `imgstore serve` of a packed store beside `qemu-nbd -r` of the same disk as compressed qcow2, in turn: a sequential copy by nbdcopy, random reads by fio. Medians.
  *
- * usage: node bench/serve/compare.mjs RAW [ROUNDS]     after `npm run build`; needs nbdcopy, qemu-nbd, qemu-img and fio with its engine nbd
+ * usage: node bench/serve/compare.mjs RAW [ROUNDS [CACHE]]     after `npm run build`; needs nbdcopy, qemu-nbd, qemu-img and fio with its engine nbd
  *
- * RAW is a raw disk without large holes, which would be as fast to read as the network is. Its store and qcow2 are made beside it, and kept for the next run.
+ * CACHE is what is given to `serve --cache`. RAW is a raw disk without large holes, which would be as fast to read as the network is. Its store and qcow2 are made beside it, and kept for the next run.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -11,9 +11,9 @@ import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const [raw, rounds = '5'] = process.argv.slice(2);
+const [raw, rounds = '5', cache] = process.argv.slice(2);
 if (raw === undefined) {
-  console.error('usage: compare.mjs RAW [ROUNDS]');
+  console.error('usage: compare.mjs RAW [ROUNDS [CACHE]]');
   process.exit(2);
 }
 const program = fileURLToPath(new URL('../../dist/cmd/main.js', import.meta.url));
@@ -31,10 +31,10 @@ if (!existsSync(qcow2)) execFileSync('qemu-img', ['convert', '-c', '-f', 'raw', 
 
 const sockets = { imgstore: `${folder}/serve-a.sock`, 'qemu-nbd': `${folder}/serve-b.sock` };
 for (const socket of Object.values(sockets)) rmSync(socket, { force: true });
+const serve = ['--store', store, 'serve', 'disk', '--socket', sockets.imgstore];
+if (cache !== undefined) serve.push('--cache', cache);
 const servers = [
-  spawn(process.execPath, [program, '--store', store, 'serve', 'disk', '--socket', sockets.imgstore], {
-    stdio: 'ignore',
-  }),
+  spawn(process.execPath, [program, ...serve], { stdio: 'ignore' }),
   spawn('qemu-nbd', ['-r', '-t', '-e', '16', '-k', sockets['qemu-nbd'], '-f', 'qcow2', qcow2], {
     stdio: 'ignore',
   }),
