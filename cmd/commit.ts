@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import {
+  BegunPush,
   type CommitResult,
   commitVersion,
   type DiskFormat,
@@ -16,6 +17,7 @@ import { Context } from './context.ts';
 import { formatBytes, formatSeconds, shortId } from './format.ts';
 import { DISK_FORMAT_HELP, diskFormatArgument } from './image-format.ts';
 import { imageKey, KEY_FILE_HELP } from './image-key.ts';
+import { interruption } from './signals.ts';
 
 interface CommitOptions extends RunningOptions {
   readonly disk?: readonly string[];
@@ -100,9 +102,14 @@ export function define(command: Command): void {
       const commit = commitOf(images, options);
       const { result, pushed } = await context.withStore(async (store) => {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
-        const made = await context.monitored('commit', (monitor) => commit(store, attachments, monitor));
-        const sent =
-          options.push === undefined ? undefined : await pushMade(context, store, made, options.push);
+        const push = options.push === undefined ? undefined : beginPush(context, store, options.push);
+        const made = await context
+          .monitored('commit', (monitor) => commit(store, attachments, monitor))
+          .catch(async (error: unknown) => {
+            await push?.close();
+            throw error;
+          });
+        const sent = push === undefined ? undefined : await pushMade(context, store, made, push);
         if (startPackIfNeeded(store)) context.notice('packing the store in the background');
         return { result: made, pushed: sent };
       });
@@ -117,16 +124,24 @@ export function define(command: Command): void {
     });
 }
 
+/** Asks the remote while the commit is made, which waits for disks. */
+function beginPush(context: Context, store: Store, remote: string | true): BegunPush {
+  return new BegunPush(store, remote === true ? undefined : remote, {
+    signal: interruption,
+    onNotice: (text) => context.notice(text),
+  });
+}
+
 /** Pushes the branch of a version that was just made, which is there whatever becomes of that. */
 async function pushMade(
   context: Context,
   store: Store,
   { branch, commit }: CommitResult,
-  remote: string | true,
+  begun: BegunPush,
 ): Promise<PushResult> {
-  const request = { remote: remote === true ? undefined : remote, refs: [branch] };
+  const request = { refs: [branch] };
   try {
-    return await context.monitored('push', (monitor) => pushRefs(store, request, monitor));
+    return await context.monitored('push', (monitor) => pushRefs(store, request, monitor, begun));
   } catch (error) {
     if (!(error instanceof ImgstoreError)) throw error;
     const stored = `${branch} ${shortId(commit)} is stored here, and was not pushed`;

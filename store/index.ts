@@ -67,6 +67,7 @@ export { createBranch, createTag, deleteRef, renameBranch, type TagOptions } fro
 export { type ListedTag, listTags } from './refs/list-tags.ts';
 export { BRANCHES, branchFromFile, type RefKind, shortRefName, TAGS } from './refs/name.ts';
 export type { Ref } from './refs/refs.ts';
+export { BegunPush } from './remote/begun-push.ts';
 export type { BucketGc } from './remote/bucket/gc.ts';
 export type { RemoteDamage, RemoteVerdict } from './remote/bucket/verify.ts';
 export { type CloneRequest, type CloneResult, cloneStore } from './remote/clone.ts';

@@ -96,6 +96,12 @@ export class StatCache {
     return Promise.all(all.map((files, i) => this.#entryOf(files, names[i]!, texts[i])));
   }
 
+  /** What a file held when it was last noted, as far as it was asked for, whatever has become of the file since. */
+  lastNoted(files: KnownFiles): KnownFile | undefined {
+    const text = this.#found.get(key(files));
+    return text === undefined ? undefined : parseEntry(text);
+  }
+
   async #entryOf(
     { identities }: KnownFiles,
     name: string,

@@ -88,8 +88,9 @@ export async function commitVersion(
     const version = { ...request, ref, tip, message };
     const result = await storeVersion(store, version, named, transaction, monitor);
     for (const [i, disk] of result.disks.entries()) {
-      await remember(store, open[i]!, result.commit, disk);
-      await tracked.start(open[i]!, result.commit, disk);
+      // What is kept track of is remembered when its bitmap has begun.
+      if (!(await tracked.start(open[i]!, result.commit, disk)))
+        await remember(store, open[i]!, result.commit, disk);
     }
     return { ...result, seconds: (performance.now() - started) / 1000 };
   } finally {

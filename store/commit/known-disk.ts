@@ -45,7 +45,8 @@ export async function knownDisk(store: Store, disk: OpenDisk, tracking: Tracking
   const baseVersion = knownBelow ?? disk.onto?.version ?? (isNew ? await namedBase(store, disk) : undefined);
   const held = await heldDisk(store, itself, source.size);
   if (held !== undefined) return { held, basis: undefined, baseVersion, expectedBytes: 0 };
-  const dirty = await dirtySince(store, disk, tracking.tip);
+  const noted = files && store.statCache.lastNoted(files);
+  const dirty = await dirtySince(store, disk, tracking.tip, noted);
   if (typeof dirty === 'string') tracking.onNotice?.(`${disk.path}: ${untrustedBitmap(dirty)}`);
   else if (dirty !== undefined) return knownByBitmap(dirty, expectedBytes);
   for (const [i, base] of bases.entries()) {

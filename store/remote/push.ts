@@ -2,16 +2,15 @@ import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import type { Monitor } from '../progress.ts';
 import { TAGS } from '../refs/name.ts';
 import type { Store } from '../store.ts';
+import { BegunPush } from './begun-push.ts';
 import { CommitGraph } from './commit-graph.ts';
 import { kindOfMove } from './judge-move.ts';
 import { type Lease, Leases } from './lease.ts';
 import { moveRefs } from './move-refs.ts';
-import { openTransport } from './open-transport.ts';
 import { type PushedRef, type PushSelection, planPush } from './plan-push.ts';
 import type { RefChange } from './ref-change.ts';
 import { mapRef, parseRefspec } from './refspec.ts';
 import type { Remote } from './remote.ts';
-import { defaultRemote, findRemote } from './remotes.ts';
 import type { RemoteRefs, RemoteUpdateResult } from './transport.ts';
 
 export interface PushRequest extends PushSelection {
@@ -36,19 +35,19 @@ export interface PushResult {
 /**
  * Sends versions to a remote and moves its refs, each only from where it was seen. Those that would lose versions are rejected, unless that is asked for; the
  * others go.
+ * @param begun with the same remote; closed in any case
  * @throws ImgstoreError `NOT_FOUND`, `AMBIGUOUS`, `USAGE`, `BAD_NAME`, `REMOTE_…`
  */
 export async function pushRefs(
   store: Store,
   request: PushRequest,
   monitor: Monitor = {},
+  begun = new BegunPush(store, request.remote, monitor),
 ): Promise<PushResult> {
   const began = performance.now();
-  const remote = request.remote === undefined ? defaultRemote(store) : findRemote(store, request.remote);
-  const transport = await openTransport(store, remote, 'push', monitor);
   try {
+    const { remote, transport, there } = await begun.seen(monitor);
     const leases = await Leases.parse(store, request.leases ?? []);
-    const there = await transport.refs(monitor);
     const planned = await planPush(store, there, request, remote.push);
     const judge = new PushJudge(store, remote, there, leases, request.force ?? false);
     const judged: RefChange[] = [];
@@ -71,7 +70,7 @@ export async function pushRefs(
       announcement?.withdraw();
     }
   } finally {
-    await transport.close();
+    await begun.close();
   }
 }
 

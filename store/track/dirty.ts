@@ -4,6 +4,7 @@ import { BITMAP_FLAWS, type DirtyRange, type PersistentBitmap } from '../../qcow
 import type { OpenDisk } from '../commit/disk.ts';
 import type { IngestBasis } from '../commit/ingest.ts';
 import { presentOriginKey } from '../origin/key.ts';
+import type { KnownFile } from '../stat-cache.ts';
 import type { Store } from '../store.ts';
 import { ClusterCounter } from '../version/count.ts';
 import { hasMap } from '../version/has-map.ts';
@@ -31,6 +32,7 @@ export interface DirtyDisk extends TrackedDisk {
 /**
  * Looks for a bitmap of this store in an image.
  * @param tip of the branch that the disk is committed to; undefined for a new one
+ * @param noted what the image held at some time, if that is known
  * @returns why it is not to be trusted, as a line; undefined when there is none
  * @throws ImgstoreError `BAD_IMAGE`
  */
@@ -38,6 +40,7 @@ export async function dirtySince(
   store: Store,
   disk: OpenDisk,
   tip: ObjectId | undefined,
+  noted?: KnownFile,
 ): Promise<DirtyDisk | string | undefined> {
   const { written } = disk;
   if (written !== undefined) {
@@ -47,7 +50,7 @@ export async function dirtySince(
   }
   const trusted = await trustedBitmap(store, await bitmapsOf(disk), tip);
   if (trusted === undefined || typeof trusted === 'string') return trusted;
-  return dirtyDisk(store, disk.source, trusted, trusted.bitmap.bitmap.dirty());
+  return dirtyDisk(store, disk.source, trusted, trusted.bitmap.bitmap.dirty(), noted);
 }
 
 /** The disk of a version that a bitmap begins at; as a line why that is of no use. */
@@ -157,6 +160,7 @@ export async function trustedBitmap<Bitmap extends NamedBitmap>(
 /**
  * What must be read of a disk.
  * @param dirty what the bitmap has as written, ascending
+ * @param noted as for {@link dirtySince}
  * @returns why the bitmap is of no use after all, as a line
  */
 export async function dirtyDisk(
@@ -164,13 +168,18 @@ export async function dirtyDisk(
   source: BlockSource,
   { commit, disk, before, isOurs }: Omit<TrustedBitmap<unknown>, 'bitmap'>,
   dirty: AsyncIterable<DirtyRange>,
+  noted?: KnownFile,
 ): Promise<DirtyDisk | string> {
   const ranges = await gather(dirty);
   if (ranges === undefined) return 'most of the disk was written';
   const isCut = isOurs ? !marksEnd(ranges, before, source.size) : source.size < before.virtualSize;
   if (isCut || !(await holdsLastClean(store, source, before, ranges)))
     return 'the disk was made smaller meanwhile';
-  return { commit, disk, basis: await basisOf(store, source, before, ranges), dirtyBytes: sum(ranges) };
+  // To count them takes as long as all the rest, or longer: all nodes of the map are read.
+  const isNoted = noted?.commit === commit && noted.disk === disk;
+  const clusters = isNoted ? noted.clusters : await new ClusterCounter(store.objects.readTree).count(before);
+  const basis = basisOf(source, before, clusters, ranges);
+  return { commit, disk, basis, dirtyBytes: sum(ranges) };
 }
 
 /** Where bitmaps of an image are good; undefined when that cannot be told. */
@@ -203,14 +212,13 @@ function marksEnd(ranges: readonly DirtyRange[], { virtualSize }: VersionDisk, s
   return size >= virtualSize && ranges.some(({ offset, length }) => offset <= last && last < offset + length);
 }
 
-async function basisOf(
-  store: Store,
+function basisOf(
   source: BlockSource,
   before: VersionDisk,
+  clusters: number,
   ranges: readonly DirtyRange[],
-): Promise<IngestBasis> {
+): IngestBasis {
   const { virtualSize, map } = before;
-  const clusters = await new ClusterCounter(store.objects.readTree).count(before);
   const changed = withGrowth(ranges, virtualSize, source.size);
   return { held: { virtualSize, map, clusters }, extents: () => extentsOf(source, changed) };
 }

@@ -53,26 +53,36 @@ export class TrackedImages {
     }
   }
 
-  /** Begins a bitmap, now that the version is in the store. That it cannot be is no failure of the commit. */
-  async start(opened: OpenDisk, commit: ObjectId, disk: HeldDisk & { readonly name: string }): Promise<void> {
+  /** Begins a bitmap, now that the version is in the store. That it cannot be is no failure of the commit. @returns whether one has begun: then the file, which has changed by that, is remembered */
+  async start(
+    opened: OpenDisk,
+    commit: ObjectId,
+    disk: HeldDisk & { readonly name: string },
+  ): Promise<boolean> {
     const { path } = opened;
     const file = this.#files.get(path);
-    if (file === undefined) return;
+    if (file === undefined) return false;
     this.#files.delete(path);
     if (opened.bitmaps === undefined) {
       // What the file holds as a raw disk says nothing of the disk in it.
       if (this.#request.track)
         this.#notTracked(path, 'only a qcow2 that is read as one can be kept track of');
-      return await file.close();
+      await file.close();
+      return false;
     }
     try {
-      if (await beganAt(this.#store, opened, { commit, disk: disk.name })) return await file.close();
+      if (await beganAt(this.#store, opened, { commit, disk: disk.name })) {
+        await file.close();
+        return false;
+      }
       const { allowBacking = [] } = this.#request;
       const held = { commit, disk: disk.name, clusters: disk.clusters };
       await startTracking(this.#store, { path, file, opened, allowBacking, ...held });
+      return true;
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
       this.#notTracked(path, error.message);
+      return false;
     }
   }
 

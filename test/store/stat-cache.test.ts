@@ -38,3 +38,14 @@ test('StatCache.put writes what is not what was found, and what was found when t
   await cache.put(FILES, LATER, other);
   expect(await cache.get(FILES)).toMatchObject(other);
 });
+
+test('StatCache.lastNoted says what was noted of a file that has changed since, once it was asked for', async () => {
+  const folder = await newFolder();
+  await new StatCache(folder, {}).put(FILES, LATER, KNOWN);
+  const cache = new StatCache(folder, {});
+  const changed = { ...FILES, identities: [{ ...FILES.identities[0]!, mtimeNs: '1000000002' }] };
+  expect(cache.lastNoted(changed)).toBeUndefined();
+  expect(await cache.get(changed)).toBeUndefined();
+  expect(cache.lastNoted(changed)).toMatchObject(KNOWN);
+  expect(cache.lastNoted({ ...changed, format: 'qcow2' })).toBeUndefined();
+});

@@ -8,6 +8,8 @@ import { InPlaceFile } from '../../../block/index.ts';
 import { ImgstoreError } from '../../../errors/index.ts';
 import { type CommitRequest, checkoutVersion, commitVersion, describeDisk } from '../../../store/index.ts';
 import { startTracking } from '../../../store/track/start.ts';
+import { ClusterCounter } from '../../../store/version/count.ts';
+import { readVersion } from '../../../store/version/version.ts';
 import { createOverlay, noise, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { killedAt } from '../killed-update.ts';
 import { newStore, SMALL, type TestStore } from '../new-store.ts';
@@ -38,6 +40,9 @@ async function place(...create: readonly string[]): Promise<Place> {
     const disks = [{ name: 'vda', path: image }];
     const result = await commitVersion(made.store, { disks, branch: 'vm', ...request }, monitor);
     const [disk] = result.disks;
+    // It is not counted but reckoned.
+    const [stored] = readVersion(made.store.objects, result.commit).disks;
+    expect(disk!.clusters).toBe(await new ClusterCounter(made.store.objects.readTree).count(stored!));
     return { readBytes: disk!.readBytes, notices, map: String(disk!.map.id), commit: result.commit };
   };
   return { ...made, image, commit };
