@@ -16,8 +16,13 @@ export interface RepeatableBody {
   readonly size: number;
   /** Of the bytes, 64 hex digits, where it is known beforehand: the server then checks what arrives. */
   readonly sha256?: string | undefined;
-  /** The bytes from their beginning; called once for each attempt. */
-  open(): AsyncIterable<Uint8Array>;
+  /** The same, where it is not known and finding it out means to read all: asked for what goes in one request. */
+  readonly findSha256?: (() => Promise<string>) | undefined;
+  /**
+   * The bytes from their beginning, in pieces that are the receiver's own; called once for each attempt.
+   * @param pieceBytes how long pieces are best, but for the last one: others are copied
+   */
+  open(pieceBytes?: number): AsyncIterable<Uint8Array>;
 }
 
 /** A part of an object. */

@@ -75,7 +75,7 @@ class S3Bucket implements Bucket {
   async put(name: string, body: BucketBody): Promise<void> {
     const isLarge = !(body instanceof Uint8Array) && body.size > this.#limits.wholeBytes;
     if (isLarge && (await this.#putInParts(name, body))) return;
-    await this.#client.exchange(this.#putRequest(name, body), received);
+    await this.#client.exchange(this.#putRequest(name, await announced(body)), received);
   }
 
   async putNew(name: string, body: Uint8Array): Promise<boolean> {
@@ -176,4 +176,10 @@ function parseHead(name: string, answer: HttpAnswer): BucketEntry {
   if (size === undefined || Number.isNaN(modified.getTime()))
     throw new BrokenAnswer('the answer lacks the size or the time of the object');
   return { name, size, modified };
+}
+
+/** A body with its hash, so that the server checks what arrives. */
+async function announced(body: BucketBody): Promise<BucketBody> {
+  if (body instanceof Uint8Array || body.sha256 !== undefined) return body;
+  return { ...body, sha256: await body.findSha256?.() };
 }

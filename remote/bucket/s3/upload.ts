@@ -198,24 +198,29 @@ function refuseFailure(bytes: Uint8Array): void {
 
 /** The bytes of a body in parts, which are checked against what was said of them. */
 async function* partsOf(body: RepeatableBody, partBytes: number): AsyncGenerator<Uint8Array, void> {
-  const hash = createHash('sha256');
+  const hash = body.sha256 === undefined ? undefined : createHash('sha256');
   let [came, filled] = [0, 0];
-  let part = Buffer.allocUnsafe(Math.min(partBytes, body.size));
-  for await (const bytes of body.open()) {
-    hash.update(bytes);
+  let part: Uint8Array = new Uint8Array();
+  for await (const bytes of body.open(partBytes)) {
+    hash?.update(bytes);
     if (came + bytes.length > body.size) throw wrongLength(body.size, came + bytes.length);
     for (let at = 0; at < bytes.length; ) {
-      const piece = bytes.subarray(at, at + part.length - filled);
-      part.set(piece, filled);
+      const length = Math.min(partBytes, body.size - came + filled);
+      const piece = bytes.subarray(at, at + length - filled);
+      if (piece.length === length) part = piece;
+      else {
+        if (filled === 0) part = Buffer.allocUnsafeSlow(length);
+        part.set(piece, filled);
+      }
       [at, filled, came] = [at + piece.length, filled + piece.length, came + piece.length];
-      if (filled < part.length || came === body.size) continue;
+      if (filled < length || came === body.size) continue;
       yield part;
-      [part, filled] = [Buffer.allocUnsafe(Math.min(partBytes, body.size - came)), 0];
+      filled = 0;
     }
   }
   if (came !== body.size) throw wrongLength(body.size, came);
   // The last part is held back until all is known to be right.
-  if (body.sha256 !== undefined && hash.digest('hex') !== body.sha256)
+  if (hash !== undefined && hash.digest('hex') !== body.sha256)
     throw new RangeError('a body was announced with another hash than its bytes have');
   yield part;
 }

@@ -1,16 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open as openFile, rename, rm } from 'node:fs/promises';
-import { ImgstoreError } from '../../../errors/index.ts';
-import { ID_BYTES } from '../../../objects/index.ts';
-import {
-  type Bucket,
-  indexName,
-  packName,
-  type RemoteIndexes,
-  type RepeatableBody,
-} from '../../../remote/index.ts';
+import { rename, rm } from 'node:fs/promises';
+import { type Bucket, indexName, packName, type RemoteIndexes } from '../../../remote/index.ts';
 import type { Monitor } from '../../progress.ts';
+import { fileBody } from './file-body.ts';
 import type { UploadJournal } from './journal.ts';
 import type { OutgoingPack } from './outgoing.ts';
 
@@ -64,13 +55,9 @@ export class Uploads {
   async #send({ row, stem }: OutgoingPack): Promise<void> {
     // Not when it has arrived: a machine may sleep between the two.
     const sentMs = Date.now();
-    const bodies = await Promise.all([
-      fileBody(`${stem}.pack`, row.bytes),
-      fileBody(`${stem}.idx`, row.indexBytes),
-    ]);
     const outcomes = await Promise.allSettled([
-      this.#bucket.put(packName(row), bodies[0]),
-      this.#bucket.put(indexName(row), bodies[1]),
+      this.#bucket.put(packName(row), fileBody(`${stem}.pack`, row.bytes)),
+      this.#bucket.put(indexName(row), fileBody(`${stem}.idx`, row.indexBytes)),
     ]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
@@ -80,26 +67,4 @@ export class Uploads {
     this.#doneBytes += row.bytes;
     this.#monitor.onProgress?.({ done: this.#doneBytes, total: this.#begunBytes });
   }
-}
-
-/** @throws ImgstoreError `DAMAGED` when the file's last 32 bytes are not the SHA-256 of what is before, as packs and indexes have it */
-async function fileBody(path: string, size: number): Promise<RepeatableBody> {
-  const open = (end = size) => createReadStream(path, { highWaterMark: 256 * 1024, end: end - 1 });
-  const hash = createHash('sha256');
-  for await (const chunk of open(size - ID_BYTES)) hash.update(chunk as Buffer);
-  const checksum = hash.copy().digest();
-  const trailer = Buffer.alloc(ID_BYTES);
-  const handle = await openFile(path);
-  try {
-    await handle.read(trailer, 0, ID_BYTES, size - ID_BYTES);
-  } finally {
-    await handle.close();
-  }
-  if (!trailer.equals(checksum))
-    throw new ImgstoreError(
-      'DAMAGED',
-      `${path}: its checksum does not fit its bytes: run 'imgstore fsck' before it is sent anywhere`,
-      { path },
-    );
-  return { size, sha256: hash.update(trailer).digest('hex'), open: () => open() };
 }

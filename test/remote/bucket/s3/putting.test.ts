@@ -26,14 +26,15 @@ test('S3Bucket.put opens its source again for each attempt', async () => {
   expect(bucket.traffic.requests).toBe(4);
 });
 
-test('S3Bucket.put says the hash when it is known, and the length always', async () => {
+test('S3Bucket.put says the hash when it is known or can be found, and the length always', async () => {
   const { fake, bucket } = await fakeBucket();
   const sha256 = createHash('sha256').update(BYTES).digest('hex');
   await bucket.put('a', { ...source(BYTES), sha256 });
   await bucket.put('b', source(BYTES));
   await bucket.put('c', BYTES);
+  await bucket.put('d', { ...source(BYTES), findSha256: async () => sha256 });
   const told = fake.requests.map(({ headers }) => headers['x-amz-content-sha256']);
-  expect(told).toEqual([sha256, 'UNSIGNED-PAYLOAD', sha256]);
+  expect(told).toEqual([sha256, 'UNSIGNED-PAYLOAD', sha256, sha256]);
   for (const { headers } of fake.requests) expect(headers['content-length']).toBe(String(BYTES.length));
 });
 

@@ -54,6 +54,23 @@ test('S3Bucket.put puts in parts what is larger than one request is to be', asyn
   expect(fake.uploads.open.size).toBe(0);
 });
 
+test('S3Bucket.put sends pieces as they are when they have the length of a part, and looks for no hash of the whole', async () => {
+  const { fake, bucket } = await fakeBucket({}, LIMITS);
+  const asked: unknown[] = [];
+  const body = {
+    size: 400_000,
+    findSha256: () => expect.unreachable('all would be read twice'),
+    async *open(pieceBytes?: number) {
+      asked.push(pieceBytes);
+      for (let at = 0; at < 400_000; at += pieceBytes!)
+        yield BYTES.subarray(at, Math.min(at + pieceBytes!, 400_000));
+    },
+  };
+  await bucket.put('a', body);
+  expect(asked).toEqual([95_000]);
+  expect(fake.objects.get('p/a')?.bytes.equals(BYTES.subarray(0, 400_000))).toBe(true);
+});
+
 test('S3Bucket.put makes parts larger when there would be too many', async () => {
   const { fake, bucket } = await fakeBucket({}, { wholeBytes: 10, partBytes: 10 });
   await bucket.put('a', source(BYTES));
