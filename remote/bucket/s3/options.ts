@@ -53,5 +53,5 @@ export const DEFAULT_LIMITS: S3Limits = {
   firstPauseMs: 200,
   longestPauseMs: 20_000,
   wholeBytes: 128 << 20,
-  partBytes: 32 << 20,
+  partBytes: 16 << 20,
 };
