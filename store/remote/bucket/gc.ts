@@ -9,7 +9,6 @@ import {
   PACKS,
   type PackUpload,
   packName,
-  type RemoteChange,
   type RemoteContent,
   type RemotePack,
   type RemoteSnapshot,
@@ -23,6 +22,7 @@ import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
+import { publishOnNewest } from './publish-on-newest.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { rewritePacks } from './rewrite.ts';
 import { Uploads } from './uploads.ts';
@@ -37,9 +37,8 @@ const MANY_SMALL = 16;
 /** What a push that is under way has sent is listed by no state yet: nothing younger than this goes that nobody lists (see journal.ts). */
 const LEAST_GRACE_MS = 2 * 24 * 60 * 60 * 1000;
 
+/** Each race that is lost costs a walk of all that refs lead to. */
 const MOST_RACES = 20;
-
-const NO_CHANGE: RemoteChange = { refs: [], added: [], buried: [], gone: [] };
 
 export interface BucketGc {
   readonly remote: string;
@@ -74,9 +73,9 @@ export async function collectBucket(
       throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
     const journal = await UploadJournal.open(store, place.journal, bucket);
     const first = await states.newest();
-    for (let races = 0, before = first; races < MOST_RACES; races++) {
+    const options = { seen: first, mostRaces: MOST_RACES, advice: 'run gc again later' };
+    const next = await publishOnNewest(remote, journal, options, async ({ content }) => {
       throwIfStopped(monitor);
-      const { content } = before;
       await indexes.use([...content.packs.values(), ...journal.packs]);
       const live = await markLive(remote, content, incoming, monitor);
       const old = packsToRewrite(content, live);
@@ -87,36 +86,27 @@ export async function collectBucket(
       } finally {
         await uploads.finish();
       }
-      if (journal.dropOld()) {
-        before = await states.newest();
-        continue;
+      if (journal.dropOld()) return 'look again';
+      if (old.length === 0) {
+        await journal.clear();
+        return 'leave';
       }
       const at = new Date().toISOString();
-      const next =
-        old.length === 0
-          ? before
-          : await states.publish(before, {
-              ...NO_CHANGE,
-              added: journal.packs.filter((row) => isToList(row, content, old)),
-              buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
-            });
-      if (next === undefined) {
-        before = await states.newest();
-        continue;
-      }
-      await journal.clear();
-      const { removed, last } = await removeExpired(remote, next, graceMs);
       return {
-        remote: bucket.where,
-        packsBefore: first.content.packs.size,
-        packsAfter: last.content.packs.size,
-        bytesBefore: bytesOf(first.content),
-        bytesAfter: bytesOf(last.content),
-        removed,
-        waiting: last.content.buried.size,
+        added: journal.packs.filter((row) => isToList(row, content, old)),
+        buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
       };
-    }
-    throw new ImgstoreError('BUSY', `${bucket.where}: others push all the time: run gc again later`, {});
+    });
+    const { removed, last } = await removeExpired(remote, next, graceMs);
+    return {
+      remote: bucket.where,
+      packsBefore: first.content.packs.size,
+      packsAfter: last.content.packs.size,
+      bytesBefore: bytesOf(first.content),
+      bytesAfter: bytesOf(last.content),
+      removed,
+      waiting: last.content.buried.size,
+    };
   } finally {
     await incoming.clear();
     await workers.close();
@@ -175,7 +165,7 @@ async function removeExpired(
 ): Promise<{ readonly removed: number; readonly last: RemoteSnapshot }> {
   const { buried } = newest.content;
   const expired = [...buried.values()].filter(({ at }) => Date.now() - Date.parse(at) >= graceMs);
-  const next = expired.length === 0 ? newest : await states.publish(newest, { ...NO_CHANGE, gone: expired });
+  const next = expired.length === 0 ? newest : await states.publish(newest, { gone: expired });
   // Somebody has pushed meanwhile: then it goes the next time.
   const last = next ?? newest;
   return { removed: await removeUnlisted(bucket, last, next === undefined ? [] : expired, graceMs), last };

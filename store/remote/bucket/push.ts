@@ -1,5 +1,4 @@
 import { mkdir } from 'node:fs/promises';
-import { ImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import {
   beginRemote,
@@ -17,10 +16,8 @@ import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
 import { writeOutgoing } from './outgoing.ts';
+import { publishOnNewest } from './publish-on-newest.ts';
 import { Uploads } from './uploads.ts';
-
-/** Races for the next state that are lost before it is given up: each time somebody else has won, so this takes a crowd. */
-const MOST_RACES = 50;
 
 const HEADS = 'refs/heads/';
 
@@ -41,23 +38,23 @@ export async function pushTo(
   monitor: Monitor,
   seen?: RemoteSnapshot,
 ): Promise<BucketPush> {
-  const { bucket, states, indexes, place, store } = remote;
+  const { bucket, indexes, place, store } = remote;
   const lock = await place.lock();
   try {
     if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
     const journal = await UploadJournal.open(store, place.journal, bucket);
+    let results: readonly RemoteUpdateResult[] = [];
     let objects = 0;
-    for (let races = 0; races < MOST_RACES; races++) {
+    await publishOnNewest(remote, journal, { seen, advice: 'push again' }, async ({ content }) => {
       throwIfStopped(monitor);
-      const snapshot = (races === 0 ? seen : undefined) ?? (await states.newest());
-      const results = updates.map((update) => checkUpdate(snapshot.content, update));
+      results = updates.map((update) => checkUpdate(content, update));
       const moves = updates.filter(
-        ({ name, after }, i) => results[i]!.fault === undefined && placeOf(snapshot.content, name) !== after,
+        ({ name, after }, i) => results[i]!.fault === undefined && placeOf(content, name) !== after,
       );
-      if (moves.length === 0) return { results, objects };
-      await indexes.use([...snapshot.content.packs.values(), ...journal.packs]);
-      const marks = await markMissing(remote, snapshot.content, moves, monitor);
+      if (moves.length === 0) return 'leave';
+      await indexes.use([...content.packs.values(), ...journal.packs]);
+      const marks = await markMissing(remote, content, moves, monitor);
       const uploads = new Uploads(bucket, indexes, journal, monitor);
       try {
         const send = listedInTime(remote, uploads, journal);
@@ -67,24 +64,16 @@ export async function pushTo(
       }
       objects += uploads.objects;
       throwIfStopped(monitor);
-      if (journal.dropOld()) continue;
-      const next = await states.publish(snapshot, {
-        head: snapshot.content.head ?? (await headOf(remote, moves)),
+      if (journal.dropOld()) return 'look again';
+      const head = content.head ?? (await headOf(remote, moves));
+      return {
+        ...(head === undefined ? {} : { head }),
         refs: moves.map((move) => refMove(store, move)),
         // Another may have pushed the same meanwhile.
-        added: journal.packs.filter(({ pack }) => !snapshot.content.packs.has(pack)),
-        buried: [],
-        gone: [],
-      });
-      if (next === undefined) continue;
-      await journal.clear();
-      return { results, objects };
-    }
-    throw new ImgstoreError(
-      'BUSY',
-      `${bucket.where}: others have pushed ${MOST_RACES} times meanwhile: push again`,
-      { where: bucket.where },
-    );
+        added: journal.packs.filter(({ pack }) => !content.packs.has(pack)),
+      };
+    });
+    return { results, objects };
   } finally {
     await lock.release();
   }

@@ -1,4 +1,4 @@
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { isImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import type { RemotePack, RemoteSnapshot } from '../../../remote/index.ts';
 import { ObjectMarks } from '../../objects/marks.ts';
@@ -9,11 +9,9 @@ import type { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
 import { writeOutgoing } from './outgoing.ts';
+import { publishOnNewest } from './publish-on-newest.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { Uploads } from './uploads.ts';
-
-/** Races for the next state that are lost before it is given up. */
-const MOST_RACES = 50;
 
 export interface RemoteRepair {
   /** Objects that were sent again. */
@@ -52,7 +50,7 @@ async function repair(
   { snapshot, damaged, incoming }: CheckedBucket,
   monitor: Monitor,
 ): Promise<RemoteRepair> {
-  const { bucket, indexes, place, states, store } = remote;
+  const { bucket, indexes, place, store } = remote;
   const { marks, lost } = await findLost(remote, snapshot, incoming, monitor);
   const journal = await UploadJournal.open(store, place.journal, bucket);
   const uploads = new Uploads(bucket, indexes, journal, monitor);
@@ -62,21 +60,12 @@ async function repair(
     await uploads.finish();
   }
   const at = new Date().toISOString();
-  for (let races = 0; races < MOST_RACES; races++) {
-    const newest = await states.newest();
-    const isListed = ({ pack, upload }: RemotePack) => newest.content.packs.get(pack)?.upload === upload;
+  await publishOnNewest(remote, journal, { advice: 'repair it again later' }, ({ content }) => {
+    const isListed = ({ pack, upload }: RemotePack) => content.packs.get(pack)?.upload === upload;
     const buried = lost.length > 0 ? [] : damaged.filter(isListed);
-    const next = await states.publish(newest, {
-      refs: [],
-      added: journal.packs,
-      buried: buried.map(({ pack, upload }) => ({ pack, upload, at })),
-      gone: [],
-    });
-    if (next === undefined) continue;
-    await journal.clear();
-    return { sent: uploads.objects, lost };
-  }
-  throw new ImgstoreError('BUSY', `${bucket.where}: others push all the time: repair it again later`, {});
+    return { added: journal.packs, buried: buried.map(({ pack, upload }) => ({ pack, upload, at })) };
+  });
+  return { sent: uploads.objects, lost };
 }
 
 async function findLost(

@@ -18,7 +18,6 @@ import { diskOf } from '../../disks.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const NO_CHANGE = { refs: [], added: [], buried: [], gone: [] };
 
 function numbers(count: number, first: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
@@ -63,7 +62,7 @@ async function halfEmpty(): Promise<{ readonly place: TestStore; readonly bucket
   await push(place, bucket, 'web', 'large');
   const states = new RemoteStates(bucket);
   const refs = [{ name: 'refs/heads/large', id: NULL_ID }];
-  await states.publish(await states.newest(), { ...NO_CHANGE, refs });
+  await states.publish(await states.newest(), { refs });
   return { place, bucket };
 }
 
@@ -83,7 +82,7 @@ describe('collectBucket', () => {
     const again = { ...old, upload: 'abcd0123' };
     bucket.objects.set(packName(again), files[0]!);
     bucket.objects.set(indexName(again), files[1]!);
-    await states.publish(await states.newest(), { ...NO_CHANGE, added: [again] });
+    await states.publish(await states.newest(), { added: [again] });
     await collect(place, bucket);
     expect(await verify(place, bucket)).toMatchObject({ missing: [], clean: true });
   });
