@@ -12,6 +12,7 @@ import { each } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
+import type { OutgoingMarks } from '../mark-missing.ts';
 
 /**
  * A pack is closed at this many bytes: it is sent with one request, and sent again from its beginning when that fails; and a lazy clone, a repair or a fetch of a part read by range anyway. 100 TB are 1.5 million
@@ -43,7 +44,7 @@ export interface OutgoingPack {
  */
 export async function writeOutgoing(
   store: Store,
-  marks: Readonly<Record<PackKind, ObjectMarks>>,
+  marks: OutgoingMarks,
   folder: string,
   send: (pack: OutgoingPack) => Promise<void>,
   monitor: Monitor,
@@ -64,7 +65,7 @@ export async function writeOutgoing(
 
 /** Sends the packs of which all is marked. Links to them are what is sent, so that it stays when others pack the store. */
 async function sendWhole(
-  marks: Readonly<Record<PackKind, ObjectMarks>>,
+  marks: OutgoingMarks,
   folder: string,
   send: (pack: OutgoingPack) => Promise<void>,
 ): Promise<ReadonlySet<Pack>> {

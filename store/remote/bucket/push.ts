@@ -6,12 +6,10 @@ import {
   type RemoteRefMove,
   type RemoteSnapshot,
 } from '../../../remote/index.ts';
-import { ObjectMarks } from '../../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
-import { commitsBelow } from '../commits-below.ts';
+import { markMissing, type OutgoingMarks } from '../mark-missing.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
-import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
@@ -54,7 +52,7 @@ export async function pushTo(
       );
       if (moves.length === 0) return 'leave';
       await indexes.use([...content.packs.values(), ...journal.packs]);
-      const marks = await markMissing(remote, content, moves, monitor);
+      const marks = await markUnsent(remote, content, moves, monitor);
       const uploads = new Uploads(bucket, indexes, journal, monitor);
       try {
         const send = listedInTime(remote, uploads, journal);
@@ -97,30 +95,25 @@ function checkUpdate(content: RemoteContent, { name, before, after }: RemoteUpda
   return { name, fault: `${name} ${where}`, moved: true };
 }
 
-/** The objects that the new places of refs lead to and the bucket lacks. What its refs lead to, it has whole; of all else it is asked object by object. */
-async function markMissing(
-  { store, indexes }: BucketRemote,
+/** The objects that the new places of refs lead to and the bucket lacks. */
+function markUnsent(
+  { store: { objects }, indexes }: BucketRemote,
   { refs }: RemoteContent,
   moves: readonly RemoteUpdate[],
   monitor: Monitor,
-) {
-  const { objects } = store;
-  const known = commitsBelow(objects, refs.values());
-  const met = new ObjectMarks(objects);
-  const marks = { data: new ObjectMarks(objects), maps: new ObjectMarks(objects) };
+): Promise<OutgoingMarks> {
   const roots = moves.map(({ after }) => after).filter((id) => id !== NULL_ID);
-  await walkContent(roots, {
-    read: (id) => objects.read(id),
-    isKnown: (id) => known.has(id),
-    meet: (id, kind) => {
-      if (!met.mark(id)) return false;
+  return markMissing(
+    objects,
+    roots,
+    {
+      tips: refs.values(),
+      commits: objects,
       // Whoever fetches looks for what leads to clusters in packs of maps only: a whole pack that was sent before a push broke off has it too, and does not help.
-      if (!indexes.has(id, kind === 'maps' ? kind : undefined)) marks[kind].mark(id);
-      return true;
+      has: (id, kind) => indexes.has(id, kind === 'maps' ? kind : undefined),
     },
     monitor,
-  });
-  return marks;
+  );
 }
 
 /** The branch that HEAD of a new remote names: this store's, if that is pushed. */

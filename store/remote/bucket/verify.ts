@@ -4,11 +4,10 @@ import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import { ClusterWorkers } from '../../workers/pool.ts';
 import { verifyPack } from '../verify-pack.ts';
-import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
+import { findLost } from './find-lost.ts';
 import { Incoming } from './incoming.ts';
 import { PartialPack } from './partial-pack.ts';
-import { RemoteMarks } from './remote-marks.ts';
 import { repairBucket } from './repair.ts';
 
 /** Objects that are told of by name: that there are more shows in the count. */
@@ -66,12 +65,10 @@ export async function verifyBucket(
     const check = new BucketCheck(remote, incoming, workers, share, monitor);
     await check.run(snapshot);
     const isDamaged = check.damaged.length > 0;
-    const found = await check.findMissing(snapshot);
-    const repaired =
-      repair && (isDamaged || found.length > 0)
-        ? await repairBucket(remote, { snapshot, damaged: check.damagedRows, incoming }, monitor)
-        : undefined;
-    const missing = repaired?.lost ?? found;
+    const checked = { snapshot, incoming };
+    const { sent, lost: missing } = repair
+      ? await repairBucket(remote, checked, check.damagedRows, monitor)
+      : { ...(await findLost(remote, checked, false, monitor)), sent: undefined };
     const rows = [...snapshot.content.packs.values()];
     return {
       remote: bucket.where,
@@ -81,8 +78,8 @@ export async function verifyBucket(
       damaged: check.damaged,
       missing: missing.slice(0, MOST_NAMED),
       missingCount: missing.length,
-      ...(repaired === undefined ? {} : { repaired: repaired.sent }),
-      clean: missing.length === 0 && (!isDamaged || repaired !== undefined),
+      ...(sent === undefined ? {} : { repaired: sent }),
+      clean: missing.length === 0 && (!isDamaged || sent !== undefined),
     };
   } finally {
     await incoming.clear();
@@ -136,32 +133,6 @@ class BucketCheck {
       done += row.bytes;
       this.#monitor.onProgress?.({ done, total });
     }
-  }
-
-  /** What refs lead to and no whole pack has. */
-  async findMissing({ content }: RemoteSnapshot): Promise<ObjectId[]> {
-    const met = new RemoteMarks(this.#remote.indexes);
-    const lost = new Set<ObjectId>();
-    const { objects } = this.#incoming;
-    for (const root of new Set(content.refs.values())) {
-      try {
-        await walkContent([root], {
-          read: (id) => objects.read(id),
-          isKnown: () => false,
-          meet: (id) => {
-            if (!met.mark(id)) return false;
-            if (!this.#remote.indexes.has(id)) lost.add(id);
-            return true;
-          },
-          monitor: this.#monitor,
-        });
-      } catch (error) {
-        // Where the way ends: what is behind it cannot be known.
-        if (!isImgstoreError(error, 'NOT_FOUND') || typeof error.data.id !== 'string') throw error;
-        lost.add(error.data.id);
-      }
-    }
-    return [...lost];
   }
 
   async #read(row: RemotePack): Promise<number> {
