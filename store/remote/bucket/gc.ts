@@ -4,7 +4,6 @@ import {
   type Bucket,
   CHECKPOINTS,
   checkpointName,
-  checkRemote,
   indexName,
   PACKS,
   type PackUpload,
@@ -16,16 +15,16 @@ import {
   stateName,
 } from '../../../remote/index.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
-import { Incoming } from './incoming.ts';
+import type { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
-import { listedInTime } from './listed-in-time.ts';
+import { sendInTime } from './listed-in-time.ts';
+import { type BucketLook, lookThrough } from './look-through.ts';
+import type { SendPack } from './outgoing.ts';
 import { publishOnNewest } from './publish-on-newest.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { rewritePacks } from './rewrite.ts';
-import { Uploads } from './uploads.ts';
 
 /** A pack of which less than this share is needed is written anew. */
 const LEAST_LIVE = 1 / 2;
@@ -59,59 +58,48 @@ export interface BucketGc {
  * @param graceMs how long what is not listed any more stays; milliseconds
  * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `INTERRUPTED`, `BUSY`, `IO`
  */
-export async function collectBucket(
+export function collectBucket(remote: BucketRemote, graceMs: number, monitor: Monitor): Promise<BucketGc> {
+  return lookThrough(remote, monitor, (look) => collect(remote, look, graceMs, monitor));
+}
+
+async function collect(
   remote: BucketRemote,
+  { incoming, workers }: BucketLook,
   graceMs: number,
   monitor: Monitor,
 ): Promise<BucketGc> {
   const { bucket, states, indexes, place, store } = remote;
-  const lock = await place.lock();
-  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
-  const incoming = new Incoming(remote, workers, monitor, place.looked);
-  try {
-    if (!(await checkRemote(bucket)))
-      throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
-    const journal = await UploadJournal.open(store, place.journal, bucket);
-    const first = await states.newest();
-    const options = { seen: first, mostRaces: MOST_RACES, advice: 'run gc again later' };
-    const next = await publishOnNewest(remote, journal, options, async ({ content }) => {
-      throwIfStopped(monitor);
-      await indexes.use([...content.packs.values(), ...journal.packs]);
-      const live = await markLive(remote, content, incoming, monitor);
-      const old = packsToRewrite(content, live);
-      const uploads = new Uploads(bucket, indexes, journal, monitor);
-      try {
-        const send = listedInTime(remote, uploads, journal);
-        await rewritePacks(remote, old, live, { incoming, workers, monitor, send });
-      } finally {
-        await uploads.finish();
-      }
-      if (journal.dropOld()) return 'look again';
-      if (old.length === 0) {
-        await journal.clear();
-        return 'leave';
-      }
-      const at = new Date().toISOString();
-      return {
-        added: journal.packs.filter((row) => isToList(row, content, old)),
-        buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
-      };
-    });
-    const { removed, last } = await removeExpired(remote, next, graceMs);
+  const journal = await UploadJournal.open(store, place.journal, bucket);
+  const first = await states.newest();
+  const options = { seen: first, mostRaces: MOST_RACES, advice: 'run gc again later' };
+  const next = await publishOnNewest(remote, journal, options, async ({ content }) => {
+    throwIfStopped(monitor);
+    await indexes.use([...content.packs.values(), ...journal.packs]);
+    const live = await markLive(remote, content, incoming, monitor);
+    const old = packsToRewrite(content, live);
+    const write = (send: SendPack) => rewritePacks(remote, old, live, { incoming, workers, monitor, send });
+    await sendInTime(remote, journal, write, monitor);
+    if (journal.dropOld()) return 'look again';
+    if (old.length === 0) {
+      await journal.clear();
+      return 'leave';
+    }
+    const at = new Date().toISOString();
     return {
-      remote: bucket.where,
-      packsBefore: first.content.packs.size,
-      packsAfter: last.content.packs.size,
-      bytesBefore: bytesOf(first.content),
-      bytesAfter: bytesOf(last.content),
-      removed,
-      waiting: last.content.buried.size,
+      added: journal.packs.filter((row) => isToList(row, content, old)),
+      buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
     };
-  } finally {
-    await incoming.clear();
-    await workers.close();
-    await lock.release();
-  }
+  });
+  const { removed, last } = await removeExpired(remote, next, graceMs);
+  return {
+    remote: bucket.where,
+    packsBefore: first.content.packs.size,
+    packsAfter: last.content.packs.size,
+    bytesBefore: bytesOf(first.content),
+    bytesAfter: bytesOf(last.content),
+    removed,
+    waiting: last.content.buried.size,
+  };
 }
 
 /** Marks what refs lead to. All maps are fetched for it. */

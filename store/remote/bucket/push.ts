@@ -12,10 +12,9 @@ import { markMissing, type OutgoingMarks } from '../mark-missing.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
-import { listedInTime } from './listed-in-time.ts';
-import { writeOutgoing } from './outgoing.ts';
+import { sendInTime } from './listed-in-time.ts';
+import { type SendPack, writeOutgoing } from './outgoing.ts';
 import { publishOnNewest } from './publish-on-newest.ts';
-import { Uploads } from './uploads.ts';
 
 const HEADS = 'refs/heads/';
 
@@ -53,14 +52,8 @@ export async function pushTo(
       if (moves.length === 0) return 'leave';
       await indexes.use([...content.packs.values(), ...journal.packs]);
       const marks = await markUnsent(remote, content, moves, monitor);
-      const uploads = new Uploads(bucket, indexes, journal, monitor);
-      try {
-        const send = listedInTime(remote, uploads, journal);
-        await writeOutgoing(store, marks, place.outgoing, send, monitor);
-      } finally {
-        await uploads.finish();
-      }
-      objects += uploads.objects;
+      const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);
+      objects += await sendInTime(remote, journal, write, monitor);
       throwIfStopped(monitor);
       if (journal.dropOld()) return 'look again';
       const head = content.head ?? (await headOf(remote, moves));

@@ -5,10 +5,9 @@ import type { OutgoingMarks } from '../mark-missing.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { type CheckedBucket, findLost } from './find-lost.ts';
 import { UploadJournal } from './journal.ts';
-import { listedInTime } from './listed-in-time.ts';
-import { writeOutgoing } from './outgoing.ts';
+import { sendInTime } from './listed-in-time.ts';
+import { type SendPack, writeOutgoing } from './outgoing.ts';
 import { publishOnNewest } from './publish-on-newest.ts';
-import { Uploads } from './uploads.ts';
 
 export interface RemoteRepair {
   /** Objects that were sent again; undefined when there was nothing to mend. */
@@ -45,19 +44,15 @@ async function send(
   bad: readonly RemotePack[],
   monitor: Monitor,
 ): Promise<number> {
-  const { bucket, indexes, place, store } = remote;
+  const { bucket, place, store } = remote;
   const journal = await UploadJournal.open(store, place.journal, bucket);
-  const uploads = new Uploads(bucket, indexes, journal, monitor);
-  try {
-    await writeOutgoing(store, marks, place.outgoing, listedInTime(remote, uploads, journal), monitor);
-  } finally {
-    await uploads.finish();
-  }
+  const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);
+  const objects = await sendInTime(remote, journal, write, monitor);
   const at = new Date().toISOString();
   await publishOnNewest(remote, journal, { advice: 'repair it again later' }, ({ content }) => {
     const isListed = ({ pack, upload }: RemotePack) => content.packs.get(pack)?.upload === upload;
     const buried = bad.filter(isListed).map(({ pack, upload }) => ({ pack, upload, at }));
     return { added: journal.packs, buried };
   });
-  return uploads.objects;
+  return objects;
 }

@@ -1,12 +1,13 @@
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { isImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
-import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
+import { packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
+import type { ClusterWorkers } from '../../workers/pool.ts';
 import { verifyPack } from '../verify-pack.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { findLost } from './find-lost.ts';
-import { Incoming } from './incoming.ts';
+import type { Incoming } from './incoming.ts';
+import { type BucketLook, lookThrough } from './look-through.ts';
 import { PartialPack } from './partial-pack.ts';
 import { repairBucket } from './repair.ts';
 
@@ -49,44 +50,44 @@ export interface BucketCheckRequest {
  */
 export async function verifyBucket(
   remote: BucketRemote,
+  request: BucketCheckRequest,
+  monitor: Monitor,
+): Promise<RemoteVerdict> {
+  try {
+    return await lookThrough(remote, monitor, (look) => verify(remote, look, request, monitor));
+  } finally {
+    remote.indexes.close();
+  }
+}
+
+async function verify(
+  remote: BucketRemote,
+  { incoming, workers }: BucketLook,
   { share, repair }: BucketCheckRequest,
   monitor: Monitor,
 ): Promise<RemoteVerdict> {
-  const { bucket, states, indexes, place } = remote;
-  const lock = await place.lock();
-  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
-  const incoming = new Incoming(remote, workers, monitor, place.looked);
-  try {
-    // What a killed one has left says nothing of the bucket now.
-    await incoming.clear();
-    if (!(await checkRemote(bucket)))
-      throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
-    const snapshot = await states.newest();
-    const check = new BucketCheck(remote, incoming, workers, share, monitor);
-    await check.run(snapshot);
-    const isDamaged = check.damaged.length > 0;
-    const checked = { snapshot, incoming };
-    const { sent, lost: missing } = repair
-      ? await repairBucket(remote, checked, check.damagedRows, monitor)
-      : { ...(await findLost(remote, checked, false, monitor)), sent: undefined };
-    const rows = [...snapshot.content.packs.values()];
-    return {
-      remote: bucket.where,
-      packs: rows.length,
-      objects: rows.reduce((sum, { objects }) => sum + objects, 0),
-      checked: check.checked,
-      damaged: check.damaged,
-      missing: missing.slice(0, MOST_NAMED),
-      missingCount: missing.length,
-      ...(sent === undefined ? {} : { repaired: sent }),
-      clean: missing.length === 0 && (!isDamaged || sent !== undefined),
-    };
-  } finally {
-    await incoming.clear();
-    indexes.close();
-    await workers.close();
-    await lock.release();
-  }
+  // What a killed one has left says nothing of the bucket now.
+  await incoming.clear();
+  const snapshot = await remote.states.newest();
+  const check = new BucketCheck(remote, incoming, workers, share, monitor);
+  await check.run(snapshot);
+  const isDamaged = check.damaged.length > 0;
+  const checked = { snapshot, incoming };
+  const { sent, lost: missing } = repair
+    ? await repairBucket(remote, checked, check.damagedRows, monitor)
+    : { ...(await findLost(remote, checked, false, monitor)), sent: undefined };
+  const rows = [...snapshot.content.packs.values()];
+  return {
+    remote: remote.bucket.where,
+    packs: rows.length,
+    objects: rows.reduce((sum, { objects }) => sum + objects, 0),
+    checked: check.checked,
+    damaged: check.damaged,
+    missing: missing.slice(0, MOST_NAMED),
+    missingCount: missing.length,
+    ...(sent === undefined ? {} : { repaired: sent }),
+    clean: missing.length === 0 && (!isDamaged || sent !== undefined),
+  };
 }
 
 class BucketCheck {
