@@ -32,12 +32,7 @@ test('a lazy clone starts a machine having fetched less than a quarter of the st
   const line = await countedLine(rgw.endpoint);
   const place = workplaceOf(rgw, (await Workplace.create()).folder, line.endpoint);
   await place.ok('clone', '--lazy', url, '.');
-  const { child, finished } = place.start(['serve']);
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await finished;
-  });
-  await once(child.stdout!, 'data');
+  await place.serve();
   const uri = `nbd+unix:///web?socket=${place.path('.imgstore/imgstore/nbd.sock')}`;
   const files = await bootFilesBy(place, uri);
   await place.ok('checkout', 'web', '-o', 'web.qcow2', '--backing', 'nbd');

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,6 +101,20 @@ export class Workplace {
       });
     });
     return { child, finished };
+  }
+
+  /** Starts a server of the store, which ends with the test, and waits until it says something, or its end. Returns that. */
+  async serve(...args: readonly string[]): Promise<Running & { readonly said: string }> {
+    const running = this.start(['serve', ...args]);
+    onTestFinished(async () => {
+      running.child.kill('SIGKILL');
+      await running.finished;
+    });
+    const [said] = await Promise.race([
+      once(running.child.stdout!, 'data'),
+      running.finished.then(({ stderr }) => [stderr]),
+    ]);
+    return { ...running, said: String(said) };
   }
 
   /** Runs imgstore, however it ends. */

@@ -16,6 +16,7 @@ import { packRow } from '../../../remote/layout/contents.ts';
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
 import { diskOf } from '../../disks.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
+import { pushBranches } from './ways.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -42,15 +43,10 @@ const collect = ({ store }: TestStore, bucket: Bucket) =>
 const verify = ({ store }: TestStore, bucket: Bucket) =>
   withRemote(store, bucket, (remote) => verifyBucket(remote, { share: 1, repair: false }, {}));
 
-async function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
+function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
   const transport = new BucketTransport(store, bucket, 'origin');
   onTestFinished(() => transport.close());
-  await transport.refs();
-  const updates = branches.map(async (branch) => {
-    const name = `refs/heads/${branch}`;
-    return { name, before: NULL_ID, after: (await store.refs.resolve(name))! };
-  });
-  return transport.push(await Promise.all(updates));
+  return pushBranches(transport, store, branches);
 }
 
 /** A bucket of one pack of clusters, of which less than half is needed. */
