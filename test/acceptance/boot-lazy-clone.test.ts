@@ -43,11 +43,7 @@ test('a lazy clone starts a machine having fetched less than a quarter of the st
 });
 
 function workplaceOf(rgw: Rgw, folder: string, endpoint = rgw.endpoint): Workplace {
-  return new (class extends Workplace {
-    override get environment(): NodeJS.ProcessEnv {
-      return { ...super.environment, ...rgw.environment, AWS_ENDPOINT_URL_S3: endpoint };
-    }
-  })(folder);
+  return new Workplace(folder, { ...rgw.environment, AWS_ENDPOINT_URL_S3: endpoint });
 }
 
 /** The disk to start with more on it, of a machine's size. */

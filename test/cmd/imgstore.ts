@@ -38,9 +38,12 @@ export interface Running {
 /** A folder in which the command line runs, with nothing of the machine's or the user's settings. */
 export class Workplace {
   readonly folder: string;
+  readonly #variables: NodeJS.ProcessEnv;
 
-  constructor(folder: string) {
+  /** @param variables of the environment, besides the usual ones */
+  constructor(folder: string, variables: NodeJS.ProcessEnv = {}) {
     this.folder = folder;
+    this.#variables = variables;
   }
 
   /** A new one; it goes away with the test that asked for it. */
@@ -73,6 +76,7 @@ export class Workplace {
       GIT_AUTHOR_EMAIL: 'author@example.org',
       GIT_COMMITTER_NAME: 'A Committer',
       GIT_COMMITTER_EMAIL: 'committer@example.org',
+      ...this.#variables,
     };
   }
 
