@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { isImgstoreError } from '../errors/index.ts';
+import { counted, isImgstoreError } from '../errors/index.ts';
 import { type CheckReport, checkImage, type ImageFormat, type Verdict } from '../qcow2/index.ts';
 import { pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
@@ -42,7 +42,7 @@ function checkText(report: CheckReport): string {
   if (report.omittedFindings > 0) lines.push(`and ${report.omittedFindings} more`);
   lines.push(
     summary(report),
-    `${allocatedClusters} of ${totalClusters} clusters allocated (${formatRatio(allocatedClusters, totalClusters)}), ` +
+    `${allocatedClusters} of ${counted(totalClusters, 'cluster')} allocated (${formatRatio(allocatedClusters, totalClusters)}), ` +
       `${fragmentedClusters} fragmented (${formatRatio(fragmentedClusters, allocatedClusters)}), ` +
       `${compressedClusters} compressed (${formatRatio(compressedClusters, allocatedClusters)})`,
     `image end offset: ${report.imageEndOffset}`,
@@ -55,10 +55,10 @@ function summary({ verdict, corruptions, leaks, checkErrors }: CheckReport): str
     case 'clean':
       return 'clean: nothing is wrong with the image';
     case 'leaks':
-      return `leaks: ${leaks} ${leaks === 1 ? 'cluster is' : 'clusters are'} lost room; data is safe`;
+      return `leaks: ${counted(leaks, 'cluster is', 'clusters are')} lost room; data is safe`;
     case 'corrupt':
-      return `corrupt: ${corruptions} ${corruptions === 1 ? 'contradiction' : 'contradictions'}, ${leaks} leaked clusters: copy what can be read with qemu-img convert before anything writes to it`;
+      return `corrupt: ${counted(corruptions, 'contradiction')}, ${counted(leaks, 'leaked cluster')}: copy what can be read with qemu-img convert before anything writes to it`;
     case 'failed':
-      return `the check could not be done: ${checkErrors} errors, besides ${corruptions} corruptions and ${leaks} leaked clusters`;
+      return `the check could not be done: ${counted(checkErrors, 'error')}, besides ${counted(corruptions, 'corruption')} and ${counted(leaks, 'leaked cluster')}`;
   }
 }

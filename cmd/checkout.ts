@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import type { CompressionType, ImageFormat } from '../qcow2/index.ts';
 import {
   type Backing,
@@ -194,7 +194,7 @@ function describeAll({ disks, attachments, seconds }: CheckoutAllResult): string
 
 function describeSnapshots({ file, virtualSize, writtenBytes, snapshots, seconds }: SnapshotsResult): string {
   const names = snapshots.map(({ name }) => name).join(', ');
-  return `${file}: qcow2, ${formatBytes(virtualSize)}, with ${snapshots.length} snapshots (${names}), ${formatBytes(writtenBytes)} written in ${formatSeconds(seconds)}\n`;
+  return `${file}: qcow2, ${formatBytes(virtualSize)}, with ${counted(snapshots.length, 'snapshot')} (${names}), ${formatBytes(writtenBytes)} written in ${formatSeconds(seconds)}\n`;
 }
 
 function describeChanges(result: InPlaceResult): string {

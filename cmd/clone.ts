@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import { cloneStore, nameTask, type RemoteSettings } from '../store/index.ts';
 import { collect, pathArgument } from './arguments.ts';
 import { Context } from './context.ts';
@@ -58,7 +59,7 @@ Example:
       context.result(
         json,
         () =>
-          `made a store in ${store} with ${branches.length} branches\n${receivedText(objects, receivedBytes, seconds)}`,
+          `made a store in ${store} with ${counted(branches.length, 'branch', 'branches')}\n${receivedText(objects, receivedBytes, seconds)}`,
       );
       reportRejected('clone', rejected);
     });

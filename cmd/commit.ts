@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import {
   BegunPush,
   type CommitResult,
@@ -185,15 +185,18 @@ function commitJson({ disks, ...result }: CommitResult) {
 function commitText(result: CommitResult): string {
   if (result.unchanged) {
     const id = shortId(result.commit);
-    const lost = result.newObjects === 0 ? '' : `, ${result.newObjects} lost objects are stored again`;
+    const lost =
+      result.newObjects === 0
+        ? ''
+        : `, ${counted(result.newObjects, 'lost object is', 'lost objects are')} stored again`;
     return result.newBranch
       ? `${result.branch}: new branch at ${id}, which holds the same bytes${lost}\n`
       : `${result.branch}: unchanged, still ${id}${lost}\n`;
   }
   const disks = result.disks.map(
     ({ name, virtualSize, clusters, newClusters, readBytes }) =>
-      `  ${name}: ${formatBytes(virtualSize)}, ${clusters} clusters with data, ${newClusters} new, ${formatBytes(readBytes)} read\n`,
+      `  ${name}: ${formatBytes(virtualSize)}, ${counted(clusters, 'cluster')} with data, ${newClusters} new, ${formatBytes(readBytes)} read\n`,
   );
-  const cost = `  ${result.newObjects} objects, ${formatBytes(result.storedBytes)} stored in ${formatSeconds(result.seconds)}\n`;
+  const cost = `  ${counted(result.newObjects, 'object')}, ${formatBytes(result.storedBytes)} stored in ${formatSeconds(result.seconds)}\n`;
   return `[${result.branch} ${shortId(result.commit)}]\n${disks.join('')}${cost}`;
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import { fetchRemote } from '../store/index.ts';
 import { startPackIfNeeded } from './auto-pack.ts';
 import { Context } from './context.ts';
@@ -53,5 +54,5 @@ Example:
 
 /** What came, in one line. */
 export function receivedText(objects: number, bytes: number, seconds: number): string {
-  return `${objects} objects, ${formatBytes(bytes)} received in ${formatSeconds(seconds)}\n`;
+  return `${counted(objects, 'object')}, ${formatBytes(bytes)} received in ${formatSeconds(seconds)}\n`;
 }

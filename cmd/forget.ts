@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import { type ForgetResult, forgetVersions, type KeepPolicy, type MovedRef } from '../store/index.ts';
 import { collect, countArgument } from './arguments.ts';
 import { Context } from './context.ts';
@@ -70,9 +70,10 @@ function policyOf(options: ForgetOptions): KeepPolicy | undefined {
 }
 
 function describe({ forgotten, kept, refs, dryRun }: ForgetResult): string {
-  if (forgotten.length === 0) return `nothing to forget: ${kept} versions are kept\n`;
+  if (forgotten.length === 0)
+    return `nothing to forget: ${counted(kept, 'version is', 'versions are')} kept\n`;
   const rows = forgotten.map(({ commit, date, message }) => [shortId(commit), date, message]);
-  const done = `${dryRun ? 'would forget' : 'forgot'} ${forgotten.length} versions, ${kept} are kept\n`;
+  const done = `${dryRun ? 'would forget' : 'forgot'} ${counted(forgotten.length, 'version')}, ${counted(kept, 'is', 'are')} kept\n`;
   const moves = refs.map((ref) => describeMove(ref, dryRun)).join('');
   return formatTable(['version', 'date', 'message'], rows) + moves + done;
 }

@@ -1,6 +1,7 @@
+import { counted } from '../errors/index.ts';
 import { isoDate, type Person } from '../store/index.ts';
 
-const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+const UNITS = ['byte', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** A size for people: `4 KiB`, `601.3 MiB`. */
 export function formatBytes(bytes: number): string {
@@ -8,8 +9,8 @@ export function formatBytes(bytes: number): string {
   let value = bytes;
   // What would be rounded up to 1024.0 belongs to the next unit.
   for (; value >= (unit === 0 ? 1024 : 1023.95) && unit < UNITS.length - 1; unit++) value /= 1024;
-  const text = value.toFixed(unit === 0 ? 0 : 1).replace(/\.0$/, '');
-  return `${text} ${UNITS[unit]}`;
+  if (unit === 0) return counted(Math.round(bytes), 'byte');
+  return `${value.toFixed(1).replace(/\.0$/, '')} ${UNITS[unit]}`;
 }
 
 /** A time for people: `0.3 s`, `2 min 05 s`. */

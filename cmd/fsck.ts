@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import {
   checkStore,
   type DiskFormat,
@@ -140,7 +140,7 @@ function touchText({ name, disk, path, ranges }: Touched): string {
     .slice(0, MOST_RANGES)
     .map(({ offset, length }) => `${formatBytes(length)} at ${offset}`);
   const more = ranges.length - shown.length;
-  return `${name} ${disk} ${shown.join(', ')}${more > 0 ? ` and ${more} more ranges` : ''}`;
+  return `${name} ${disk} ${shown.join(', ')}${more > 0 ? ` and ${counted(more, 'more range')}` : ''}`;
 }
 
 /** Ids as people read them. */
@@ -149,7 +149,7 @@ function shortened(text: string): string {
 }
 
 function summary({ objects, dangling, damaged, missing, files, refs, clean, seconds }: FsckReport): string {
-  const looked = `${objects} objects, ${dangling} of them dangling, in ${formatSeconds(seconds)}`;
+  const looked = `${counted(objects, 'object')}, ${dangling} of them dangling, in ${formatSeconds(seconds)}`;
   if (clean) return `clean: nothing is damaged: ${looked}`;
   const counts = [
     [damaged.length, 'damaged object'],
@@ -157,8 +157,6 @@ function summary({ objects, dangling, damaged, missing, files, refs, clean, seco
     [files.length, 'damaged file'],
     [refs.length, 'damaged ref'],
   ] as const;
-  const found = counts
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => `${count} ${what}${count === 1 ? '' : 's'}`);
+  const found = counts.filter(([count]) => count > 0).map(([count, what]) => counted(count, what));
   return `damaged: ${found.join(', ')}: ${looked}`;
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import { collectGarbage, collectRemote, type HeldBack } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
@@ -31,8 +32,11 @@ export function define(command: Command): void {
       );
       context.result(result, () => {
         const { removed, unreachable, storedBytesBefore, storedBytesAfter, seconds, heldBack } = result;
-        const waiting = unreachable === 0 ? '' : `, ${unreachable} that nothing leads to stay for now`;
-        return `removed ${removed} objects${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n${unreachable > 0 && heldBack !== undefined ? describeWork(heldBack) : ''}`;
+        const waiting =
+          unreachable === 0
+            ? ''
+            : `, ${counted(unreachable, 'that nothing leads to stays', 'that nothing leads to stay')} for now`;
+        return `removed ${counted(removed, 'object')}${waiting}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n${unreachable > 0 && heldBack !== undefined ? describeWork(heldBack) : ''}`;
       });
     });
 }
@@ -44,8 +48,8 @@ async function collectOf(context: Context, remote: string | true, prune: string 
   );
   context.result(result, () => {
     const { packsBefore, packsAfter, bytesBefore, bytesAfter, removed, waiting } = result;
-    const later = waiting === 0 ? '' : `, ${waiting} dropped packs go later`;
-    return `${packsBefore} -> ${packsAfter} packs, ${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)}, ${removed} objects removed${later}\n`;
+    const later = waiting === 0 ? '' : `, ${counted(waiting, 'dropped pack goes', 'dropped packs go')} later`;
+    return `${packsBefore} -> ${counted(packsAfter, 'pack')}, ${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)}, ${counted(removed, 'object')} removed${later}\n`;
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import type { ImageFormat } from '../qcow2/index.ts';
 import { type ImportedVersion, importImage } from '../store/index.ts';
 import { collectPaths, pathArgument } from './arguments.ts';
@@ -67,6 +68,6 @@ function versionText({
 }: ImportedVersion): string {
   const file = source.file.slice(source.file.lastIndexOf('/') + 1);
   const from = source.snapshot === undefined ? file : `${file} as ${tag}`;
-  const cost = `${newClusters} new clusters, ${formatBytes(readBytes)} read`;
+  const cost = `${counted(newClusters, 'new cluster')}, ${formatBytes(readBytes)} read`;
   return `[${branch} ${shortId(commit)}] ${from}: ${unchanged ? `known, ${formatBytes(readBytes)} read` : cost}\n`;
 }

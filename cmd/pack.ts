@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import { packStore } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatSeconds } from './format.ts';
@@ -20,7 +21,7 @@ export function define(command: Command): void {
       context.result(result, () => {
         const { objects, deltas, storedBytesBefore, storedBytesAfter, seconds } = result;
         if (objects === 0) return 'nothing to pack\n';
-        return `packed ${objects} objects, ${deltas} as deltas: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n`;
+        return `packed ${counted(objects, 'object')}, ${counted(deltas, 'as a delta', 'as deltas')}: ${formatBytes(storedBytesBefore)} -> ${formatBytes(storedBytesAfter)} (${formatSeconds(seconds)})\n`;
       });
     });
 }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import { type PushResult, pushRefs } from '../store/index.ts';
 import { collect } from './arguments.ts';
 import { Context } from './context.ts';
@@ -91,6 +91,6 @@ export function pushJson(result: PushResult) {
 export function pushText({ updates, objects, sentBytes, seconds }: PushResult): string {
   const text = changesText(updates);
   if (text !== '')
-    return `${text}${objects} objects, ${formatBytes(sentBytes)} sent in ${formatSeconds(seconds)}\n`;
+    return `${text}${counted(objects, 'object')}, ${formatBytes(sentBytes)} sent in ${formatSeconds(seconds)}\n`;
   return updates.some(({ kind }) => kind === 'rejected') ? '' : 'everything is there already\n';
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import {
   commitSessionOf,
   discardSession,
@@ -118,7 +118,7 @@ function listText({ server, sessions }: ListedSessions): string {
 function commitText(made: SessionCommit): string {
   const { branch, commit: id, unchanged, newClusters, readBytes, newObjects, storedBytes, seconds } = made;
   if (unchanged) return `${branch}: unchanged, still ${shortId(id)}\n`;
-  const read = `  ${newClusters} new clusters, ${formatBytes(readBytes)} read\n`;
-  const cost = `  ${newObjects} objects, ${formatBytes(storedBytes)} stored in ${formatSeconds(seconds)}\n`;
+  const read = `  ${counted(newClusters, 'new cluster')}, ${formatBytes(readBytes)} read\n`;
+  const cost = `  ${counted(newObjects, 'object')}, ${formatBytes(storedBytes)} stored in ${formatSeconds(seconds)}\n`;
   return `[${branch} ${shortId(id)}]\n${read}${cost}`;
 }

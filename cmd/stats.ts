@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { counted } from '../errors/index.ts';
 import { measureStore, type StoreStats } from '../store/index.ts';
 import { Context } from './context.ts';
 import { formatBytes, formatRatio } from './format.ts';
@@ -37,7 +38,7 @@ export function define(command: Command): void {
 in different clusters ${formatBytes(uniqueBytes)} (${formatRatio(uniqueBytes, logicalBytes)})
 ${stored}
 saved                 ${formatBytes(saved.dedup)} by deduplication, ${formatBytes(saved.delta)} by deltas, ${formatBytes(saved.compression)} by compression
-objects               ${objects.blob} blobs, ${objects.tree} trees, ${objects.commit} commits, ${objects.tag} tags; ${stats.loose} loose, ${stats.packs} packs
+objects               ${counted(objects.blob, 'blob')}, ${counted(objects.tree, 'tree')}, ${counted(objects.commit, 'commit')}, ${counted(objects.tag, 'tag')}; ${stats.loose} loose, ${counted(stats.packs, 'pack')}
 deltas                ${deltaText(stats)}
 `;
         });

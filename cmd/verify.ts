@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { ImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError } from '../errors/index.ts';
 import { type RemoteVerdict, verifyRemote } from '../store/index.ts';
 import { Context } from './context.ts';
 import { ExitCode } from './exit-code.ts';
@@ -63,16 +63,16 @@ function verdictText({
   ];
   const isMended = clean && repaired !== undefined;
   const found = isMended
-    ? `mended: ${repaired} objects were sent again`
+    ? `mended: ${counted(repaired, 'object was', 'objects were')} sent again`
     : clean
       ? 'clean'
-      : `${damaged.length} damaged packs, ${missingCount} missing objects`;
-  lines.push(`${found}: ${checked} of ${objects} objects in ${packs} packs were read`);
+      : `${counted(damaged.length, 'damaged pack')}, ${counted(missingCount, 'missing object')}`;
+  lines.push(`${found}: ${checked} of ${counted(objects, 'object')} in ${counted(packs, 'pack')} were read`);
   if (!clean)
     lines.push(
       repaired === undefined
         ? "what is lost comes back from a store that has it: 'imgstore verify --repair' there; a push sends nothing again that the remote's list has"
-        : `${repaired} objects were sent again; the others are not here either: run 'imgstore verify --repair' in a store that has them`,
+        : `${counted(repaired, 'object was', 'objects were')} sent again; the others are not here either: run 'imgstore verify --repair' in a store that has them`,
     );
   return `${lines.join('\n')}\n`;
 }

@@ -8,6 +8,8 @@
  * @module
  */
 
+export { counted } from './counted.ts';
+
 /** Stable codes. Codes may be added, never renamed: scripts read them from `--json`. */
 export type ErrorCode =
   /** The command line or an argument of a library call is not valid. */

@@ -1,7 +1,7 @@
-import { readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
+import { namesIn } from './names-in.ts';
 import { isLeftBehind } from './owner.ts';
 import type { FileKind } from './pending-file.ts';
 import { passPoint } from './points.ts';
@@ -19,7 +19,7 @@ const NOT_ALLOWED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
  */
 export async function removeLeftBehindIn(kind: FileKind, folder: string, prefix: string): Promise<string[]> {
   const removed: string[] = [];
-  for (const name of namesIn(folder)) {
+  for (const name of namesIn(folder, NOT_ALLOWED)) {
     if (!name.startsWith(prefix) || isLeftBehind(name) !== true) continue;
     const path = join(folder, name);
     try {
@@ -31,14 +31,4 @@ export async function removeLeftBehindIn(kind: FileKind, folder: string, prefix:
     }
   }
   return removed;
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    const code = systemCode(error) ?? '';
-    if (code === 'ENOENT' || NOT_ALLOWED.has(code)) return [];
-    throw fromSystem(error, folder);
-  }
 }

@@ -3,7 +3,7 @@ import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
 import { randomOwnerSuffix } from './owner.ts';
-import { passPoint } from './points.ts';
+import { type PointName, passPoint } from './points.ts';
 import { type Sharing, shareFile } from './sharing.ts';
 import { forgetUnfinished, watchUnfinished } from './temporary.ts';
 
@@ -224,17 +224,17 @@ export class PendingFile {
  * Makes renames and removals in a folder last through a power failure.
  * @param kind names the point, as in {@link PendingFile}
  */
-export async function syncFolder(kind: FileKind, path: string): Promise<void> {
-  let handle: FileHandle | undefined;
-  try {
-    passPoint(`${kind}.fsync-folder`, path);
-    handle = await open(path, constants.O_RDONLY);
-    await handle.sync();
-  } catch (error) {
-    throw fromSystem(error, path);
-  } finally {
-    await handle?.close();
-  }
+export function syncFolder(kind: FileKind, path: string): Promise<void> {
+  return syncAt(`${kind}.fsync-folder`, path);
+}
+
+/**
+ * Makes what somebody else has written to a file last through a power failure.
+ * @param kind names the point, as in {@link PendingFile}
+ * @throws ImgstoreError `NOT_FOUND`, `IO`
+ */
+export function syncFile(kind: FileKind, path: string): Promise<void> {
+  return syncAt(`${kind}.fsync`, path);
 }
 
 /** Writes a whole file so that readers see the old one or the new one and nothing between. */
@@ -254,4 +254,17 @@ export async function writeWholeFile(
     throw error;
   }
   await syncFolder(kind, dirname(path));
+}
+
+async function syncAt(point: PointName, path: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    passPoint(point, path);
+    handle = await open(path, constants.O_RDONLY);
+    await handle.sync();
+  } catch (error) {
+    throw fromSystem(error, path);
+  } finally {
+    await handle?.close();
+  }
 }

@@ -1,6 +1,7 @@
-import { chmodSync, fchmodSync, fstatSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, fchmodSync, fstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromSystem, systemCode } from '../errors/index.ts';
+import { namesIn } from './names-in.ts';
 
 /** Who else may use a store's files: git's `core.sharedRepository` (git-config(1)). */
 export interface Sharing {
@@ -9,6 +10,8 @@ export interface Sharing {
   /** Whether the umask does not count, so that the bits are all that files get; else they are added to what the umask leaves. */
   readonly exact: boolean;
 }
+
+const NOT_READABLE: ReadonlySet<string> = new Set(['EACCES']);
 
 const FOLDER = 0o040000;
 const KIND_BITS = 0o170000;
@@ -60,16 +63,7 @@ export function sharePath(path: string, sharing: Sharing | undefined): void {
 export function shareFolder(folder: string, sharing: Sharing | undefined): void {
   if (sharing === undefined) return;
   sharePath(folder, sharing);
-  for (const name of namesIn(folder)) sharePath(join(folder, name), sharing);
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if (['ENOENT', 'EACCES'].includes(systemCode(error) ?? '')) return [];
-    throw fromSystem(error, folder);
-  }
+  for (const name of namesIn(folder, NOT_READABLE)) sharePath(join(folder, name), sharing);
 }
 
 function executeWhereRead(mode: number): number {

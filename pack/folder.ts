@@ -1,11 +1,12 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { fromSystem, ImgstoreError, shellWord, systemCode } from '../errors/index.ts';
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fromSystem, ImgstoreError, systemCode } from '../errors/index.ts';
 import type { GitObject, ObjectHeader, ObjectId } from '../objects/index.ts';
-import { CurrentMidx, isOutOfResources } from './midx/current.ts';
+import { CurrentMidx } from './midx/current.ts';
 import { MIDX_FILE } from './midx/layout.ts';
 import type { MidxPlace } from './midx/midx.ts';
-import { Pack } from './pack.ts';
+import { indexAdvice, OpenPacks } from './open-packs.ts';
+import type { Pack } from './pack.ts';
 
 const IDX_ENDING = '.idx';
 const FILE_PATTERN = /^(pack-[0-9a-f]+)\.(idx|pack|mtimes)$/;
@@ -27,25 +28,17 @@ export class PackFolder {
   readonly #midx: CurrentMidx;
   /** Packs that can be looked into, by stem; undefined before the first look at the folder. */
   #known: ReadonlySet<string> | undefined;
-  /** Packs that are open, by stem. */
-  readonly #open = new Map<string, Pack>();
+  readonly #open: OpenPacks;
   /** Those that the multi-pack-index does not cover. Most recently useful first: neighbours in a map tend to be in one pack. */
   #uncovered: Pack[] = [];
   /** Stems of packs of unreachable objects. */
   #cruft: ReadonlySet<string> = new Set();
-  /** Packs that another process removed: a reader in another thread may still be at one, so they stay open. */
-  readonly #retired: Pack[] = [];
-  readonly #onNotice: (notice: string) => void;
-  /** Why packs could not be opened, by stem. */
-  readonly #leftOut = new Map<string, string>();
-  /** Stems of packs that could not be opened since the last look at the folder. */
-  readonly #failed = new Set<string>();
 
   /** @param onNotice told once of each pack or multi-pack-index that is damaged and left out, with what to do about it */
   constructor(folder: string, onNotice: (notice: string) => void = () => {}) {
     this.folder = folder;
-    this.#onNotice = onNotice;
     this.#midx = new CurrentMidx(folder, onNotice);
+    this.#open = new OpenPacks((stem) => this.#covers(stem), onNotice);
   }
 
   /** Looks at the folder anew; packs that are open stay so. Returns true when there are new ones. */
@@ -54,8 +47,7 @@ export class PackFolder {
     const stems = this.#stems('idx');
     this.#cruft = new Set(this.#stems('mtimes'));
     this.#midx.refresh(new Set(stems.map(idxName)));
-    this.#retireAllBut(new Set(stems));
-    this.#failed.clear();
+    this.#open.lookAnew(new Set(stems));
     const covered = stems.filter((stem) => this.#covers(stem));
     this.#lookInto(stems.filter((stem) => !this.#covers(stem)));
     this.#known = new Set([...covered, ...this.#uncovered.map(({ stem }) => stem)]);
@@ -66,7 +58,7 @@ export class PackFolder {
   packs(): readonly Pack[] {
     this.#lookOnce();
     const covered = [...this.#known!].filter((stem) => this.#covers(stem));
-    return [...this.#uncovered, ...covered.flatMap((stem) => this.#withIndex(stem) ?? [])];
+    return [...this.#uncovered, ...covered.flatMap((stem) => this.#open.withIndex(stem) ?? [])];
   }
 
   /** Stems of the packs that the multi-pack-index covers; none when there is none that can be used. */
@@ -80,7 +72,7 @@ export class PackFolder {
     this.#lookOnce();
     const place = this.#findCovered(id);
     if (place === undefined) return this.#findUncovered(id);
-    const pack = this.#whole(this.#stemOf(place.pack));
+    const pack = this.#open.whole(this.#stemOf(place.pack));
     // The multi-pack-index names one copy of each object; another may be in a pack that is whole.
     return pack === undefined ? this.findAll(id)[0] : { pack, offset: place.offset };
   }
@@ -111,7 +103,7 @@ export class PackFolder {
   /** Why packs that have an index were not opened: one line each, with what to do. */
   damaged(): string[] {
     const indexed = new Set(this.#stems('idx'));
-    return [...this.#leftOut].filter(([stem]) => indexed.has(stem)).map(([, reason]) => reason);
+    return [...this.#open.leftOut].filter(([stem]) => indexed.has(stem)).map(([, reason]) => reason);
   }
 
   /** Why the packs that are there and were not opened were not: one line each, with what to do. */
@@ -168,15 +160,14 @@ export class PackFolder {
 
   /** Whether an object's own pack has it at a place; true when the pack's index cannot say. */
   agrees(id: ObjectId, { pack, offset }: PackedObject): boolean {
-    const idx = this.#withIndex(pack.stem)?.idx;
+    const idx = this.#open.withIndex(pack.stem)?.idx;
     const position = idx?.find(id);
     return idx === undefined || (position !== undefined && idx.offset(position) === offset);
   }
 
   close(): void {
-    for (const pack of [...this.#open.values(), ...this.#retired.splice(0)]) pack.close();
+    this.#open.close();
     this.#midx.close();
-    this.#open.clear();
     this.#uncovered = [];
     this.#known = undefined;
   }
@@ -194,13 +185,13 @@ export class PackFolder {
     const listed = [...this.#midx.idsWithPrefix(prefix)];
     for (const id of listed) {
       const place = this.#findCovered(id);
-      const pack = place === undefined ? undefined : this.#whole(this.#stemOf(place.pack));
+      const pack = place === undefined ? undefined : this.#open.whole(this.#stemOf(place.pack));
       if (pack !== undefined && !this.agrees(id, { pack, offset: place!.offset }))
         return `object ${id} is not where it says in ${place!.pack}`;
     }
     if (listed.length > 0) return undefined;
     for (const stem of this.covered()) {
-      const [id] = this.#withIndex(stem)?.idx.idsWithPrefix(prefix) ?? [];
+      const [id] = this.#open.withIndex(stem)?.idx.idsWithPrefix(prefix) ?? [];
       if (id !== undefined) return `object ${id} of ${idxName(stem)} is not in it`;
     }
     return undefined;
@@ -232,28 +223,11 @@ export class PackFolder {
     return undefined;
   }
 
-  #retireAllBut(stems: ReadonlySet<string>): void {
-    for (const [stem, pack] of this.#open) {
-      if (stems.has(stem)) continue;
-      this.#retired.push(pack);
-      this.#open.delete(stem);
-    }
-  }
-
   /** Opens the packs that the multi-pack-index does not cover; those that come new are looked into first. */
   #lookInto(stems: readonly string[]): void {
-    const packs = new Set(stems.flatMap((stem) => this.#withIndex(stem) ?? []));
+    const packs = new Set(stems.flatMap((stem) => this.#open.withIndex(stem) ?? []));
     const known = this.#uncovered.filter((pack) => packs.delete(pack));
     this.#uncovered = [...packs, ...known];
-  }
-
-  /** A pack that the multi-pack-index covers, for reading by offset. */
-  #whole(stem: string): Pack | undefined {
-    return this.#open.get(stem) ?? this.#openIfWhole(stem, () => {});
-  }
-
-  #withIndex(stem: string): Pack | undefined {
-    return this.#openIfWhole(stem, (pack) => pack.openIndex());
   }
 
   #stems(ending: 'idx' | 'pack' | 'mtimes'): string[] {
@@ -267,43 +241,8 @@ export class PackFolder {
       throw fromSystem(error, this.folder);
     }
   }
-
-  /** One damaged pack must not keep the objects of all others from being read. */
-  #openIfWhole(stem: string, complete: (pack: Pack) => void): Pack | undefined {
-    if (this.#failed.has(stem)) return undefined;
-    try {
-      const pack = this.#open.get(stem) ?? new Pack(stem, this.#covers(stem) ? 'on demand' : 'at once');
-      // Before its index is opened: without one that is whole it can still be read by the multi-pack-index.
-      this.#open.set(stem, pack);
-      complete(pack);
-      this.#leftOut.delete(stem);
-      return pack;
-    } catch (error) {
-      const reason = reasonToLeaveOut(stem, error);
-      this.#failed.add(stem);
-      if (reason !== undefined && !this.#leftOut.has(stem)) this.#onNotice(`a pack is left out: ${reason}`);
-      if (reason !== undefined) this.#leftOut.set(stem, reason);
-      return undefined;
-    }
-  }
 }
 
 function idxName(stem: string): string {
   return `${basename(stem)}${IDX_ENDING}`;
-}
-
-/**
- * Why a pack that cannot be opened is left out. Undefined for one that went between the listing and the opening, when another
- * process has put its objects into a larger one: the index goes first then.
- */
-function reasonToLeaveOut(stem: string, error: unknown): string | undefined {
-  if (!(error instanceof ImgstoreError) || isOutOfResources(error)) throw error;
-  if (error.code !== 'NOT_FOUND') return `${error.message}: ${indexAdvice(stem)}`;
-  if (!existsSync(`${stem}.idx`)) return undefined;
-  return `${stem}.idx: has no pack beside it: put ${basename(stem)}.pack back from a copy, or remove the index`;
-}
-
-function indexAdvice(stem: string): string {
-  const store = dirname(dirname(dirname(stem)));
-  return `put both files back from a copy, or run imgstore --store ${shellWord(store)} fsck --repair`;
 }

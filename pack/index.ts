@@ -37,6 +37,7 @@ export { encodeMtimes, Mtimes } from './mtimes.ts';
 export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';
 export { type PackedEntry, readBlob } from './packed-blob.ts';
+export { PendingPack } from './pending-pack.ts';
 export { type RawEntry, readRawEntry } from './raw-entry.ts';
 export { encodeRev, Rev } from './rev.ts';
 export { type ScannedEntry, ScannedPack, scanPack } from './scan.ts';
@@ -47,4 +48,4 @@ export {
   readStreams,
 } from './streams.ts';
 export { PackSurvey } from './survey.ts';
-export { type PackableDelta, type PackableObject, PackWriter, PendingPack } from './writer.ts';
+export { type PackableDelta, type PackableObject, PackWriter } from './writer.ts';

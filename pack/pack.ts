@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { fromSystem, ImgstoreError } from '../errors/index.ts';
+import { counted, fromSystem, ImgstoreError } from '../errors/index.ts';
 import {
   codecs,
   type GitObject,
@@ -229,7 +229,8 @@ export class Pack {
   }
 
   #requireSame(idx: Idx): void {
-    if (this.#entries !== idx.count) throw damaged(`holds ${this.#entries} entries, its index ${idx.count}`);
+    if (this.#entries !== idx.count)
+      throw damaged(`holds ${counted(this.#entries, 'entry', 'entries')}, its index ${idx.count}`);
     if (!idx.packChecksum().equals(this.#checksum()))
       throw damaged('its checksum is not the one in its index');
   }

@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { ImgstoreError, isImgstoreError } from '../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../errors/index.ts';
 import { idToBytes, inflateMeasured, MOST_OBJECT_BYTES, type ObjectId, objectId } from '../objects/index.ts';
 import { FileBytes, MemoryBytes } from './bytes.ts';
 import { MOST_DEPTH } from './chain.ts';
@@ -106,15 +106,15 @@ class PackScan {
   }
 
   async run(): Promise<ScannedPack> {
-    const counted = this.#attempt(0, () => parsePackHeader(this.#file.bytes(0, PACK_HEADER_BYTES)));
+    const said = this.#attempt(0, () => parsePackHeader(this.#file.bytes(0, PACK_HEADER_BYTES)));
     await this.#findEntries();
     await this.#findIds();
     const entries = [...this.#found.values()].flatMap(({ id, offset, end, crc }) =>
       id === undefined ? [] : [{ id, offset, end, crc }],
     );
-    if (counted !== undefined && counted !== this.#found.size)
+    if (said !== undefined && said !== this.#found.size)
       this.#faults.push(
-        `${this.#file.name}: says that it holds ${counted} entries: ${this.#found.size} are found`,
+        `${this.#file.name}: says that it holds ${counted(said, 'entry', 'entries')}: ${this.#found.size} found`,
       );
     const trailer =
       this.#end < 0 ? Buffer.alloc(PACK_TRAILER_BYTES) : this.#file.bytes(this.#end, PACK_TRAILER_BYTES);

@@ -34,17 +34,10 @@ export type {
 } from './chain/facts.ts';
 export { FOREIGN_FORMATS, type ForeignFormat, type FoundForeign, findForeign } from './chain/foreign.ts';
 export { type FoundFormat, type ImageFormat, topFormat } from './chain/format.ts';
-export {
-  describeImage,
-  type Encryption,
-  type ImageKey,
-  type Layer,
-  type OpenedImage,
-  type OpenOptions,
-  openImage,
-  type StandIn,
-} from './chain/open.ts';
+export { describeImage, type OpenedImage, openImage } from './chain/open.ts';
+export type { Encryption, ImageKey, OpenOptions, StandIn } from './chain/options.ts';
 export { FilePolicy, type FileRole } from './chain/policy.ts';
+export type { Layer } from './chain/stack.ts';
 export { type CheckReport, checkImage, type Verdict } from './check/check.ts';
 export type { Finding, FindingKind } from './check/findings.ts';
 export { BITMAP_FLAWS, type BitmapFlaw } from './meta/bitmap.ts';

@@ -1,3 +1,4 @@
+import { counted } from '../../errors/index.ts';
 import { readLooseOffset, writeOffset } from './bytes.ts';
 import { ProtocolFault } from './fault.ts';
 
@@ -84,7 +85,9 @@ export function isExtendedStatusLength(length: number): boolean {
 export function parseExtendedStatus(payload: Buffer): StatusChunk {
   const count = (payload.length - EXTENDED_HEAD_BYTES) / EXTENDED_DESCRIPTOR_BYTES;
   if (payload.readUInt32BE(4) !== count)
-    throw new ProtocolFault(`a block status of ${count} extents says that it has ${payload.readUInt32BE(4)}`);
+    throw new ProtocolFault(
+      `a block status of ${counted(count, 'extent')} says that it has ${payload.readUInt32BE(4)}`,
+    );
   const place = (i: number) => EXTENDED_HEAD_BYTES + EXTENDED_DESCRIPTOR_BYTES * i;
   for (let i = 0; i < count; i++) {
     if (readLooseOffset(payload, place(i)) === 0) throw new ProtocolFault('a block status has the length 0');

@@ -34,14 +34,9 @@ export function payloadBytes({ flags, command, length }: ParsedRequest, extended
   return saysSo || command === Command.write ? length : 0;
 }
 
-export function encodeRequest({ flags = 0, command, cookie, offset, length }: Request): Buffer {
-  const bytes = Buffer.alloc(REQUEST_BYTES);
-  bytes.writeUInt32BE(REQUEST_MAGIC, 0);
-  bytes.writeUInt16BE(flags, 4);
-  bytes.writeUInt16BE(command, 6);
-  bytes.writeBigUInt64BE(cookie, 8);
-  writeOffset(bytes, 16, offset);
-  bytes.writeUInt32BE(length, 24);
+export function encodeRequest(request: Request): Buffer {
+  const bytes = withHead(REQUEST_BYTES, REQUEST_MAGIC, request);
+  bytes.writeUInt32BE(request.length, 24);
   return bytes;
 }
 
@@ -50,8 +45,7 @@ export function encodeRequest({ flags = 0, command, cookie, offset, length }: Re
  * @throws ProtocolFault when they do not begin with the magic; every other field may be anything
  */
 export function parseRequest(bytes: Buffer, at: number): ParsedRequest {
-  const magic = bytes.readUInt32BE(at);
-  if (magic !== REQUEST_MAGIC) throw new ProtocolFault(`a request has the magic 0x${magic.toString(16)}`);
+  refuseMagic(bytes.readUInt32BE(at), REQUEST_MAGIC);
   return {
     flags: bytes.readUInt16BE(at + 4),
     command: bytes.readUInt16BE(at + 6),
@@ -62,22 +56,15 @@ export function parseRequest(bytes: Buffer, at: number): ParsedRequest {
 }
 
 /** As {@link encodeRequest}, with a length of 64 bits. */
-export function encodeExtendedRequest({ flags = 0, command, cookie, offset, length }: Request): Buffer {
-  const bytes = Buffer.alloc(EXTENDED_REQUEST_BYTES);
-  bytes.writeUInt32BE(EXTENDED_REQUEST_MAGIC, 0);
-  bytes.writeUInt16BE(flags, 4);
-  bytes.writeUInt16BE(command, 6);
-  bytes.writeBigUInt64BE(cookie, 8);
-  writeOffset(bytes, 16, offset);
-  writeOffset(bytes, 24, length);
+export function encodeExtendedRequest(request: Request): Buffer {
+  const bytes = withHead(EXTENDED_REQUEST_BYTES, EXTENDED_REQUEST_MAGIC, request);
+  writeOffset(bytes, 24, request.length);
   return bytes;
 }
 
 /** As {@link parseRequest}, of {@link EXTENDED_REQUEST_BYTES}. @throws ProtocolFault */
 export function parseExtendedRequest(bytes: Buffer, at: number): ParsedRequest {
-  const magic = bytes.readUInt32BE(at);
-  if (magic !== EXTENDED_REQUEST_MAGIC)
-    throw new ProtocolFault(`a request has the magic 0x${magic.toString(16)}`);
+  refuseMagic(bytes.readUInt32BE(at), EXTENDED_REQUEST_MAGIC);
   const offset = readLooseOffset(bytes, at + 16);
   const request = {
     flags: bytes.readUInt16BE(at + 4),
@@ -89,4 +76,19 @@ export function parseExtendedRequest(bytes: Buffer, at: number): ParsedRequest {
   return offset <= Number.MAX_SAFE_INTEGER
     ? request
     : { ...request, exactOffset: bytes.readBigUInt64BE(at + 16) };
+}
+
+/** A header with all before its length, which is where the two kinds differ. */
+function withHead(size: number, magic: number, { flags = 0, command, cookie, offset }: Request): Buffer {
+  const bytes = Buffer.alloc(size);
+  bytes.writeUInt32BE(magic, 0);
+  bytes.writeUInt16BE(flags, 4);
+  bytes.writeUInt16BE(command, 6);
+  bytes.writeBigUInt64BE(cookie, 8);
+  writeOffset(bytes, 16, offset);
+  return bytes;
+}
+
+function refuseMagic(found: number, magic: number): void {
+  if (found !== magic) throw new ProtocolFault(`a request has the magic 0x${found.toString(16)}`);
 }

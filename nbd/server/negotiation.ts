@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
-import { isImgstoreError } from '../../errors/index.ts';
 import { encodeMessage, readString } from '../protocol/bytes.ts';
 import { ALLOCATION_CONTEXT, Info, Option, OptionError, OptionReply } from '../protocol/constants.ts';
 import {
@@ -17,7 +16,9 @@ import { encodeMetaContext, parseMetaContexts } from '../protocol/meta-context.t
 import { OPTION_HEADER_BYTES, parseOptionHeader } from '../protocol/option.ts';
 import { encodeOptionReply } from '../protocol/option-reply.ts';
 import { ByteReader } from '../transport/byte-reader.ts';
-import type { NbdExport, NbdExports } from './export.ts';
+import { AskedExport } from './asked-export.ts';
+import type { NbdExports } from './export.ts';
+import { asRefusal, OptionRefusal, parsed, refuseData } from './option-refusal.ts';
 import { ALLOCATION_CONTEXT_ID } from './status.ts';
 import { blockSizesOf, type Terms, transmissionFlags } from './terms.ts';
 
@@ -25,9 +26,6 @@ import { blockSizesOf, type Terms, transmissionFlags } from './terms.ts';
 const MAX_OPTION_BYTES = 64 * 1024;
 /** "Newstyle negotiation": what stands behind size and flags in the reply to `NBD_OPT_EXPORT_NAME`, without `NBD_FLAG_C_NO_ZEROES`. */
 const RESERVED_ZEROES = 124;
-
-/** Errors of opening an export that another name would not have. */
-const CLIENTS_FAULTS: ReadonlySet<string> = new Set(['USAGE', 'BAD_NAME', 'AMBIGUOUS', 'FORBIDDEN']);
 
 /** What negotiations of a server share. */
 export interface NegotiationResources {
@@ -52,16 +50,6 @@ export interface Agreement {
   readonly rest: Buffer;
 }
 
-/** Why an option is refused: `OptionError` and a text for people. */
-class OptionRefusal extends Error {
-  readonly type: number;
-
-  constructor(type: number, message: string) {
-    super(message);
-    this.type = type;
-  }
-}
-
 /** The server's side of "Fixed newstyle negotiation", on one connection. */
 export class ServerNegotiation {
   readonly #resources: NegotiationResources;
@@ -75,14 +63,14 @@ export class ServerNegotiation {
   #extended = false;
   /** The export that `base:allocation` was selected for last. */
   #allocationOf: string | undefined;
-  /** What was opened last, since clients ask about an export before they choose it. */
-  #opened: { readonly name: string; readonly disk: NbdExport } | undefined;
+  readonly #asked: AskedExport;
 
   /** @param stream must have no other reader */
   constructor(stream: Socket, resources: NegotiationResources) {
     this.#stream = stream;
     this.#reader = new ByteReader(stream);
     this.#resources = resources;
+    this.#asked = new AskedExport(resources.exports, resources.onNotice);
   }
 
   /** Further options are refused, and the connection is given up behind the one that is under way. @returns whether there is none */
@@ -113,7 +101,7 @@ export class ServerNegotiation {
         this.#isBusy = false;
       }
     } finally {
-      await this.#release();
+      await this.#asked.release();
     }
   }
 
@@ -130,7 +118,7 @@ export class ServerNegotiation {
       if (data === undefined) throw new ProtocolFault('it names an export that is too long');
       this.#refuseOutside(Option.exportName);
       if (this.#extended) throw new ProtocolFault('it asked for extended headers, which need NBD_OPT_GO');
-      const disk = await this.#open(readString(data, 'the name of an export'));
+      const disk = await this.#asked.open(readString(data, 'the name of an export'));
       const zeroes = Buffer.alloc(noZeroes ? 0 : RESERVED_ZEROES);
       const head = encodeSizeAndFlags(disk.size, transmissionFlags(disk, this.#structured));
       await this.#write(Buffer.concat([head, zeroes]));
@@ -213,7 +201,7 @@ export class ServerNegotiation {
   /** `NBD_OPT_INFO` and `NBD_OPT_GO`. */
   async #inform(option: number, data: Buffer): Promise<void> {
     const { name, wanted } = parsed(() => parseGo(data));
-    const disk = await this.#open(name);
+    const disk = await this.#asked.open(name);
     const infos = [encodeExportInfo(disk.size, transmissionFlags(disk, this.#structured))];
     // Told unasked where a client that does not know would be refused.
     if (wanted.includes(Info.blockSize) || disk.blockSize.minimum > 1)
@@ -232,7 +220,7 @@ export class ServerNegotiation {
     if (!this.#structured)
       throw new OptionRefusal(OptionError.invalid, 'metadata contexts need structured replies');
     const { exportName, queries } = parsed(() => parseMetaContexts(data));
-    await this.#open(exportName);
+    await this.#asked.open(exportName);
     // Wildcards are for listing only.
     const isWanted =
       queries.includes(ALLOCATION_CONTEXT) || (!isSet && (queries.length === 0 || queries.includes('base:')));
@@ -255,7 +243,7 @@ export class ServerNegotiation {
     this.#structured = false;
     this.#extended = false;
     this.#allocationOf = undefined;
-    await this.#release();
+    await this.#asked.release();
     await this.#acknowledge(Option.startTls);
     this.#reader.detach();
     this.#stream = await startTls(this.#stream, tls.options);
@@ -264,39 +252,9 @@ export class ServerNegotiation {
     this.#isSecure = true;
   }
 
-  /** Opens an export, or takes the one that is open. */
-  async #open(name: string): Promise<NbdExport> {
-    if (this.#opened?.name === name) return this.#opened.disk;
-    await this.#release();
-    const disk = await this.#openNew(name);
-    if (disk === undefined)
-      throw new OptionRefusal(OptionError.unknown, `there is no export ${JSON.stringify(name)}`);
-    this.#opened = { name, disk };
-    return disk;
-  }
-
-  /** What a client has asked for wrongly is said to it alone; what is wrong here, to the operator too. */
-  async #openNew(name: string): Promise<NbdExport | undefined> {
-    const { exports, onNotice } = this.#resources;
-    try {
-      return await exports.open(name);
-    } catch (error) {
-      if (isImgstoreError(error) && !CLIENTS_FAULTS.has(error.code))
-        onNotice(`export ${JSON.stringify(name)} cannot be opened: ${error.message}`);
-      throw error;
-    }
-  }
-
-  async #release(): Promise<void> {
-    const opened = this.#opened;
-    this.#opened = undefined;
-    await opened?.disk.release();
-  }
-
   /** The export that is open goes into transmission. */
   #agree(): Agreement {
-    const { name, disk } = this.#opened!;
-    this.#opened = undefined;
+    const { name, disk } = this.#asked.take();
     const structured = this.#structured;
     const terms: Terms = {
       export: disk,
@@ -319,27 +277,4 @@ export class ServerNegotiation {
       this.#stream.write(bytes, (error) => (error ? reject(error) : resolve()));
     });
   }
-}
-
-/** "The client MUST NOT send any additional data with the option". */
-function refuseData(data: Buffer): void {
-  if (data.length > 0) throw new OptionRefusal(OptionError.invalid, 'the option has no data');
-}
-
-/** The data of an option can be wrong without doubt about where the next one begins. @throws OptionRefusal */
-function parsed<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ProtocolFault) throw new OptionRefusal(OptionError.invalid, error.message);
-    throw error;
-  }
-}
-
-/** What a client is told when its option failed; undefined for what ends the connection. */
-function asRefusal(error: unknown): OptionRefusal | undefined {
-  if (error instanceof OptionRefusal) return error;
-  if (!isImgstoreError(error)) return undefined;
-  const type = error.code === 'FORBIDDEN' ? OptionError.policy : OptionError.unknown;
-  return new OptionRefusal(type, error.message);
 }

@@ -1,3 +1,5 @@
+import { counted } from '../../errors/index.ts';
+
 /** Notices that can be given at once. */
 const BURST = 20;
 /** After so long there is room for one more. */
@@ -46,7 +48,7 @@ export class Notices {
   sayLeftOut(): void {
     const count = this.#leftOut;
     this.#leftOut = 0;
-    if (count > 0) this.#say(`${count} ${count === 1 ? 'notice was' : 'notices were'} left out`);
+    if (count > 0) this.#say(`${counted(count, 'notice was', 'notices were')} left out`);
   }
 }
 

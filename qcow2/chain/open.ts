@@ -1,70 +1,18 @@
 import { dirname } from 'node:path';
 import { type BlockSource, RawFile } from '../../block/index.ts';
 import { ImgstoreError } from '../../errors/index.ts';
-import { KeyWork } from '../crypto/key-work.ts';
 import { keyMissing } from '../crypto/open-cipher.ts';
-import { badImage, unsupported } from '../meta/fault.ts';
+import { badImage } from '../meta/fault.ts';
 import type { Qcow2Header } from '../meta/header.ts';
 import { Qcow2Image, readHeader } from '../reader/image.ts';
-import { usedL1Bytes } from '../reader/l1-table.ts';
-import { allocatedBytes, type ImageDetails, type ImageFacts, imageDetails, imageFacts } from './facts.ts';
+import { type ImageDetails, type ImageFacts, imageDetails, imageFacts } from './facts.ts';
 import { backingFormat, type FoundFormat, type ImageFormat, topFormat } from './format.ts';
+import type { OpenOptions, StandIn } from './options.ts';
 import { FilePolicy, type FileRole } from './policy.ts';
+import { type Layer, type OpenLayer, stack } from './stack.ts';
 
 /** Deeper chains are a mistake or an attack: each layer costs two file handles at most. */
 const MAX_LAYERS = 200;
-
-/** L1 tables are held whole; a chain of hostile images could ask for gigabytes. */
-const MAX_CHAIN_L1_BYTES = 512 * 1024 * 1024;
-/** Shared out among the images of a chain; one image takes what it takes by itself at most. */
-const CHAIN_CACHE_BYTES = 64 * 1024 * 1024;
-
-/** The password of encrypted images: its bytes, or who has it for the file at a path. */
-export type ImageKey =
-  | Uint8Array
-  | ((path: string, encryption: Encryption) => Promise<Uint8Array | undefined>);
-
-/** How an image is encrypted. The old `aes` cannot tell a wrong key. */
-export type Encryption = 'aes' | 'luks';
-
-/** How to open an image. */
-export interface OpenOptions {
-  /** The format of the file named, when the user says it; content and name decide otherwise. */
-  readonly format?: ImageFormat | undefined;
-  /** Folders from which backing and data files may come, instead of the image's own; each with all below it. */
-  readonly allow?: readonly string[] | undefined;
-  /** Id or name of an internal snapshot of the file named, to read its disk as it was then. */
-  readonly snapshot?: string | undefined;
-  /** The password of encrypted images. */
-  readonly key?: ImageKey | undefined;
-  /** Seconds that making keys from passwords may take for the whole chain; 10 if not said. */
-  readonly keySeconds?: number | undefined;
-  /** Who may have another disk in the place of a backing file that cannot be opened. */
-  readonly standIn?: StandIn | undefined;
-}
-
-/**
- * A disk to read in the place of an image's backing file, where the chain then ends; throws, most often the failure, when there is none.
- * @param image path and header of the image that names the file
- * @param failure why that cannot be opened
- */
-export type StandIn = (
-  image: { readonly path: string; readonly header: Qcow2Header },
-  failure: unknown,
-) => Promise<BlockSource>;
-
-/** One image of a chain. */
-export interface Layer {
-  /** Real path. */
-  readonly path: string;
-  readonly format: ImageFormat;
-  /** The backing file's name as the header has it. */
-  readonly backing: string | undefined;
-  /** The image's own file and, behind it, its data file, if it has one. */
-  readonly files: readonly RawFile[];
-  /** The disk that it is with all below it. The chain owns it. */
-  readonly source: BlockSource;
-}
 
 /** An image that is open with all that it stands on. */
 export interface OpenedImage {
@@ -81,16 +29,6 @@ export interface OpenedImage {
   readonly layers: readonly Layer[];
   /** Of the file named. */
   readonly facts: ImageFacts;
-}
-
-/** A layer of which all is known but not yet what lies below it. */
-interface OpenLayer extends Omit<Layer, 'files' | 'source'> {
-  /** The path as the user or the policy gave it, for errors. */
-  readonly name: string;
-  readonly file: RawFile;
-  readonly header: Qcow2Header | undefined;
-  readonly dataFile: RawFile | undefined;
-  readonly key: Uint8Array | undefined;
 }
 
 /**
@@ -267,49 +205,4 @@ async function keyFor(
   const found = typeof key === 'function' ? await key(path, header.encryption) : key;
   if (found === undefined) throw keyMissing(header.encryption, path);
   return found;
-}
-
-/** Builds the disk from the lowest layer up. Returns what each layer shows, top first. */
-async function stack(
-  layers: readonly OpenLayer[],
-  bottom: BlockSource | undefined,
-  options: OpenOptions,
-): Promise<BlockSource[]> {
-  const headers = layers.flatMap(({ header }) => header ?? []);
-  const l1Bytes = headers.reduce((sum, header) => sum + usedL1Bytes(header), 0);
-  if (l1Bytes > MAX_CHAIN_L1_BYTES) {
-    throw unsupported(
-      layers[0]!.name,
-      `its chain needs ${l1Bytes} bytes for L1 tables: ${MAX_CHAIN_L1_BYTES} are the limit: flatten it with qemu-img convert`,
-    );
-  }
-  const tableCacheBytes = CHAIN_CACHE_BYTES / headers.length;
-  const keyWork = new KeyWork(options.keySeconds);
-  const disks: BlockSource[] = [];
-  for (const layer of layers.toReversed()) {
-    const { file, name, header, dataFile, key } = layer;
-    const snapshot = layer === layers[0] ? options.snapshot : undefined;
-    const disk =
-      header === undefined
-        ? file
-        : await Qcow2Image.open(file, {
-            name,
-            backing: disks[0] ?? bottom,
-            dataFile,
-            storedBytes: await storedBytes(file),
-            tableCacheBytes,
-            key,
-            keyWork,
-            snapshot,
-          });
-    disks.unshift(disk);
-  }
-  return disks;
-}
-
-/** Bytes that a file takes on its disk; undefined for a device, and where the file system does not tell. */
-async function storedBytes(file: RawFile): Promise<number | undefined> {
-  if (file.isDevice) return undefined;
-  const bytes = await allocatedBytes(file.path);
-  return bytes === 0 ? undefined : bytes;
 }

@@ -1,3 +1,4 @@
+import { counted } from '../../errors/index.ts';
 import { badImage } from '../meta/fault.ts';
 import type { Geometry } from '../meta/geometry.ts';
 import type { Qcow2Header } from '../meta/header.ts';
@@ -30,7 +31,7 @@ export async function walkSnapshots(parts: WalkParts, walk: L1Walk): Promise<voi
   if (snapshotCount === 0) return;
   const corrupt = (offset: number, why: string) => findings.add('corruption', offset, () => why);
   if (header.dataFile !== undefined) {
-    corrupt(snapshotsOffset, `${snapshotCount} snapshots in an image with an external data file`);
+    corrupt(snapshotsOffset, `${counted(snapshotCount, 'snapshot')} in an image with an external data file`);
   }
   let at = snapshotsOffset;
   for (let index = 0; index < snapshotCount; index++) {

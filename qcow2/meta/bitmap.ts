@@ -1,3 +1,4 @@
+import { counted } from '../../errors/index.ts';
 import * as layout from './bitmap-layout.ts';
 import { type BitmapsExtension, decodeName } from './extensions.ts';
 import { badImage } from './fault.ts';
@@ -72,7 +73,7 @@ export function directoryRange(
     });
   const least = BigInt(count * layout.ENTRY_FIXED_BYTES);
   if (directorySize < least) {
-    throw bad('bitmap_directory_size', directorySize, `is too small for ${count} bitmaps`);
+    throw bad('bitmap_directory_size', directorySize, `is too small for ${counted(count, 'bitmap')}`);
   }
   if (directorySize > layout.MAX_DIRECTORY_BYTES) {
     throw bad('bitmap_directory_size', directorySize, `is above ${layout.MAX_DIRECTORY_BYTES}`);

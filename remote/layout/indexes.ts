@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { type FileRules, writeWholeFile } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { EntryEnds, FileBytes, Idx, MemoryBytes, PACK_TRAILER_BYTES } from '../../pack/index.ts';
@@ -160,7 +160,7 @@ export class RemoteIndexes {
       size !== pack.indexBytes
         ? `has ${size} bytes where the remote's list has ${pack.indexBytes}`
         : idx.count !== pack.objects
-          ? `is of ${idx.count} objects where the remote's list has ${pack.objects}`
+          ? `is of ${counted(idx.count, 'object')} where the remote's list has ${pack.objects}`
           : idx.packChecksum().toString('hex') !== pack.pack
             ? 'is of another pack'
             : undefined;

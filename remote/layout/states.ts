@@ -21,6 +21,8 @@ const MOST_BYTES = 256 * 2 ** 20;
 /** Changes are written again with each state at least until they take this much. */
 const CHANGES_BYTES = 4096;
 
+const NO_CHANGE: RemoteChange = { refs: [], added: [], buried: [], gone: [] };
+
 /** Keeps checkpoints, which never change, nearer than the bucket. */
 export interface CheckpointCache {
   get(digest: string): Promise<Uint8Array | undefined>;
@@ -81,10 +83,12 @@ export class RemoteStates {
 
   /**
    * Makes the state that comes after another.
+   * @param step what changes; all else stays as it is
    * @returns undefined when somebody else has made one of its number: look at the newest, and decide again
    * @throws ImgstoreError `REMOTE_…`
    */
-  async publish(after: RemoteSnapshot, change: RemoteChange): Promise<RemoteSnapshot | undefined> {
+  async publish(after: RemoteSnapshot, step: Partial<RemoteChange>): Promise<RemoteSnapshot | undefined> {
+    const change = { ...NO_CHANGE, ...step };
     const number = after.number + 1;
     const content = applyChange(after.content, change);
     const writer = randomBytes(8).toString('hex');

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import { counted, ImgstoreError } from '../../errors/index.ts';
 import { type ObjectId, parseCommit } from '../../objects/index.ts';
 import { openDisk } from '../commit/open-disk.ts';
 import { isSameDisk } from '../compare/source-diff.ts';
@@ -109,7 +109,7 @@ async function refuseOther(job: CheckoutJob, mostLayers = Number.POSITIVE_INFINI
     if (layers > mostLayers) {
       throw new ImgstoreError(
         'EXISTS',
-        `${job.path}: is in the way: it stands on ${layers - 1} more files, where --depth leaves room for ${mostLayers - 1}: check out into another folder, or move it away`,
+        `${job.path}: is in the way: it stands on ${counted(layers - 1, 'more file')}, where --depth leaves room for ${mostLayers - 1}: check out into another folder, or move it away`,
         { path: job.path, layers, most: mostLayers },
       );
     }

@@ -1,3 +1,4 @@
+import { counted } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import type { ImageFormat, OpenedImage } from '../../qcow2/index.ts';
 import { foreignFormat } from '../foreign/find-format.ts';
@@ -80,7 +81,7 @@ function noticesOf(path: string, snapshots: number, encrypted: boolean): readonl
     ...(snapshots === 0
       ? []
       : [
-          `${path}: only the present state is stored, not its ${snapshots} internal snapshots: 'imgstore import' stores those`,
+          `${path}: only the present state is stored, not its ${counted(snapshots, 'internal snapshot')}: 'imgstore import' stores those`,
         ]),
   ];
 }

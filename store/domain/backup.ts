@@ -5,6 +5,7 @@ import { fromSystem, ImgstoreError, isImgstoreError } from '../../errors/index.t
 import { NbdSource } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { bitmapContext } from '../commit/nbd-bitmap.ts';
+import type { HeldMoment, MomentOptions } from '../live/running-commit.ts';
 import { ScratchFolder } from '../live/scratch.ts';
 import { SpaceGuard } from '../live/space-guard.ts';
 import { type BackupPlace, backupXml, bitmapOf, checkpointXml } from './backup-xml.ts';
@@ -18,21 +19,13 @@ import { isRefused, type Virsh } from './virsh.ts';
 const SETTLE_MS = 1000;
 const POLL_MS = 50;
 
-/** How to begin a backup. */
-export interface BackupOptions {
-  /** For scratch files. */
-  readonly folder: string;
-  /** A file with whose owner's rights QEMU runs. */
-  readonly like: string;
+export interface BackupOptions extends MomentOptions {
   /** Said in the checkpoint. */
   readonly description: string;
-  /** Does what must be done at the very moment; the guest's file systems may be frozen around it. */
-  readonly atOnce: (begin: () => Promise<void>) => Promise<void>;
-  readonly onNotice: (notice: string) => void;
 }
 
 /** Disks of a running domain as they were at one moment: a backup of libvirt in pull mode, read from QEMU's NBD server, and a checkpoint that begins with it. */
-export class DomainBackup {
+export class DomainBackup implements HeldMoment {
   readonly #virsh: Virsh;
   readonly #domain: Domain;
   readonly #checkpoints: Checkpoints;
@@ -68,7 +61,7 @@ export class DomainBackup {
     disks: readonly HeldDisk[],
     options: BackupOptions,
   ): Promise<DomainBackup> {
-    const scratch = await ScratchFolder.create(options.folder, options.like);
+    const scratch = await ScratchFolder.create(options);
     const backup = new DomainBackup(virsh, domain, checkpoints, disks, scratch, options);
     try {
       await backup.#begin();

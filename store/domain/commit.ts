@@ -1,22 +1,17 @@
 import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fromSystem, ImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Attachment } from '../commit/attachments.ts';
 import { bitmapContext } from '../commit/nbd-bitmap.ts';
-import {
-  type CommitResult,
-  type NamedDisk,
-  refuseBadNames,
-  refuseParent,
-  storeVersion,
-} from '../commit/store-version.ts';
-import { branchTip } from '../history/tips.ts';
+import { type CommitResult, type NamedDisk, refuseBadNames } from '../commit/store-version.ts';
 import type { NamedNode } from '../live/find-disks.ts';
 import { type ImageFile, lookAtImage } from '../live/image-file.ts';
+import { isThere } from '../live/is-there.ts';
 import { knownLive, openLiveDisk } from '../live/live-disk.ts';
 import { isSafeWithThreads, threadRefusal } from '../live/refuse-threads.ts';
-import { folderBeside, removeOldScratch } from '../live/scratch.ts';
+import { type RunningCommitRequest, storeMoment } from '../live/running-commit.ts';
+import { scratchPlace } from '../live/scratch.ts';
 import { originKey } from '../origin/key.ts';
 import type { Monitor as Watcher } from '../progress.ts';
 import { BRANCHES, branchFromFile, fullRefName } from '../refs/name.ts';
@@ -28,12 +23,11 @@ import { type ChosenDisk, chooseDisks, refuseShutOff } from './choose-disks.ts';
 import { type Domain, findDomain } from './domain.ts';
 import { thawDomain, whileDomainFrozen } from './freeze.ts';
 import type { HeldDisk } from './held-disk.ts';
-import { isThere } from './is-there.ts';
 import { endLeftBackup } from './job.ts';
 import { Virsh } from './virsh.ts';
 
 /** How to make a version of a domain of libvirt. */
-export interface DomainCommitRequest {
+export interface DomainCommitRequest extends RunningCommitRequest {
   /** Its name, id or UUID. */
   readonly domain: string;
   /** Of libvirt, as `virsh --connect` has it. */
@@ -42,18 +36,8 @@ export interface DomainCommitRequest {
   readonly nodes?: readonly NamedNode[] | undefined;
   /** Freezes the guest's file systems when its agent is connected; true if not said. */
   readonly freeze?: boolean | undefined;
-  /** Folder for scratch files; beside the first disk's image if not said. */
-  readonly scratch?: string | undefined;
-  readonly attachments?: readonly Attachment[] | undefined;
   /** The domain's name when not given. */
   readonly branch?: string | undefined;
-  readonly message?: string | undefined;
-  /** The version that a new branch starts from. */
-  readonly parent?: string | undefined;
-  /** Makes a version although nothing has changed. */
-  readonly allowEmpty?: boolean | undefined;
-  /** Folders from which backing files may come, besides the images' own. */
-  readonly allowBacking?: readonly string[] | undefined;
 }
 
 /** What is attached to every version. */
@@ -100,30 +84,16 @@ class DomainCommit {
     refuseShutOff(domain, chosen, branch);
     refuseBadNames(chosen, request.attachments);
     await this.#refuseThreads(chosen);
-    const transaction = store.begin();
-    try {
-      const tip = await branchTip(store, ref);
-      await refuseParent(store, { ref, tip, parent: request.parent });
-      await this.#endLeftovers();
-      const backup = await this.#begin(chosen, ref, tip);
-      let commit: ObjectId | undefined;
-      try {
-        const named: NamedDisk[] = [];
-        for (const i of backup.disks.keys()) named.push(await this.#named(backup, i));
-        const attachments = await this.#attachments(backup.folder);
-        const message = request.message ?? `Store ${domain.name}`;
-        const version = { ...request, ref, tip, message, attachments };
-        const result = await storeVersion(store, version, named, transaction, this.#watcher);
-        commit = result.commit;
-        return result;
-      } catch (error) {
-        throw await backup.explain(error);
-      } finally {
-        await backup.release(commit);
-      }
-    } finally {
-      await transaction.discard();
-    }
+    const message = request.message ?? `Store ${domain.name}`;
+    const steps = {
+      hold: async (tip: ObjectId | undefined) => {
+        await this.#endLeftovers();
+        return this.#begin(chosen, ref, tip);
+      },
+      open: (backup: DomainBackup) => this.#open(backup),
+      attach: (backup: DomainBackup) => this.#attachments(backup.folder),
+    };
+    return storeMoment(store, { ...request, ref, message }, steps, this.#watcher);
   }
 
   /** @throws ImgstoreError `UNSUPPORTED`, `LIBVIRT` */
@@ -153,15 +123,10 @@ class DomainCommit {
     const names = await checkpoints.list();
     const disks: HeldDisk[] = [];
     for (const each of chosen) disks.push(await this.#look(each, checkpoints, names, tip));
-    const image = disks.find((disk) => disk.image.path !== undefined)?.image.path;
-    const { scratch } = this.#request;
-    const folder =
-      scratch === undefined ? await folderBeside(image, `domain ${domain.name}`) : resolve(scratch);
-    await removeOldScratch(folder);
+    const place = await scratchPlace(disks, this.#request.scratch, `domain ${domain.name}`);
     const onNotice = (notice: string) => this.#notice(notice);
     return DomainBackup.begin(virsh, domain, checkpoints, disks, {
-      folder,
-      like: image ?? folder,
+      ...place,
       description: `imgstore keeps track of branch ${ref.slice(BRANCHES.length)} by this`,
       atOnce: (begin) => (this.#mayFreeze ? whileDomainFrozen(virsh, domain, begin, onNotice) : begin()),
       onNotice,
@@ -195,12 +160,16 @@ class DomainCommit {
     return image.path === undefined && (await isThere(path)) ? { ...image, path } : image;
   }
 
-  async #named(backup: DomainBackup, i: number): Promise<NamedDisk> {
-    const [{ name, disk, image, since }, source] = [backup.disks[i]!, backup.sources[i]!];
-    const open = openLiveDisk(disk.path ?? name, source, image.facts, () => backup.refuseLost());
-    const bitmap = since && { trusted: since, name: bitmapContext(bitmapOf(disk.target)) };
-    const known = await knownLive(this.#store, source, bitmap, (doubt) => this.#doubt(name, doubt));
-    return { name, disk: open, known };
+  async #open(backup: DomainBackup): Promise<NamedDisk[]> {
+    const named: NamedDisk[] = [];
+    for (const [i, { name, disk, image, since }] of backup.disks.entries()) {
+      const source = backup.sources[i]!;
+      const open = openLiveDisk(disk.path ?? name, source, image.facts, () => backup.refuseLost());
+      const bitmap = since && { trusted: since, name: bitmapContext(bitmapOf(disk.target)) };
+      const known = await knownLive(this.#store, source, bitmap, (doubt) => this.#doubt(name, doubt));
+      named.push({ name, disk: open, known });
+    }
+    return named;
   }
 
   /** With what libvirt would start the domain from the next time, which says nothing of this run. */

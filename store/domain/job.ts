@@ -2,10 +2,10 @@ import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImgstoreError, shellWord } from '../../errors/index.ts';
 import { isLeftBehind } from '../../files/index.ts';
+import { isThere } from '../live/is-there.ts';
 import { FOLDER_PREFIX } from '../live/names.ts';
 import { removeOldScratch } from '../live/scratch.ts';
 import type { Domain } from './domain.ts';
-import { isThere } from './is-there.ts';
 import { isRefused, type Virsh } from './virsh.ts';
 import { parseXml } from './xml.ts';
 

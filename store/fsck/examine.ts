@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
-import { isImgstoreError } from '../../errors/index.ts';
+import { counted, isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { scanPack } from '../../pack/index.ts';
 import type { Monitor } from '../progress.ts';
@@ -234,7 +234,11 @@ async function lookIntoUnindexed(
     if (existsSync(`${stem}.idx`) || !existsSync(`${stem}.pack`)) continue;
     const path = `${stem}.pack`;
     if (found > 0)
-      files.push({ path, kind: 'idx', reason: `has no index: ${found} missing objects are in it` });
+      files.push({
+        path,
+        kind: 'idx',
+        reason: `has no index: ${counted(found, 'missing object is', 'missing objects are')} in it`,
+      });
     else
       notices.push(
         `${path}: has no index, and nothing in it is missing: was left by a process that was stopped`,

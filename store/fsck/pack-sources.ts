@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
+import { counted, fromSystem, isImgstoreError, systemCode } from '../../errors/index.ts';
 import {
   FileBytes,
   Idx,
@@ -197,7 +197,7 @@ async function judge(
     if (head.fault !== undefined) return { pack: head.fault };
     return head.entries === idx.count
       ? {}
-      : { pack: `says that it holds ${head.entries} entries, its index ${idx.count}` };
+      : { pack: `says that it holds ${counted(head.entries!, 'entry', 'entries')}, its index ${idx.count}` };
   }
   if (head.trailer.length > 0 && !quick) {
     const computed = await workers.checksum(`${stem}.pack`);

@@ -1,6 +1,6 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromSystem, ImgstoreError, isImgstoreError, shellWord, systemCode } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError, shellWord } from '../../errors/index.ts';
+import { namesIn } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import type { Store } from '../store.ts';
@@ -66,13 +66,4 @@ function hasCommit(objects: ObjectDatabase): boolean {
   for (const { idx } of objects.packs.packs())
     for (let position = 0; position < idx.count; position++) if (isCommit(idx.id(position))) return true;
   return [...objects.loose.ids()].some(isCommit);
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw fromSystem(error, folder);
-  }
 }

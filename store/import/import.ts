@@ -1,4 +1,4 @@
-import { ImgstoreError } from '../../errors/index.ts';
+import { counted, ImgstoreError } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import { type ImageFormat, Qcow2Image } from '../../qcow2/index.ts';
 import { ENCRYPTED_NOTICE, type OpenDiskOptions } from '../commit/disk.ts';
@@ -93,7 +93,7 @@ function whatToImport(chain: OpenChain, request: ImportRequest, { onNotice }: Mo
     return { chain: request.chain ?? false, snapshots: request.snapshots ?? false };
   }
   onNotice?.(
-    `${path}: its history is ${count(image.layers.length, 'layer')} and ${count(snapshots, 'internal snapshot')}`,
+    `${path}: its history is ${counted(image.layers.length, 'layer')} and ${counted(snapshots, 'internal snapshot')}`,
   );
   return { chain: image.layers.length > 1, snapshots: snapshots > 0 };
 }
@@ -111,16 +111,12 @@ function noticesOf(
     const isTop = source === image.source;
     if (left === 0 || (isTop && what.snapshots)) continue;
     const how = isTop ? 'pass --snapshots' : 'import that file by itself';
-    notices.push(`${file}: ${count(left, 'internal snapshot')} left out: ${how}`);
+    notices.push(`${file}: ${counted(left, 'internal snapshot')} left out: ${how}`);
   }
   const saved = states.filter(({ snapshot }) => (snapshot?.vmStateSize ?? 0) > 0).length;
   if (saved > 0)
     notices.push(
-      `${path}: ${count(saved, 'snapshot')} with the memory of a running machine: only the disk is stored`,
+      `${path}: ${counted(saved, 'snapshot')} with the memory of a running machine: only the disk is stored`,
     );
   return notices;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -1,5 +1,5 @@
 import type { BlockSource } from '../../block/index.ts';
-import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import type { HeldDisk } from '../commit/disk-map.ts';
 import { heldDisk, type KnownBase } from '../commit/known-disk.ts';
@@ -114,7 +114,7 @@ export class ImportRun {
       return versions;
     } catch (error) {
       if (this.#moved === 0 || !isImgstoreError(error, 'INTERRUPTED')) throw error;
-      const done = `interrupted: ${this.#moved} refs lead to what was stored so far: run it again for the rest`;
+      const done = `interrupted: ${counted(this.#moved, 'ref leads', 'refs lead')} to what was stored so far: run it again for the rest`;
       throw new ImgstoreError('INTERRUPTED', done, error.data, error);
     }
   }

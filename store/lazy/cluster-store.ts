@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fromSystem, systemCode } from '../../errors/index.ts';
-import { type FileRules, passPoint, randomOwnerSuffix, sharePath } from '../../files/index.ts';
+import { type FileRules, namesIn, passPoint, randomOwnerSuffix, sharePath } from '../../files/index.ts';
 import { LooseObjects, type ObjectId } from '../../objects/index.ts';
 
 /** Folders among which ids spread evenly. */
@@ -136,13 +136,4 @@ function filesIn(folder: string) {
     if (stats?.isFile()) files.push({ path, size: stats.size, mtimeMs: stats.mtimeMs });
   }
   return files;
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

@@ -1,24 +1,15 @@
-import { resolve } from 'node:path';
-import { type NbdSource, parseQmpAddress } from '../../nbd/index.ts';
+import { parseQmpAddress } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
-import type { Attachment } from '../commit/attachments.ts';
 import { untrustedBitmap } from '../commit/known-disk.ts';
 import { defaultBranch, sourceTitle } from '../commit/names.ts';
 import { bitmapContext } from '../commit/nbd-bitmap.ts';
-import {
-  type CommitResult,
-  type NamedDisk,
-  refuseBadNames,
-  refuseParent,
-  storeVersion,
-} from '../commit/store-version.ts';
-import { branchTip } from '../history/tips.ts';
+import { type CommitResult, type NamedDisk, refuseBadNames } from '../commit/store-version.ts';
 import { originKey } from '../origin/key.ts';
 import type { Monitor as Watcher } from '../progress.ts';
 import { BRANCHES, fullRefName } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { BitmapChange, settle, trustedLive } from './bitmaps.ts';
-import { findDisks, type LiveDisk, type NamedNode } from './find-disks.ts';
+import { findDisks, type LiveDisk } from './find-disks.ts';
 import { thawAnew, whileFrozen } from './freeze.ts';
 import { lookAtImage } from './image-file.ts';
 import { type HeldLive, Instant } from './instant.ts';
@@ -26,28 +17,17 @@ import { removeLeftovers } from './leftovers.ts';
 import { knownLive, openLiveDisk } from './live-disk.ts';
 import { Monitor } from './monitor.ts';
 import { refuseThreads } from './refuse-threads.ts';
-import { folderBeside, removeOldScratch } from './scratch.ts';
+import { type RunningCommitRequest, storeMoment } from './running-commit.ts';
+import { scratchPlace } from './scratch.ts';
 
 /** How to make a version of a machine that runs. */
-export interface LiveCommitRequest {
+export interface LiveCommitRequest extends RunningCommitRequest {
   /** Of QEMU's monitor: path of its socket, or `HOST:PORT`. */
   readonly qmp: string;
-  /** All that the guest can write to when none is named. */
-  readonly nodes?: readonly NamedNode[] | undefined;
   /** Of the guest agent, by which file systems are frozen at the moment. */
   readonly agent?: string | undefined;
-  /** Folder for scratch files; beside the first disk's image if not said. */
-  readonly scratch?: string | undefined;
-  readonly attachments?: readonly Attachment[] | undefined;
   /** The first disk's file name without its ending when not given. */
   readonly branch?: string | undefined;
-  readonly message?: string | undefined;
-  /** The version that a new branch starts from. */
-  readonly parent?: string | undefined;
-  /** Makes a version although nothing has changed. */
-  readonly allowEmpty?: boolean | undefined;
-  /** Folders from which backing files may come, besides the images' own. */
-  readonly allowBacking?: readonly string[] | undefined;
 }
 
 /**
@@ -89,37 +69,16 @@ class LiveCommit {
 
   async run(): Promise<Omit<CommitResult, 'seconds'>> {
     const [store, request] = [this.#store, this.#request];
-    const transaction = store.begin();
-    try {
-      const disks = await this.#settledDisks();
-      const title = disks[0]!.node.file || disks[0]!.node.name;
-      const ref = fullRefName(BRANCHES, request.branch ?? defaultBranch(title));
-      refuseBadNames(disks, request.attachments);
-      const tip = await branchTip(store, ref);
-      await refuseParent(store, { ref, tip, parent: request.parent });
-      const held: HeldLive[] = [];
-      for (const disk of disks) held.push(await this.#look(disk, tip));
-      const instant = await this.#hold(held);
-      let commit: ObjectId | undefined;
-      try {
-        const named: NamedDisk[] = [];
-        for (const [i, disk] of held.entries())
-          named.push(await this.#named(disk, instant.sources[i]!, instant));
-        const message =
-          request.message ??
-          `Store ${disks.map(({ node }) => sourceTitle(node.file || node.name)).join(', ')}`;
-        const version = { ...request, ref, tip, message };
-        const result = await storeVersion(store, version, named, transaction, this.#watcher);
-        commit = result.commit;
-        return result;
-      } catch (error) {
-        throw instant.failure ?? error;
-      } finally {
-        await instant.release(commit);
-      }
-    } finally {
-      await transaction.discard();
-    }
+    const disks = await this.#settledDisks();
+    const titles = disks.map(({ node }) => node.file || node.name);
+    const ref = fullRefName(BRANCHES, request.branch ?? defaultBranch(titles[0]!));
+    refuseBadNames(disks, request.attachments);
+    const message = request.message ?? `Store ${titles.map(sourceTitle).join(', ')}`;
+    const steps = {
+      hold: (tip: ObjectId | undefined) => this.#hold(disks, tip),
+      open: (instant: Instant) => this.#open(instant),
+    };
+    return storeMoment(store, { ...request, ref, message }, steps, this.#watcher);
   }
 
   /** The disks, when what a killed commit has left in their bitmaps is in order. */
@@ -151,28 +110,31 @@ class LiveCommit {
     return { ...none, change: new BitmapChange(disk, key!, undefined) };
   }
 
-  async #hold(held: readonly HeldLive[]): Promise<Instant> {
+  async #hold(disks: readonly LiveDisk[], tip: ObjectId | undefined): Promise<Instant> {
     const { scratch, agent } = this.#request;
-    const image = held.find((disk) => disk.image.path !== undefined)?.image.path;
-    const folder = scratch === undefined ? await folderBeside(image, this.#monitor.label) : resolve(scratch);
-    await removeOldScratch(folder);
+    const held: HeldLive[] = [];
+    for (const disk of disks) held.push(await this.#look(disk, tip));
+    const place = await scratchPlace(held, scratch, this.#monitor.label);
     await this.#monitor.transaction(held.flatMap(({ change, node }) => change?.clear(node.bitmaps) ?? []));
     const onNotice = (notice: string) => this.#notice(notice);
     return Instant.hold(this.#monitor, held, {
-      folder,
-      like: image ?? folder,
+      ...place,
       granularity: this.#store.clusterSize,
       atOnce: (hold) => (agent === undefined ? hold() : whileFrozen(agent, hold, onNotice)),
       onNotice,
     });
   }
 
-  async #named(held: HeldLive, source: NbdSource, instant: Instant): Promise<NamedDisk> {
-    const { name, node, image, trusted } = held;
-    const disk = openLiveDisk(node.file || node.name, source, image.facts, () => instant.refuseLost());
-    const context = trusted && { trusted, name: bitmapContext(trusted.bitmap.name) };
-    const onDoubt = (doubt: string) => this.#notice(`disk ${name}: ${untrustedBitmap(doubt)}`);
-    return { name, disk, known: await knownLive(this.#store, source, context, onDoubt) };
+  async #open(instant: Instant): Promise<NamedDisk[]> {
+    const named: NamedDisk[] = [];
+    for (const [i, { name, node, image, trusted }] of instant.disks.entries()) {
+      const source = instant.sources[i]!;
+      const disk = openLiveDisk(node.file || node.name, source, image.facts, () => instant.refuseLost());
+      const bitmap = trusted && { trusted, name: bitmapContext(trusted.bitmap.name) };
+      const onDoubt = (doubt: string) => this.#notice(`disk ${name}: ${untrustedBitmap(doubt)}`);
+      named.push({ name, disk, known: await knownLive(this.#store, source, bitmap, onDoubt) });
+    }
+    return named;
   }
 
   #notice(text: string): void {

@@ -8,6 +8,7 @@ import type { ImageFile } from './image-file.ts';
 import { cancelJobs, removeExports, removeNodes } from './leftovers.ts';
 import type { Action, Monitor } from './monitor.ts';
 import { isLiveName, liveName, scratchFileName } from './names.ts';
+import type { HeldMoment, MomentOptions } from './running-commit.ts';
 import { ScratchFolder } from './scratch.ts';
 import { SpaceGuard } from './space-guard.ts';
 
@@ -20,24 +21,16 @@ export interface HeldLive extends LiveDisk {
   readonly change: BitmapChange | undefined;
 }
 
-/** How to hold disks. */
-export interface InstantOptions {
-  /** For scratch files. */
-  readonly folder: string;
-  /** A file with whose owner's rights QEMU runs. */
-  readonly like: string;
+export interface InstantOptions extends MomentOptions {
   /** Bytes that a bit of a bitmap stands for. */
   readonly granularity: number;
-  /** Does what must be done at the very moment; the guest's file systems may be frozen around it. */
-  readonly atOnce: (hold: () => Promise<void>) => Promise<void>;
-  readonly onNotice: (notice: string) => void;
 }
 
 /**
  * Disks of a running machine as they were at one moment. Before the guest overwrites something QEMU copies it into a scratch
  * file (a backup job with `sync=none`), which lies over the disk and is exported by QEMU's NBD server.
  */
-export class Instant {
+export class Instant implements HeldMoment {
   readonly #monitor: Monitor;
   readonly #disks: readonly HeldLive[];
   readonly #options: InstantOptions;
@@ -64,11 +57,15 @@ export class Instant {
       return instant;
     } catch (error) {
       await instant.release(undefined);
-      throw instant.failure ?? error;
+      throw instant.explain(error);
     }
   }
 
-  /** The disks, in order. */
+  get disks(): readonly HeldLive[] {
+    return this.#disks;
+  }
+
+  /** As {@link disks}. */
   get sources(): readonly NbdSource[] {
     return this.#sources;
   }
@@ -76,6 +73,10 @@ export class Instant {
   /** Why the disks are not to be had any more as they were; undefined if they are. */
   get failure(): ImgstoreError | undefined {
     return this.#guard?.failure ?? this.#failure;
+  }
+
+  explain(error: unknown): unknown {
+    return this.failure ?? error;
   }
 
   /** @throws ImgstoreError `QMP` when what was read may not be of the moment */
@@ -125,8 +126,7 @@ export class Instant {
   }
 
   async #begin(): Promise<void> {
-    const { folder, like } = this.#options;
-    this.#scratch = await ScratchFolder.create(folder, like);
+    this.#scratch = await ScratchFolder.create(this.#options);
     for (const [i, disk] of this.#disks.entries()) await this.#addScratch(i, disk);
     this.#guard = await SpaceGuard.start(this.#scratch.path, () => this.#stopAll());
     await this.#options.atOnce(async () => {

@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { ImgstoreError, systemCode } from '../../errors/index.ts';
+import { ImgstoreError } from '../../errors/index.ts';
 import { isLeftBehind } from '../../files/index.ts';
+import { isThere } from './is-there.ts';
 import type { Monitor } from './monitor.ts';
 import { isLiveName, isScratchFileName } from './names.ts';
 import { removeOldScratch, socketOf } from './scratch.ts';
@@ -17,7 +17,7 @@ export async function removeLeftovers(monitor: Monitor): Promise<boolean> {
   const sockets = new Set<string>();
   for (const file of files) {
     const socket = await socketOf(file);
-    if (socket !== undefined && (await exists(socket))) sockets.add(socket);
+    if (socket !== undefined && (await isThere(socket))) sockets.add(socket);
   }
   await removeExports(monitor);
   if (sockets.size > 0) await monitor.execute('nbd-server-stop');
@@ -62,14 +62,4 @@ function refuseAlive(monitor: Monitor, file: string): void {
       ? 'another imgstore commits this machine: wait for its end'
       : `an imgstore in another container or on another machine commits this machine, or was killed: end it there, or remove the node that has ${file} by blockdev-del`;
   throw new ImgstoreError('BUSY', `${monitor.label}: ${why}`, { file });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error;
-    return false;
-  }
 }

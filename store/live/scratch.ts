@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { randomOwnerSuffix, removeLeftBehindIn } from '../../files/index.ts';
 import { Qcow2Writer } from '../../qcow2/index.ts';
+import type { ImageFile } from './image-file.ts';
 import { FOLDER_PREFIX } from './names.ts';
 
 /** Of scratch files: what QEMU copies at once, when the guest writes. */
@@ -24,6 +25,14 @@ export interface ScratchDisk {
   readonly granularity: number;
 }
 
+/** Where scratch files go. */
+export interface ScratchPlace {
+  /** In which a folder for them is made. */
+  readonly folder: string;
+  /** A file with whose owner's rights QEMU runs, and who gets them. */
+  readonly like: string;
+}
+
 /** Files of one commit of a running machine: what disks held where the guest has written since, and the socket over which they are read. */
 export class ScratchFolder {
   readonly path: string;
@@ -38,10 +47,9 @@ export class ScratchFolder {
 
   /**
    * Makes folders that only the owner of the image can enter, and who runs as root: QEMU mostly runs as that.
-   * @param folder in which the one for scratch files is made @param like whose owner gets them
    * @throws ImgstoreError `IO`, `NOT_FOUND`
    */
-  static async create(folder: string, like: string): Promise<ScratchFolder> {
+  static async create({ folder, like }: ScratchPlace): Promise<ScratchFolder> {
     const name = `${FOLDER_PREFIX}${randomOwnerSuffix()}`;
     const made = new ScratchFolder(join(folder, name), join(temporaryFolder(), name));
     try {
@@ -96,8 +104,23 @@ export async function removeOldScratch(folder: string): Promise<void> {
     await removeLeftBehindIn('live', each, FOLDER_PREFIX);
 }
 
-/** Beside an image, if that is a file. @throws ImgstoreError `USAGE` when it is none, or not on this machine */
-export async function folderBeside(image: string | undefined, label: string): Promise<string> {
+/**
+ * Where scratch files for disks go: into the folder that is named, or beside the first image. What killed commits have left there is removed.
+ * @param label of the machine, for errors
+ * @throws ImgstoreError `USAGE` when none is named, and the first image is no file, or not on this machine; `IO`
+ */
+export async function scratchPlace(
+  disks: readonly { readonly image: ImageFile }[],
+  named: string | undefined,
+  label: string,
+): Promise<ScratchPlace> {
+  const image = disks.find((disk) => disk.image.path !== undefined)?.image.path;
+  const folder = named === undefined ? await folderBeside(image, label) : resolve(named);
+  await removeOldScratch(folder);
+  return { folder, like: image ?? folder };
+}
+
+async function folderBeside(image: string | undefined, label: string): Promise<string> {
   if (image !== undefined && (await isFile(image))) return dirname(image);
   throw new ImgstoreError(
     'USAGE',

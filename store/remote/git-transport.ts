@@ -13,6 +13,7 @@ import type { Store } from '../store.ts';
 import { Quarantine } from './quarantine.ts';
 import { keepShared } from './shared-refs.ts';
 import type {
+  PushSummary,
   RemoteRefs,
   RemoteTransport,
   RemoteUpdate,
@@ -79,10 +80,7 @@ export class GitTransport implements RemoteTransport {
     }
   }
 
-  async push(
-    updates: readonly RemoteUpdate[],
-    options: TransferOptions = {},
-  ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
+  async push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
     const all = { objects: 0, bytes: 0, results: [] as RemoteUpdateResult[] };
     for (let at = 0; at < updates.length; at += MOST_UPDATES) {
       const some = updates.slice(at, at + MOST_UPDATES);

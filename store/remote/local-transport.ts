@@ -1,17 +1,17 @@
 import { isImgstoreError } from '../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import { Pack } from '../../pack/index.ts';
-import { ObjectMarks } from '../objects/marks.ts';
 import { currentPerson } from '../person.ts';
 import { TAGS } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { Announcement } from '../work/announcement.ts';
 import { ClusterWorkers } from '../workers/pool.ts';
 import { type OutgoingPack, writeOutgoing } from './bucket/outgoing.ts';
-import { commitsBelow } from './commits-below.ts';
+import { markMissing } from './mark-missing.ts';
 import { Quarantine } from './quarantine.ts';
 import { keepShared } from './shared-refs.ts';
 import type {
+  PushSummary,
   RemoteRefs,
   RemoteTransport,
   RemoteUpdate,
@@ -20,7 +20,6 @@ import type {
   TransferSummary,
 } from './transport.ts';
 import { verifyPack } from './verify-pack.ts';
-import { walkContent } from './walk-content.ts';
 
 /**
  * Another store of this machine. Its packs are copied as they are, by links where both are on one file system, and checked to the last object; nothing is deflated or searched for deltas, and no other
@@ -55,10 +54,7 @@ export class LocalTransport implements RemoteTransport {
     }
   }
 
-  async push(
-    updates: readonly RemoteUpdate[],
-    options: TransferOptions = {},
-  ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
+  async push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
     const other = this.#other;
     const announcement = Announcement.make(other.folder, other.rules, 'writes');
     try {
@@ -96,7 +92,12 @@ async function transfer(
   options: TransferOptions,
 ): Promise<TransferSummary> {
   if (wanted.length === 0) return { objects: 0, bytes: 0 };
-  const marks = await markMissing(from, to, wanted, options);
+  const remote = {
+    tips: (await to.refs.list()).map(({ id }) => id),
+    commits: to.objects,
+    has: (id: ObjectId) => to.objects.isStored(id),
+  };
+  const marks = await markMissing(from.objects, wanted, remote, options);
   const quarantine = await Quarantine.make(to);
   const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
   let objects = 0;
@@ -119,28 +120,4 @@ async function transfer(
     await workers.close();
     await quarantine.remove();
   }
-}
-
-/** The objects that some ids lead to and a store lacks; what its refs lead to, it has whole. */
-async function markMissing(
-  from: Store,
-  to: Store,
-  wanted: readonly ObjectId[],
-  monitor: TransferOptions,
-): Promise<{ readonly data: ObjectMarks; readonly maps: ObjectMarks }> {
-  const tips = (await to.refs.list()).map(({ id }) => id);
-  const known = commitsBelow(to.objects, tips);
-  const met = new ObjectMarks(from.objects);
-  const marks = { data: new ObjectMarks(from.objects), maps: new ObjectMarks(from.objects) };
-  await walkContent(wanted, {
-    read: (id) => from.objects.read(id),
-    isKnown: (id) => known.has(id),
-    meet: (id, kind) => {
-      if (!met.mark(id)) return false;
-      if (!to.objects.isStored(id)) marks[kind].mark(id);
-      return true;
-    },
-    monitor,
-  });
-  return marks;
 }

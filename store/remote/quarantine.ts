@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem } from '../../errors/index.ts';
 import {
@@ -7,6 +7,7 @@ import {
   randomOwnerSuffix,
   removeLeftBehindIn,
   sharePath,
+  syncFile,
   syncFolder,
 } from '../../files/index.ts';
 import type { Store } from '../store.ts';
@@ -67,7 +68,7 @@ export class Quarantine {
     const files = stems.flatMap((stem) =>
       ENDINGS.map((ending) => stem + ending).filter((name) => names.includes(name)),
     );
-    for (const name of files) await sync(join(from, name));
+    for (const name of files) await syncFile('fetch', join(from, name));
     for (const name of files) await move(join(from, name), join(packs.folder, name));
     await syncFolder('fetch', packs.folder);
     packs.refresh();
@@ -76,20 +77,6 @@ export class Quarantine {
   /** Removes it, with all that is left in it. Never throws: `gc` does what this could not. */
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  try {
-    passPoint('fetch.fsync', path);
-    const handle = await open(path, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw fromSystem(error, path);
   }
 }
 

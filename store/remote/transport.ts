@@ -38,6 +38,11 @@ export interface TransferSummary {
   readonly requests?: number | undefined;
 }
 
+/** What a push has cost, and what became of each move, in order. */
+export interface PushSummary extends TransferSummary {
+  readonly results: readonly RemoteUpdateResult[];
+}
+
 /** Progress is in bytes over the network. */
 export type TransferOptions = Monitor;
 
@@ -53,9 +58,6 @@ export interface RemoteTransport {
    */
   fetch(wanted: readonly ObjectId[], options?: TransferOptions): Promise<TransferSummary>;
   /** Sends what the remote lacks, then moves refs; atomically where the remote can. */
-  push(
-    updates: readonly RemoteUpdate[],
-    options?: TransferOptions,
-  ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }>;
+  push(updates: readonly RemoteUpdate[], options?: TransferOptions): Promise<PushSummary>;
   close(): Promise<void>;
 }

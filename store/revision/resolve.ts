@@ -1,4 +1,4 @@
-import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isId, NULL_ID, type ObjectId, parseCommit } from '../../objects/index.ts';
 import { findSuccessors } from '../forget/successors.ts';
 import { LEAST_PREFIX_DIGITS } from '../objects/database.ts';
@@ -173,7 +173,7 @@ async function fromReflog(store: Store, { name }: Revision, back: number, text: 
     const moves = entries.filter((entry) => entry.before !== NULL_ID).length;
     throw new ImgstoreError(
       'NOT_FOUND',
-      `'${text}': the log of '${shortRefName(logged)}' goes back ${moves} moves only`,
+      `'${text}': the log of '${shortRefName(logged)}' goes back ${counted(moves, 'move')} only`,
       { revision: text },
     );
   }

@@ -32,12 +32,7 @@ test('a lazy clone starts a machine having fetched less than a quarter of the st
   const line = await countedLine(rgw.endpoint);
   const place = workplaceOf(rgw, (await Workplace.create()).folder, line.endpoint);
   await place.ok('clone', '--lazy', url, '.');
-  const { child, finished } = place.start(['serve']);
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await finished;
-  });
-  await once(child.stdout!, 'data');
+  await place.serve();
   const uri = `nbd+unix:///web?socket=${place.path('.imgstore/imgstore/nbd.sock')}`;
   const files = await bootFilesBy(place, uri);
   await place.ok('checkout', 'web', '-o', 'web.qcow2', '--backing', 'nbd');
@@ -48,11 +43,7 @@ test('a lazy clone starts a machine having fetched less than a quarter of the st
 });
 
 function workplaceOf(rgw: Rgw, folder: string, endpoint = rgw.endpoint): Workplace {
-  return new (class extends Workplace {
-    override get environment(): NodeJS.ProcessEnv {
-      return { ...super.environment, ...rgw.environment, AWS_ENDPOINT_URL_S3: endpoint };
-    }
-  })(folder);
+  return new Workplace(folder, { ...rgw.environment, AWS_ENDPOINT_URL_S3: endpoint });
 }
 
 /** The disk to start with more on it, of a machine's size. */

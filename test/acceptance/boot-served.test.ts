@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Workplace } from '../cmd/imgstore.ts';
 import { qemuCheck, qemuImg } from '../qcow2/qemu.ts';
 import { boot, diskToStart } from './machine.ts';
@@ -12,12 +11,7 @@ test('a machine starts from a lazy checkout and from a writable export, and what
   await qemuImg('convert', '-O', 'qcow2', disk, place.path('web.qcow2'));
   await place.ok('commit', 'web.qcow2');
   await place.ok('pack');
-  const { child, finished } = place.start(['serve', '--writable']);
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await finished;
-  });
-  await once(child.stdout!, 'data');
+  await place.serve('--writable');
 
   await place.ok('checkout', 'web', '-o', 'lazy.qcow2', '--backing', 'nbd');
   const image = place.path('lazy.qcow2');

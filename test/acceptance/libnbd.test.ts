@@ -1,9 +1,8 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Workplace } from '../cmd/imgstore.ts';
 import { noise } from '../qcow2/qemu.ts';
 
@@ -20,12 +19,7 @@ async function served(...args: readonly string[]) {
   const raw = Buffer.concat([noise(3 * MIB, 1), Buffer.alloc(2 * MIB), noise(MIB + 512, 2)]);
   writeFileSync(place.path('web.raw'), raw);
   await place.ok('commit', 'web.raw');
-  const { child, finished } = place.start(['serve', ...args]);
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await finished;
-  });
-  await once(child.stdout!, 'data');
+  await place.serve(...args);
   const uri = `nbd+unix:///web?socket=${place.path('.imgstore/imgstore/nbd.sock')}`;
   const client = async (seed: number, ...options: readonly string[]) => {
     const { stdout } = await execute(PYTHON, [

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { atCalls, RUNS, writeSomething } from '../store/domain/each-call.ts';
+import { atCalls, RUNS } from '../store/domain/each-call.ts';
 import { Libvirt } from '../store/domain/libvirt.ts';
 import { DomainPlace } from '../store/domain/place.ts';
 import { virshProxy } from '../store/domain/virsh-proxy.ts';
+import { writeSomething } from '../store/live/steps.ts';
 import { Workplace } from './imgstore.ts';
 
 let libvirt: Libvirt;
@@ -11,13 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => libvirt.stop());
 
-async function running(): Promise<DomainPlace> {
-  const place = await DomainPlace.create(libvirt);
-  await place.define();
-  await place.start();
-  return place;
-}
-
 function argumentsOf(place: DomainPlace): string[] {
   return ['--store', place.made.path, 'commit', '--domain', place.name, '--connect', libvirt.uri];
 }
@@ -25,7 +19,7 @@ function argumentsOf(place: DomainPlace): string[] {
 test.each(RUNS)(
   'imgstore commit --domain is right after it was killed %s it called virsh, from %i on',
   async (moment, first) => {
-    const place = await running();
+    const place = await DomainPlace.running(libvirt);
     const shell = await Workplace.create();
     await place.commitExactly();
     let fromScratch = 0;
@@ -47,7 +41,7 @@ test.each(RUNS)(
 );
 
 test('imgstore commit --domain is right while the virsh of a killed one still begins its backup', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const shell = await Workplace.create();
   await place.commitExactly();
   await writeSomething(place);
@@ -58,7 +52,7 @@ test('imgstore commit --domain is right while the virsh of a killed one still be
 });
 
 test('imgstore commit --domain tells what it has stored, as text and as JSON', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const shell = await Workplace.create();
   expect(await shell.ok(...argumentsOf(place), '-m', 'running')).toMatch(
     /^\[vm[0-9a-f]{6} [0-9a-f]{12}\]\n {2}vda: 4 MiB, 256 clusters with data, 1 new, 1 MiB read\n/,
@@ -72,7 +66,7 @@ test('imgstore commit --domain tells what it has stored, as text and as JSON', a
 });
 
 test('imgstore commit --domain leaves nothing in the domain when it is interrupted', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const shell = await Workplace.create();
   await place.commitExactly();
   await writeSomething(place);

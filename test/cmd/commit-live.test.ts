@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import { atCommands, RUNS, writeSomething } from '../store/live/each-command.ts';
+import { atCommands, RUNS } from '../store/live/each-command.ts';
 import { LivePlace } from '../store/live/place.ts';
 import { startProxy } from '../store/live/proxy.ts';
+import { writeSomething } from '../store/live/steps.ts';
 import { Workplace } from './imgstore.ts';
 
 test.each(RUNS)(

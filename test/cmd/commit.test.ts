@@ -33,7 +33,7 @@ test('commit prints one line for the version and one for each disk', async () =>
   const { stdout, stderr } = await place.run('commit', 'web.raw');
   expect(stderr).toBe('');
   expect(stdout).toMatch(
-    /^\[web [0-9a-f]{12}\]\n {2}vda: 64 KiB, 1 clusters? with data, 1 new, 64 KiB read\n {2}6 objects, 6\d\.\d KiB stored in \d+\.\d s\n$/,
+    /^\[web [0-9a-f]{12}\]\n {2}vda: 64 KiB, 1 cluster with data, 1 new, 64 KiB read\n {2}6 objects, 6\d\.\d KiB stored in \d+\.\d s\n$/,
   );
 });
 

@@ -3,6 +3,8 @@ import { formatBytes, formatRatio, formatSeconds, personJson, shortId } from '..
 
 test.each([
   [0, '0 bytes'],
+  [1, '1 byte'],
+  [2.4, '2 bytes'],
   [1023, '1023 bytes'],
   [1024, '1 KiB'],
   [1536, '1.5 KiB'],

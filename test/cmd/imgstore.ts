@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,9 +38,12 @@ export interface Running {
 /** A folder in which the command line runs, with nothing of the machine's or the user's settings. */
 export class Workplace {
   readonly folder: string;
+  readonly #variables: NodeJS.ProcessEnv;
 
-  constructor(folder: string) {
+  /** @param variables of the environment, besides the usual ones */
+  constructor(folder: string, variables: NodeJS.ProcessEnv = {}) {
     this.folder = folder;
+    this.#variables = variables;
   }
 
   /** A new one; it goes away with the test that asked for it. */
@@ -72,6 +76,7 @@ export class Workplace {
       GIT_AUTHOR_EMAIL: 'author@example.org',
       GIT_COMMITTER_NAME: 'A Committer',
       GIT_COMMITTER_EMAIL: 'committer@example.org',
+      ...this.#variables,
     };
   }
 
@@ -100,6 +105,20 @@ export class Workplace {
       });
     });
     return { child, finished };
+  }
+
+  /** Starts a server of the store, which ends with the test, and waits until it says something, or its end. Returns that. */
+  async serve(...args: readonly string[]): Promise<Running & { readonly said: string }> {
+    const running = this.start(['serve', ...args]);
+    onTestFinished(async () => {
+      running.child.kill('SIGKILL');
+      await running.finished;
+    });
+    const [said] = await Promise.race([
+      once(running.child.stdout!, 'data'),
+      running.finished.then(({ stderr }) => [stderr]),
+    ]);
+    return { ...running, said: String(said) };
   }
 
   /** Runs imgstore, however it ends. */

@@ -29,7 +29,7 @@ test('import prints a line for each version, and says what the image has', async
     stderr: 'vm.qcow2: its history is 2 layers and 1 internal snapshot\n',
   });
   expect(stdout).toMatch(
-    /^\[vm [0-9a-f]{12}\] base\.qcow2: 1 new clusters, 1 MiB read\n\[vm [0-9a-f]{12}\] vm\.qcow2 as clean: 1 new clusters, 64 KiB read\n\[vm [0-9a-f]{12}\] vm\.qcow2: 1 new clusters, 64 KiB read\n$/,
+    /^\[vm [0-9a-f]{12}\] base\.qcow2: 1 new cluster, 1 MiB read\n\[vm [0-9a-f]{12}\] vm\.qcow2 as clean: 1 new cluster, 64 KiB read\n\[vm [0-9a-f]{12}\] vm\.qcow2: 1 new cluster, 64 KiB read\n$/,
   );
   expect(await place.ok('import', 'vm.qcow2', '-q')).toBe('');
   expect(place.git('rev-list', '--count', '--all')).toBe('3');

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { qemuImg, qemuIo } from '../qcow2/qemu.ts';
 import { type Rgw, sharedRgw } from '../remote/rgw.ts';
 import { oneLine, Workplace } from './imgstore.ts';
@@ -159,12 +158,7 @@ describe('on a lazy clone', () => {
 
   test('serve gives what the bucket has, and commits what is written', async () => {
     const { place, second } = await lazyPlace();
-    const { child, finished } = place.start(['serve', '--writable']);
-    onTestFinished(async () => {
-      child.kill('SIGKILL');
-      await finished;
-    });
-    await once(child.stdout!, 'data');
+    await place.serve('--writable');
     const uri = `nbd+unix:///web?socket=${place.path('.imgstore/imgstore/nbd.sock')}`;
     await qemuImg('convert', '-f', 'raw', '-O', 'raw', uri, place.path('out.raw'));
     expect((await readFile(place.path('out.raw'))).equals(second)).toBe(true);

@@ -6,7 +6,7 @@ import { noise } from '../objects/noise.ts';
 import { keyFile, newKeyPair } from '../remote/age/age-tool.ts';
 import { FakeS3, type FakeS3Settings } from '../remote/fake-s3.ts';
 import { type Rgw, sharedRgw } from '../remote/rgw.ts';
-import { type Outcome, oneLine, type Running, Workplace } from './imgstore.ts';
+import { oneLine, Workplace } from './imgstore.ts';
 import { writeDisk } from './sample.ts';
 
 let rgw: Rgw;
@@ -15,42 +15,23 @@ beforeAll(async () => {
 });
 
 /** A folder in which imgstore runs with the keys of a server. */
-class S3Place {
-  readonly place: Workplace;
-  readonly #env: NodeJS.ProcessEnv;
-
-  constructor(place: Workplace, env: NodeJS.ProcessEnv = rgw.environment) {
-    this.place = place;
-    this.#env = env;
+class S3Place extends Workplace {
+  constructor(folder: string, variables: NodeJS.ProcessEnv = rgw.environment) {
+    super(folder, variables);
   }
 
-  static async create(env?: NodeJS.ProcessEnv): Promise<S3Place> {
-    return new S3Place(await Workplace.withStore(), env);
-  }
-
-  start(...args: readonly string[]): Running {
-    return this.place.start(args, { env: this.#env });
-  }
-
-  run(...args: readonly string[]): Promise<Outcome> {
-    return this.start(...args).finished;
-  }
-
-  async ok(...args: readonly string[]): Promise<string> {
-    const outcome = await this.run(...args);
-    if (outcome.status !== 0)
-      throw new Error(`imgstore ${args.join(' ')}: exit code ${outcome.status}: ${outcome.stderr}`);
-    return outcome.stdout;
+  static async withKeys(variables?: NodeJS.ProcessEnv): Promise<S3Place> {
+    return new S3Place((await Workplace.withStore()).folder, variables);
   }
 
   async commit(branch: string, ...seeds: readonly number[]): Promise<void> {
-    await writeDisk(this.place, `${branch}.raw`, ...seeds);
+    await writeDisk(this, `${branch}.raw`, ...seeds);
     await this.ok('commit', `${branch}.raw`, '-m', `${branch} ${seeds.join()}`);
   }
 }
 
 /** Fails unless the store that was cloned into a folder is in order and has an image as the file is. */
-async function expectClone({ place }: S3Place, folder: string, image: string, raw: string): Promise<void> {
+async function expectClone(place: S3Place, folder: string, image: string, raw: string): Promise<void> {
   const copy = new Workplace(place.path(folder));
   copy.fsck();
   await copy.ok('checkout', image, '-o', `${image}-out.raw`);
@@ -59,19 +40,17 @@ async function expectClone({ place }: S3Place, folder: string, image: string, ra
 
 describe('an s3:// remote on Ceph', () => {
   test('fsck --repair --from REMOTE brings back what the store has lost, and verify --repair what the bucket has', async () => {
-    const here = await S3Place.create();
+    const here = await S3Place.withKeys();
     const bucket = await rgw.newBucket();
     await here.commit('web', 1, 2, 3);
     await here.ok('remote', 'add', 'origin', `s3://${bucket}/vms`, '--no-probe');
     await here.ok('push');
-    const loose = here.place
-      .git('cat-file', '--batch-all-objects', '--batch-check=%(objectname)')
-      .split('\n');
+    const loose = here.git('cat-file', '--batch-all-objects', '--batch-check=%(objectname)').split('\n');
     for (const id of loose.slice(0, 3))
-      await rm(here.place.path(`.imgstore/objects/${id.slice(0, 2)}/${id.slice(2)}`));
+      await rm(here.path(`.imgstore/objects/${id.slice(0, 2)}/${id.slice(2)}`));
     expect((await here.run('fsck')).status).toBe(3);
     await here.ok('fsck', '--repair', '--from', 'origin');
-    here.place.fsck();
+    here.fsck();
 
     const open = await openS3(rgw.options(`${bucket}/vms`));
     onTestFinished(() => open.close());
@@ -81,13 +60,13 @@ describe('an s3:// remote on Ceph', () => {
     expect((await here.run('verify')).status).toBe(3);
     await here.ok('verify', '--repair');
     await here.ok('clone', `s3://${bucket}/vms`, 'there');
-    await expectClone(here, 'there', 'web', here.place.path('web.raw'));
+    await expectClone(here, 'there', 'web', here.path('web.raw'));
   });
 
   test('goes from one machine to another and back', async () => {
     const bucket = await rgw.newBucket();
     const url = `s3://${bucket}/fleet`;
-    const here = await S3Place.create();
+    const here = await S3Place.withKeys();
     await here.commit('web', 1, 2, 3);
     await here.ok('remote', 'add', 'origin', url);
     expect(await here.ok('ls-remote')).toBe('');
@@ -96,19 +75,19 @@ describe('an s3:// remote on Ceph', () => {
     await here.ok('push', 'origin', 'v1');
 
     await here.ok('clone', url, 'there');
-    await expectClone(here, 'there', 'web', here.place.path('web.raw'));
-    const there = new S3Place(new Workplace(here.place.path('there')));
+    await expectClone(here, 'there', 'web', here.path('web.raw'));
+    const there = new S3Place(here.path('there'));
     expect(await there.ok('ls-remote')).toMatch(/web +\(HEAD\)/);
-    expect(there.place.git('rev-parse', 'refs/tags/v1')).toBe(here.place.git('rev-parse', 'refs/tags/v1'));
+    expect(there.git('rev-parse', 'refs/tags/v1')).toBe(here.git('rev-parse', 'refs/tags/v1'));
 
     await there.commit('web', 1, 9, 3);
     await there.commit('db', 7);
     await there.ok('push');
     await here.ok('fetch');
-    expect(here.place.git('rev-parse', 'refs/remotes/origin/db')).toBe(there.place.git('rev-parse', 'db'));
+    expect(here.git('rev-parse', 'refs/remotes/origin/db')).toBe(there.git('rev-parse', 'db'));
     await here.ok('pull');
-    expect(here.place.git('rev-parse', 'web')).toBe(there.place.git('rev-parse', 'web'));
-    here.place.fsck();
+    expect(here.git('rev-parse', 'web')).toBe(there.git('rev-parse', 'web'));
+    here.fsck();
 
     // Other versions on both sides: who comes second is told, and may insist while the lease holds.
     await here.commit('web', 4, 9, 3);
@@ -124,18 +103,18 @@ describe('an s3:// remote on Ceph', () => {
     await there.ok('push', '--force-with-lease');
     await there.ok('push', 'origin', '--delete', 'db');
     const listed = await there.ok('ls-remote');
-    expect(listed).toContain(there.place.git('rev-parse', 'web').slice(0, 7));
+    expect(listed).toContain(there.git('rev-parse', 'web').slice(0, 7));
     expect(listed).not.toContain('db');
   });
 
   test('takes one of two pushes at once to a branch, and tells the other', async () => {
     const url = `s3://${await rgw.newBucket()}`;
-    const one = await S3Place.create();
+    const one = await S3Place.withKeys();
     await one.commit('web', 1);
     await one.ok('remote', 'add', 'origin', url);
     await one.ok('push');
     await one.ok('clone', url, 'two');
-    const two = new S3Place(new Workplace(one.place.path('two')));
+    const two = new S3Place(one.path('two'));
     for (let round = 0; round < 3; round++) {
       await one.commit('web', 10 + round);
       await two.commit('web', 20 + round);
@@ -143,7 +122,7 @@ describe('an s3:// remote on Ceph', () => {
       expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set([0, 1]));
       const [winner, loser] = outcomes[0]!.status === 0 ? [one, two] : [two, one];
       expect(outcomes.find(({ status }) => status === 1)!.stderr).toMatch(/imgstore fetch|fetch first/);
-      expect(await loser.ok('ls-remote')).toContain(winner.place.git('rev-parse', 'web').slice(0, 7));
+      expect(await loser.ok('ls-remote')).toContain(winner.git('rev-parse', 'web').slice(0, 7));
       await loser.ok('fetch');
       await loser.ok('branch', '-f', 'web', 'refs/remotes/origin/web');
     }
@@ -151,14 +130,14 @@ describe('an s3:// remote on Ceph', () => {
 
   test('push and clone go on after kill -9 at any time', async () => {
     const url = `s3://${await rgw.newBucket()}/p`;
-    const here = await S3Place.create();
+    const here = await S3Place.withKeys();
     await here.ok('remote', 'add', 'origin', url);
-    const raw = here.place.path('big.raw');
+    const raw = here.path('big.raw');
     for (const [round, wait] of [250, 400, 550, 700, 900].entries()) {
       await writeFile(raw, Buffer.concat([noise(12 * 2 ** 20, round + 1), noise(2 ** 20, 99)]));
       await here.ok('commit', 'big.raw', '-m', `${round}`);
       if (round === 2) await here.ok('pack');
-      const { child, finished } = here.start('push');
+      const { child, finished } = here.start(['push']);
       await sleep(wait);
       child.kill('SIGKILL');
       await finished;
@@ -166,7 +145,7 @@ describe('an s3:// remote on Ceph', () => {
     }
     await here.ok('push');
     for (const wait of [300, 500, 700, 900, 1200]) {
-      const { child, finished } = here.start('clone', url, 'copy');
+      const { child, finished } = here.start(['clone', url, 'copy']);
       await sleep(wait);
       child.kill('SIGKILL');
       if ((await finished).status === 0) break;
@@ -183,18 +162,18 @@ describe('an s3:// remote on Ceph', () => {
     const identity = await keyFile('key.txt', own.secret);
     const recipients = await keyFile('recipients.txt', own.recipient);
     const keys = ['--identity', identity, '--recipients', recipients];
-    const here = await S3Place.create();
+    const here = await S3Place.withKeys();
     await writeFile(
-      here.place.path('secret-image.raw'),
+      here.path('secret-image.raw'),
       Buffer.concat([noise(65536, 1), Buffer.alloc(65536, 'plain text ')]),
     );
     await here.ok('commit', 'secret-image.raw', '-m', 'a secret message');
     await here.ok('remote', 'add', 'origin', url, ...keys);
     await here.ok('push');
     await here.ok('clone', url, 'there', ...keys);
-    await expectClone(here, 'there', 'secret-image', here.place.path('secret-image.raw'));
+    await expectClone(here, 'there', 'secret-image', here.path('secret-image.raw'));
 
-    const ids = here.place.git('cat-file', '--batch-all-objects', '--batch-check=%(objectname)').split('\n');
+    const ids = here.git('cat-file', '--batch-all-objects', '--batch-check=%(objectname)').split('\n');
     const open = await openS3(rgw.options(`${bucket}/sealed`));
     onTestFinished(() => open.close());
     let packs = 0;
@@ -219,12 +198,12 @@ describe('an s3:// remote on Ceph', () => {
   });
 
   test('says in one line what is wrong with a bucket or with keys', async () => {
-    const here = await S3Place.create();
+    const here = await S3Place.withKeys();
     const absent = await here.run('clone', 's3://no-such-bucket-here/p', 'x');
     expect(absent.status).toBe(1);
     expect(oneLine(absent)).toContain('s3://no-such-bucket-here');
     const bucket = await rgw.newBucket();
-    const stranger = await S3Place.create({ ...rgw.environment, AWS_SECRET_ACCESS_KEY: 'wrong' });
+    const stranger = await S3Place.withKeys({ ...rgw.environment, AWS_SECRET_ACCESS_KEY: 'wrong' });
     const denied = await stranger.run('clone', `s3://${bucket}/p`, 'x', '--json');
     expect(JSON.parse(denied.stdout)).toMatchObject({ error: { code: 'REMOTE_DENIED' } });
     oneLine(denied);
@@ -243,7 +222,7 @@ describe('remote add s3://', () => {
       const fake = await FakeS3.start(settings);
       onTestFinished(() => fake.close());
       const { accessKeyId, secretAccessKey } = fake.keys;
-      const here = await S3Place.create({
+      const here = await S3Place.withKeys({
         AWS_ACCESS_KEY_ID: accessKeyId,
         AWS_SECRET_ACCESS_KEY: secretAccessKey,
       });
@@ -273,12 +252,12 @@ describe('remote add s3://', () => {
 
 test('two stores that push at once to an empty bucket both begin it', async () => {
   const url = `s3://${await rgw.newBucket()}/new`;
-  const [one, two] = [await S3Place.create(), await S3Place.create()];
+  const [one, two] = [await S3Place.withKeys(), await S3Place.withKeys()];
   await one.commit('web', 1);
   await two.commit('db', 2);
   for (const each of [one, two]) await each.ok('remote', 'add', 'origin', url);
   await Promise.all([one.ok('push'), two.ok('push')]);
   await one.ok('clone', url, 'both');
-  await expectClone(one, 'both', 'web', one.place.path('web.raw'));
-  await expectClone(one, 'both', 'db', two.place.path('db.raw'));
+  await expectClone(one, 'both', 'web', one.path('web.raw'));
+  await expectClone(one, 'both', 'db', two.path('db.raw'));
 });

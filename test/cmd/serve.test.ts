@@ -1,5 +1,4 @@
 import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -18,16 +17,8 @@ interface Server extends Running {
 
 /** Starts a server, which ends with the test. */
 async function serve(place: Workplace, ...args: readonly string[]): Promise<Server> {
-  const running = place.start(['serve', ...args, '--json']);
-  onTestFinished(async () => {
-    running.child.kill('SIGKILL');
-    await running.finished;
-  });
-  const [line] = await Promise.race([
-    once(running.child.stdout!, 'data'),
-    running.finished.then(({ stderr }) => [stderr]),
-  ]);
-  const { uri } = JSON.parse(String(line)) as { uri: string };
+  const running = await place.serve(...args, '--json');
+  const { uri } = JSON.parse(running.said) as { uri: string };
   const at = uri.indexOf('?');
   const [start, rest] = at < 0 ? [uri, ''] : [uri.slice(0, at), uri.slice(at)];
   return { ...running, uri: (name) => `${start}${encodeURIComponent(name)}${rest}` };

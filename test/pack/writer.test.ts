@@ -80,46 +80,10 @@ test('PackWriter counts objects and bytes', async () => {
   expect(basename(stem)).toBe(`pack-${pending.checksum}`);
 });
 
-test('PendingPack.has knows its objects before it is published', async () => {
-  const writer = await PackWriter.create(await temporaryFolder());
-  const [first, ...others] = sampleObjects();
-  for (const object of others) await writer.add(object);
-  const pending = await writer.finish();
-  for (const { id } of others) expect(pending.has(id)).toBe(true);
-  expect(pending.has(first!.id)).toBe(false);
-  await pending.discard();
-});
-
-test('PendingPack.has is false and reads no closed file when the pack is published', async () => {
-  const writer = await PackWriter.create(await temporaryFolder());
-  const objects = sampleObjects();
-  for (const object of objects) await writer.add(object);
-  const pending = await writer.finish();
-  await pending.publish();
-  expect(objects.map(({ id }) => pending.has(id))).toEqual(objects.map(() => false));
-});
-
 test('PackWriter makes files that nobody may write to', async () => {
   const stem = await writePack(await temporaryFolder(), sampleObjects());
   for (const ending of ['pack', 'idx', 'rev'])
     expect(statSync(`${stem}.${ending}`).mode & 0o777).toBe(0o444 & ~process.umask());
-});
-
-test('PendingPack shows nothing before it is published, and gives the index its name last', async () => {
-  const folder = await temporaryFolder();
-  const writer = await PackWriter.create(folder);
-  for (const object of sampleObjects()) await writer.add(object);
-  const pending = await writer.finish();
-  expect(filesBelow(folder).every((name) => name.startsWith('tmp_'))).toBe(true);
-  const passed = recordPoints();
-  const stem = await pending.publish();
-  expect(passed).toEqual([
-    { point: 'pack.rename', path: `${stem}.pack` },
-    { point: 'rev.rename', path: `${stem}.rev` },
-    { point: 'idx.rename', path: `${stem}.idx` },
-    { point: 'pack.fsync-folder', path: folder },
-  ]);
-  expect(filesBelow(folder)).toEqual(['idx', 'pack', 'rev'].map((ending) => `${basename(stem)}.${ending}`));
 });
 
 test('PackWriter fsyncs every file before it is finished', async () => {
@@ -133,21 +97,11 @@ test('PackWriter fsyncs every file before it is finished', async () => {
   await pending.discard();
 });
 
-test('PackWriter makes files that nobody may write to', async () => {
-  const stem = await writePack(await temporaryFolder(), sampleObjects());
-  for (const ending of ['pack', 'idx', 'rev'])
-    expect(statSync(`${stem}.${ending}`).mode & 0o777).toBe(0o444 & ~process.umask());
-});
-
-test('PackWriter.discard and PendingPack.discard leave no file', async () => {
+test('PackWriter.discard leaves no file', async () => {
   const folder = await temporaryFolder();
   const writer = await PackWriter.create(folder);
   await writer.add(sampleObject('blob', noise(10, 1)));
   await writer.discard();
-  expect(filesBelow(folder)).toEqual([]);
-  const pending = await (await PackWriter.create(folder)).finish();
-  expect(filesBelow(folder)).toHaveLength(3);
-  await pending.discard();
   expect(filesBelow(folder)).toEqual([]);
 });
 

@@ -1,5 +1,5 @@
 import { InPlaceFile, RawFile } from '../../../block/index.ts';
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { isNbdUri } from '../../../nbd/index.ts';
 import {
   type ImageFormat,
@@ -118,7 +118,9 @@ async function writableHeader(
     }
     const leaks = await refuseUnwritable(file, header, path);
     if (leaks > 0)
-      onNotice?.(`${path}: has ${leaks} clusters that nothing uses: qemu-img check -r leaks frees them`);
+      onNotice?.(
+        `${path}: has ${counted(leaks, 'cluster')} that nothing uses: qemu-img check -r leaks gives that room back`,
+      );
     return header;
   } finally {
     await file.close();

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { fromSystem, ImgstoreError } from '../../../errors/index.ts';
-import { passPoint, syncFolder } from '../../../files/index.ts';
+import { ImgstoreError } from '../../../errors/index.ts';
+import { syncFile, syncFolder } from '../../../files/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import { describeImage } from '../../../qcow2/index.ts';
 import { openDisk } from '../../commit/open-disk.ts';
@@ -51,7 +51,7 @@ export async function makeNewBase({ overlay, ...job }: NewBaseJob, base: BaseFil
   } finally {
     await outputs.discard();
   }
-  await syncFile(base.path);
+  await syncWithName(base.path);
 }
 
 /** How the overlay's header names the file. */
@@ -77,17 +77,7 @@ async function chainOf(path: string, allowBacking: readonly string[]): Promise<r
 }
 
 /** Makes a file last through a failure of the power, with its name. */
-async function syncFile(path: string): Promise<void> {
-  try {
-    const handle = await open(path);
-    try {
-      passPoint('rebase.fsync', path);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw fromSystem(error, path);
-  }
+async function syncWithName(path: string): Promise<void> {
+  await syncFile('rebase', path);
   await syncFolder('rebase', dirname(resolve(path)));
 }

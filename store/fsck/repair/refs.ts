@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { counted } from '../../../errors/index.ts';
 import { LockFile } from '../../../files/index.ts';
 import { NULL_ID, type ObjectId, parseTag } from '../../../objects/index.ts';
 import { currentPerson } from '../../person.ts';
@@ -149,7 +150,9 @@ class RefRepair {
       if (kept.length === lines.length) return;
       await this.#aside.keep(path);
       await lock.commit(Buffer.from(kept.map((line) => `${line}\n`).join('')));
-      this.#done.push(`${path}: ${lines.length - kept.length} lines that lead nowhere are taken out`);
+      this.#done.push(
+        `${path}: ${counted(lines.length - kept.length, 'line that leads nowhere is', 'lines that lead nowhere are')} taken out`,
+      );
     } finally {
       await lock.release();
     }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
 import { MIDX_FILE, type PendingPack, removeMidx } from '../../../pack/index.ts';
 import type { OpenDiskOptions } from '../../commit/disk.ts';
@@ -289,5 +289,5 @@ function stemOf({ objects }: Store, pending: PendingPack | undefined): string | 
 }
 
 function lostObjects(count: number): string {
-  return count === 1 ? '1 lost object is' : `${count} lost objects are`;
+  return counted(count, 'lost object is', 'lost objects are');
 }

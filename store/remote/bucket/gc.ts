@@ -4,12 +4,10 @@ import {
   type Bucket,
   CHECKPOINTS,
   checkpointName,
-  checkRemote,
   indexName,
   PACKS,
   type PackUpload,
   packName,
-  type RemoteChange,
   type RemoteContent,
   type RemotePack,
   type RemoteSnapshot,
@@ -17,15 +15,16 @@ import {
   stateName,
 } from '../../../remote/index.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
-import { Incoming } from './incoming.ts';
+import type { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
-import { listedInTime } from './listed-in-time.ts';
+import { sendInTime } from './listed-in-time.ts';
+import { type BucketLook, lookThrough } from './look-through.ts';
+import type { SendPack } from './outgoing.ts';
+import { publishOnNewest } from './publish-on-newest.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { rewritePacks } from './rewrite.ts';
-import { Uploads } from './uploads.ts';
 
 /** A pack of which less than this share is needed is written anew. */
 const LEAST_LIVE = 1 / 2;
@@ -37,9 +36,8 @@ const MANY_SMALL = 16;
 /** What a push that is under way has sent is listed by no state yet: nothing younger than this goes that nobody lists (see journal.ts). */
 const LEAST_GRACE_MS = 2 * 24 * 60 * 60 * 1000;
 
+/** Each race that is lost costs a walk of all that refs lead to. */
 const MOST_RACES = 20;
-
-const NO_CHANGE: RemoteChange = { refs: [], added: [], buried: [], gone: [] };
 
 export interface BucketGc {
   readonly remote: string;
@@ -60,68 +58,48 @@ export interface BucketGc {
  * @param graceMs how long what is not listed any more stays; milliseconds
  * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `INTERRUPTED`, `BUSY`, `IO`
  */
-export async function collectBucket(
+export function collectBucket(remote: BucketRemote, graceMs: number, monitor: Monitor): Promise<BucketGc> {
+  return lookThrough(remote, monitor, (look) => collect(remote, look, graceMs, monitor));
+}
+
+async function collect(
   remote: BucketRemote,
+  { incoming, workers }: BucketLook,
   graceMs: number,
   monitor: Monitor,
 ): Promise<BucketGc> {
   const { bucket, states, indexes, place, store } = remote;
-  const lock = await place.lock();
-  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
-  const incoming = new Incoming(remote, workers, monitor, place.looked);
-  try {
-    if (!(await checkRemote(bucket)))
-      throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
-    const journal = await UploadJournal.open(store, place.journal, bucket);
-    const first = await states.newest();
-    for (let races = 0, before = first; races < MOST_RACES; races++) {
-      throwIfStopped(monitor);
-      const { content } = before;
-      await indexes.use([...content.packs.values(), ...journal.packs]);
-      const live = await markLive(remote, content, incoming, monitor);
-      const old = packsToRewrite(content, live);
-      const uploads = new Uploads(bucket, indexes, journal, monitor);
-      try {
-        const send = listedInTime(remote, uploads, journal);
-        await rewritePacks(remote, old, live, { incoming, workers, monitor, send });
-      } finally {
-        await uploads.finish();
-      }
-      if (journal.dropOld()) {
-        before = await states.newest();
-        continue;
-      }
-      const at = new Date().toISOString();
-      const next =
-        old.length === 0
-          ? before
-          : await states.publish(before, {
-              ...NO_CHANGE,
-              added: journal.packs.filter((row) => isToList(row, content, old)),
-              buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
-            });
-      if (next === undefined) {
-        before = await states.newest();
-        continue;
-      }
+  const journal = await UploadJournal.open(store, place.journal, bucket);
+  const first = await states.newest();
+  const options = { seen: first, mostRaces: MOST_RACES, advice: 'run gc again later' };
+  const next = await publishOnNewest(remote, journal, options, async ({ content }) => {
+    throwIfStopped(monitor);
+    await indexes.use([...content.packs.values(), ...journal.packs]);
+    const live = await markLive(remote, content, incoming, monitor);
+    const old = packsToRewrite(content, live);
+    const write = (send: SendPack) => rewritePacks(remote, old, live, { incoming, workers, monitor, send });
+    await sendInTime(remote, journal, write, monitor);
+    if (journal.dropOld()) return 'look again';
+    if (old.length === 0) {
       await journal.clear();
-      const { removed, last } = await removeExpired(remote, next, graceMs);
-      return {
-        remote: bucket.where,
-        packsBefore: first.content.packs.size,
-        packsAfter: last.content.packs.size,
-        bytesBefore: bytesOf(first.content),
-        bytesAfter: bytesOf(last.content),
-        removed,
-        waiting: last.content.buried.size,
-      };
+      return 'leave';
     }
-    throw new ImgstoreError('BUSY', `${bucket.where}: others push all the time: run gc again later`, {});
-  } finally {
-    await incoming.clear();
-    await workers.close();
-    await lock.release();
-  }
+    const at = new Date().toISOString();
+    return {
+      added: journal.packs.filter((row) => isToList(row, content, old)),
+      buried: old.map(({ pack, upload }) => ({ pack, upload, at })),
+    };
+  });
+  const { removed, last } = await removeExpired(remote, next, graceMs);
+  return {
+    remote: bucket.where,
+    packsBefore: first.content.packs.size,
+    packsAfter: last.content.packs.size,
+    bytesBefore: bytesOf(first.content),
+    bytesAfter: bytesOf(last.content),
+    removed,
+    waiting: last.content.buried.size,
+  };
 }
 
 /** Marks what refs lead to. All maps are fetched for it. */
@@ -175,7 +153,7 @@ async function removeExpired(
 ): Promise<{ readonly removed: number; readonly last: RemoteSnapshot }> {
   const { buried } = newest.content;
   const expired = [...buried.values()].filter(({ at }) => Date.now() - Date.parse(at) >= graceMs);
-  const next = expired.length === 0 ? newest : await states.publish(newest, { ...NO_CHANGE, gone: expired });
+  const next = expired.length === 0 ? newest : await states.publish(newest, { gone: expired });
   // Somebody has pushed meanwhile: then it goes the next time.
   const last = next ?? newest;
   return { removed: await removeUnlisted(bucket, last, next === undefined ? [] : expired, graceMs), last };

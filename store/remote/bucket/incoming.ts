@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { chmod, copyFile, link, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
-import { makeFolder, passPoint, sharePath, syncFolder } from '../../../files/index.ts';
+import { makeFolder, passPoint, sharePath, syncFile, syncFolder } from '../../../files/index.ts';
 import { encodeRev, Pack, PackOrder } from '../../../pack/index.ts';
 import { packName, type RemotePack } from '../../../remote/index.ts';
 import { ObjectDatabase } from '../../objects/database.ts';
@@ -180,7 +180,7 @@ export class Incoming {
     await rename(part, `${stem}.pack`);
     try {
       await copyFile(file.name, `${stem}.idx.part`);
-      await sync(`${stem}.idx.part`);
+      await syncFile('idx', `${stem}.idx.part`);
       const pack = new Pack(stem, { idx, file: { size: file.size, close: () => {} } });
       try {
         await verifyPack(pack, this.#workers, this.#monitor);
@@ -189,7 +189,7 @@ export class Incoming {
         if (trailer.toString('hex') !== row.pack)
           throw new ImgstoreError('DAMAGED', `${pack.path}: is another pack`, { pack: row.pack });
         await writeFile(`${stem}.rev`, encodeRev(new PackOrder(pack).positions, trailer));
-        await sync(`${stem}.rev`);
+        await syncFile('rev', `${stem}.rev`);
       } finally {
         pack.close();
       }
@@ -229,13 +229,4 @@ async function sizeOf(path: string): Promise<number> {
     ({ size }) => size,
     () => 0,
   );
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

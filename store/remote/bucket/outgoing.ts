@@ -12,6 +12,7 @@ import { each } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
+import type { OutgoingMarks } from '../mark-missing.ts';
 
 /**
  * A pack is closed at this many bytes: it is sent with one request, and sent again from its beginning when that fails; and a lazy clone, a repair or a fetch of a part read by range anyway. 100 TB are 1.5 million
@@ -34,6 +35,9 @@ export interface OutgoingPack {
   readonly stem: string;
 }
 
+/** Sends a pack on; it may be gone when that is done. */
+export type SendPack = (pack: OutgoingPack) => Promise<void>;
+
 /**
  * Writes marked objects of a store into new packs, in the order in which they lie, clusters apart from what leads to them. Deltas stay deltas where their bases come along. A pack of the store of which all is
  * marked goes as it is, and what leads to its clusters once more, apart.
@@ -43,9 +47,9 @@ export interface OutgoingPack {
  */
 export async function writeOutgoing(
   store: Store,
-  marks: Readonly<Record<PackKind, ObjectMarks>>,
+  marks: OutgoingMarks,
   folder: string,
-  send: (pack: OutgoingPack) => Promise<void>,
+  send: SendPack,
   monitor: Monitor,
 ): Promise<void> {
   await rm(folder, { recursive: true, force: true });
@@ -63,11 +67,7 @@ export async function writeOutgoing(
 }
 
 /** Sends the packs of which all is marked. Links to them are what is sent, so that it stays when others pack the store. */
-async function sendWhole(
-  marks: Readonly<Record<PackKind, ObjectMarks>>,
-  folder: string,
-  send: (pack: OutgoingPack) => Promise<void>,
-): Promise<ReadonlySet<Pack>> {
+async function sendWhole(marks: OutgoingMarks, folder: string, send: SendPack): Promise<ReadonlySet<Pack>> {
   const maps = new Map([...marks.maps.packed()].map(({ pack, positions }) => [pack, positions.length]));
   const sent = new Set<Pack>();
   for (const { pack, positions } of marks.data.packed()) {
@@ -108,15 +108,10 @@ export class OutgoingSeries {
   readonly #store: Store;
   readonly #kind: PackKind;
   readonly #folder: string;
-  readonly #send: (pack: OutgoingPack) => Promise<void>;
+  readonly #send: SendPack;
   #writer: PackWriter | undefined;
 
-  private constructor(
-    store: Store,
-    kind: PackKind,
-    folder: string,
-    send: (pack: OutgoingPack) => Promise<void>,
-  ) {
+  private constructor(store: Store, kind: PackKind, folder: string, send: SendPack) {
     this.#store = store;
     this.#kind = kind;
     this.#folder = folder;
@@ -124,12 +119,7 @@ export class OutgoingSeries {
   }
 
   /** @param folder where the packs are made @param send as in {@link writeOutgoing} */
-  static async begin(
-    store: Store,
-    kind: PackKind,
-    folder: string,
-    send: (pack: OutgoingPack) => Promise<void>,
-  ): Promise<OutgoingSeries> {
+  static async begin(store: Store, kind: PackKind, folder: string, send: SendPack): Promise<OutgoingSeries> {
     await makeFolder('pack', folder, store.rules);
     return new OutgoingSeries(store, kind, folder, send);
   }

@@ -1,5 +1,4 @@
 import { mkdir } from 'node:fs/promises';
-import { ImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import {
   beginRemote,
@@ -7,20 +6,15 @@ import {
   type RemoteRefMove,
   type RemoteSnapshot,
 } from '../../../remote/index.ts';
-import { ObjectMarks } from '../../objects/marks.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
 import type { Store } from '../../store.ts';
-import { commitsBelow } from '../commits-below.ts';
+import { markMissing, type OutgoingMarks } from '../mark-missing.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
-import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
-import { listedInTime } from './listed-in-time.ts';
-import { writeOutgoing } from './outgoing.ts';
-import { Uploads } from './uploads.ts';
-
-/** Races for the next state that are lost before it is given up: each time somebody else has won, so this takes a crowd. */
-const MOST_RACES = 50;
+import { sendInTime } from './listed-in-time.ts';
+import { type SendPack, writeOutgoing } from './outgoing.ts';
+import { publishOnNewest } from './publish-on-newest.ts';
 
 const HEADS = 'refs/heads/';
 
@@ -41,50 +35,36 @@ export async function pushTo(
   monitor: Monitor,
   seen?: RemoteSnapshot,
 ): Promise<BucketPush> {
-  const { bucket, states, indexes, place, store } = remote;
+  const { bucket, indexes, place, store } = remote;
   const lock = await place.lock();
   try {
     if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
     const journal = await UploadJournal.open(store, place.journal, bucket);
+    let results: readonly RemoteUpdateResult[] = [];
     let objects = 0;
-    for (let races = 0; races < MOST_RACES; races++) {
+    await publishOnNewest(remote, journal, { seen, advice: 'push again' }, async ({ content }) => {
       throwIfStopped(monitor);
-      const snapshot = (races === 0 ? seen : undefined) ?? (await states.newest());
-      const results = updates.map((update) => checkUpdate(snapshot.content, update));
+      results = updates.map((update) => checkUpdate(content, update));
       const moves = updates.filter(
-        ({ name, after }, i) => results[i]!.fault === undefined && placeOf(snapshot.content, name) !== after,
+        ({ name, after }, i) => results[i]!.fault === undefined && placeOf(content, name) !== after,
       );
-      if (moves.length === 0) return { results, objects };
-      await indexes.use([...snapshot.content.packs.values(), ...journal.packs]);
-      const marks = await markMissing(remote, snapshot.content, moves, monitor);
-      const uploads = new Uploads(bucket, indexes, journal, monitor);
-      try {
-        const send = listedInTime(remote, uploads, journal);
-        await writeOutgoing(store, marks, place.outgoing, send, monitor);
-      } finally {
-        await uploads.finish();
-      }
-      objects += uploads.objects;
+      if (moves.length === 0) return 'leave';
+      await indexes.use([...content.packs.values(), ...journal.packs]);
+      const marks = await markUnsent(remote, content, moves, monitor);
+      const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);
+      objects += await sendInTime(remote, journal, write, monitor);
       throwIfStopped(monitor);
-      if (journal.dropOld()) continue;
-      const next = await states.publish(snapshot, {
-        head: snapshot.content.head ?? (await headOf(remote, moves)),
+      if (journal.dropOld()) return 'look again';
+      const head = content.head ?? (await headOf(remote, moves));
+      return {
+        ...(head === undefined ? {} : { head }),
         refs: moves.map((move) => refMove(store, move)),
         // Another may have pushed the same meanwhile.
-        added: journal.packs.filter(({ pack }) => !snapshot.content.packs.has(pack)),
-        buried: [],
-        gone: [],
-      });
-      if (next === undefined) continue;
-      await journal.clear();
-      return { results, objects };
-    }
-    throw new ImgstoreError(
-      'BUSY',
-      `${bucket.where}: others have pushed ${MOST_RACES} times meanwhile: push again`,
-      { where: bucket.where },
-    );
+        added: journal.packs.filter(({ pack }) => !content.packs.has(pack)),
+      };
+    });
+    return { results, objects };
   } finally {
     await lock.release();
   }
@@ -108,30 +88,25 @@ function checkUpdate(content: RemoteContent, { name, before, after }: RemoteUpda
   return { name, fault: `${name} ${where}`, moved: true };
 }
 
-/** The objects that the new places of refs lead to and the bucket lacks. What its refs lead to, it has whole; of all else it is asked object by object. */
-async function markMissing(
-  { store, indexes }: BucketRemote,
+/** The objects that the new places of refs lead to and the bucket lacks. */
+function markUnsent(
+  { store: { objects }, indexes }: BucketRemote,
   { refs }: RemoteContent,
   moves: readonly RemoteUpdate[],
   monitor: Monitor,
-) {
-  const { objects } = store;
-  const known = commitsBelow(objects, refs.values());
-  const met = new ObjectMarks(objects);
-  const marks = { data: new ObjectMarks(objects), maps: new ObjectMarks(objects) };
+): Promise<OutgoingMarks> {
   const roots = moves.map(({ after }) => after).filter((id) => id !== NULL_ID);
-  await walkContent(roots, {
-    read: (id) => objects.read(id),
-    isKnown: (id) => known.has(id),
-    meet: (id, kind) => {
-      if (!met.mark(id)) return false;
+  return markMissing(
+    objects,
+    roots,
+    {
+      tips: refs.values(),
+      commits: objects,
       // Whoever fetches looks for what leads to clusters in packs of maps only: a whole pack that was sent before a push broke off has it too, and does not help.
-      if (!indexes.has(id, kind === 'maps' ? kind : undefined)) marks[kind].mark(id);
-      return true;
+      has: (id, kind) => indexes.has(id, kind === 'maps' ? kind : undefined),
     },
     monitor,
-  });
-  return marks;
+  );
 }
 
 /** The branch that HEAD of a new remote names: this store's, if that is pushed. */

@@ -5,14 +5,14 @@ import type { Monitor } from '../../progress.ts';
 import type { ClusterWorkers } from '../../workers/pool.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import type { Incoming } from './incoming.ts';
-import { type OutgoingPack, OutgoingSeries } from './outgoing.ts';
+import { OutgoingSeries, type SendPack } from './outgoing.ts';
 import type { RemoteMarks } from './remote-marks.ts';
 
 interface RewriteTools {
   readonly incoming: Incoming;
   readonly workers: ClusterWorkers;
   readonly monitor: Monitor;
-  readonly send: (pack: OutgoingPack) => Promise<void>;
+  readonly send: SendPack;
 }
 
 /**

@@ -5,10 +5,10 @@ import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import { keepShared } from '../shared-refs.ts';
 import type {
+  PushSummary,
   RemoteRefs,
   RemoteTransport,
   RemoteUpdate,
-  RemoteUpdateResult,
   TransferOptions,
   TransferSummary,
 } from '../transport.ts';
@@ -53,10 +53,7 @@ export class BucketTransport implements RemoteTransport {
     return this.#counted(() => fetchFrom(this.#remote, wanted, options, this.#depth));
   }
 
-  push(
-    updates: readonly RemoteUpdate[],
-    options: TransferOptions = {},
-  ): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
+  push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
     const seen = this.#seen;
     this.#seen = undefined;
     return this.#counted(() => pushTo(this.#remote, updates, options, seen));

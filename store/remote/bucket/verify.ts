@@ -1,14 +1,14 @@
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { isImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
-import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
+import { packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
 import { type Monitor, throwIfStopped } from '../../progress.ts';
-import { ClusterWorkers } from '../../workers/pool.ts';
+import type { ClusterWorkers } from '../../workers/pool.ts';
 import { verifyPack } from '../verify-pack.ts';
-import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
-import { Incoming } from './incoming.ts';
+import { findLost } from './find-lost.ts';
+import type { Incoming } from './incoming.ts';
+import { type BucketLook, lookThrough } from './look-through.ts';
 import { PartialPack } from './partial-pack.ts';
-import { RemoteMarks } from './remote-marks.ts';
 import { repairBucket } from './repair.ts';
 
 /** Objects that are told of by name: that there are more shows in the count. */
@@ -50,46 +50,44 @@ export interface BucketCheckRequest {
  */
 export async function verifyBucket(
   remote: BucketRemote,
+  request: BucketCheckRequest,
+  monitor: Monitor,
+): Promise<RemoteVerdict> {
+  try {
+    return await lookThrough(remote, monitor, (look) => verify(remote, look, request, monitor));
+  } finally {
+    remote.indexes.close();
+  }
+}
+
+async function verify(
+  remote: BucketRemote,
+  { incoming, workers }: BucketLook,
   { share, repair }: BucketCheckRequest,
   monitor: Monitor,
 ): Promise<RemoteVerdict> {
-  const { bucket, states, indexes, place } = remote;
-  const lock = await place.lock();
-  const workers = new ClusterWorkers(Number.POSITIVE_INFINITY);
-  const incoming = new Incoming(remote, workers, monitor, place.looked);
-  try {
-    // What a killed one has left says nothing of the bucket now.
-    await incoming.clear();
-    if (!(await checkRemote(bucket)))
-      throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
-    const snapshot = await states.newest();
-    const check = new BucketCheck(remote, incoming, workers, share, monitor);
-    await check.run(snapshot);
-    const isDamaged = check.damaged.length > 0;
-    const found = await check.findMissing(snapshot);
-    const repaired =
-      repair && (isDamaged || found.length > 0)
-        ? await repairBucket(remote, { snapshot, damaged: check.damagedRows, incoming }, monitor)
-        : undefined;
-    const missing = repaired?.lost ?? found;
-    const rows = [...snapshot.content.packs.values()];
-    return {
-      remote: bucket.where,
-      packs: rows.length,
-      objects: rows.reduce((sum, { objects }) => sum + objects, 0),
-      checked: check.checked,
-      damaged: check.damaged,
-      missing: missing.slice(0, MOST_NAMED),
-      missingCount: missing.length,
-      ...(repaired === undefined ? {} : { repaired: repaired.sent }),
-      clean: missing.length === 0 && (!isDamaged || repaired !== undefined),
-    };
-  } finally {
-    await incoming.clear();
-    indexes.close();
-    await workers.close();
-    await lock.release();
-  }
+  // What a killed one has left says nothing of the bucket now.
+  await incoming.clear();
+  const snapshot = await remote.states.newest();
+  const check = new BucketCheck(remote, incoming, workers, share, monitor);
+  await check.run(snapshot);
+  const isDamaged = check.damaged.length > 0;
+  const checked = { snapshot, incoming };
+  const { sent, lost: missing } = repair
+    ? await repairBucket(remote, checked, check.damagedRows, monitor)
+    : { ...(await findLost(remote, checked, false, monitor)), sent: undefined };
+  const rows = [...snapshot.content.packs.values()];
+  return {
+    remote: remote.bucket.where,
+    packs: rows.length,
+    objects: rows.reduce((sum, { objects }) => sum + objects, 0),
+    checked: check.checked,
+    damaged: check.damaged,
+    missing: missing.slice(0, MOST_NAMED),
+    missingCount: missing.length,
+    ...(sent === undefined ? {} : { repaired: sent }),
+    clean: missing.length === 0 && (!isDamaged || sent !== undefined),
+  };
 }
 
 class BucketCheck {
@@ -136,32 +134,6 @@ class BucketCheck {
       done += row.bytes;
       this.#monitor.onProgress?.({ done, total });
     }
-  }
-
-  /** What refs lead to and no whole pack has. */
-  async findMissing({ content }: RemoteSnapshot): Promise<ObjectId[]> {
-    const met = new RemoteMarks(this.#remote.indexes);
-    const lost = new Set<ObjectId>();
-    const { objects } = this.#incoming;
-    for (const root of new Set(content.refs.values())) {
-      try {
-        await walkContent([root], {
-          read: (id) => objects.read(id),
-          isKnown: () => false,
-          meet: (id) => {
-            if (!met.mark(id)) return false;
-            if (!this.#remote.indexes.has(id)) lost.add(id);
-            return true;
-          },
-          monitor: this.#monitor,
-        });
-      } catch (error) {
-        // Where the way ends: what is behind it cannot be known.
-        if (!isImgstoreError(error, 'NOT_FOUND') || typeof error.data.id !== 'string') throw error;
-        lost.add(error.data.id);
-      }
-    }
-    return [...lost];
   }
 
   async #read(row: RemotePack): Promise<number> {

@@ -1,19 +1,15 @@
 import { setImmediate } from 'node:timers/promises';
 import { type BlockSource, checkRange, type Extent, type InPlaceFile, isZero } from '../../../block/index.ts';
-import { ImgstoreError } from '../../../errors/index.ts';
-import { clusterCount } from '../../../objects/index.ts';
-import type { GuestRun, ImageUpdate } from '../../../qcow2/index.ts';
+import type { ImageUpdate } from '../../../qcow2/index.ts';
 import { ClusterSet } from './cluster-set.ts';
 import { FrozenDisk } from './frozen-disk.ts';
+import { OverlayClusters } from './overlay-clusters.ts';
 import { OverlayTables } from './overlay-tables.ts';
 
 /** Bytes that are changed in one step, at one instant for whoever freezes the disk. */
 const STEP_BYTES = 2 ** 20;
 /** Steps of a long trim between which others have their turn. */
 const STEPS_OF_A_TURN = 64;
-
-/** A run of clusters, of which there are three kinds in an overlay. */
-type KnownRun = GuestRun & { readonly kind: Exclude<GuestRun['kind'], 'other'> };
 
 /** What an overlay is made of. */
 export interface OverlayParts {
@@ -51,16 +47,17 @@ export class OverlayDisk implements BlockSource {
   readonly #file: InPlaceFile;
   readonly #update: ImageUpdate;
   readonly #base: BlockSource;
+  readonly #clusters: OverlayClusters;
   readonly #tables: OverlayTables;
   #changed: ClusterSet;
   #frozen: FrozenDisk | undefined;
-  #isClosed = false;
 
   constructor({ file, update, base, changed, onApplied }: OverlayParts) {
     this.#file = file;
     this.#update = update;
     this.#base = base;
     this.#changed = changed;
+    this.#clusters = new OverlayClusters(update, base.size, file.path);
     this.#tables = new OverlayTables({ file, update, onApplied: onApplied ?? (async () => {}) });
     this.size = base.size;
     this.clusterSize = update.clusterSize;
@@ -75,7 +72,7 @@ export class OverlayDisk implements BlockSource {
     checkRange(this.size, offset, into.length);
     const end = offset + into.length;
     for (let at = offset; at < end; ) {
-      const run = this.#runAt(at, end);
+      const run = this.#clusters.runAt(at, end);
       const part = into.subarray(at - offset, run.end - offset);
       if (run.kind === 'unallocated') await this.#base.read(at, part);
       else if (run.kind === 'zero') part.fill(0);
@@ -89,7 +86,7 @@ export class OverlayDisk implements BlockSource {
     checkRange(this.size, offset, length);
     const end = offset + length;
     for (let at = offset; at < end; ) {
-      const { kind, end: runEnd } = this.#runAt(at, end);
+      const { kind, end: runEnd } = this.#clusters.runAt(at, end);
       if (kind === 'unallocated') yield* this.#base.extents(at, runEnd - at);
       else yield { offset: at, length: runEnd - at, kind };
       at = runEnd;
@@ -114,7 +111,7 @@ export class OverlayDisk implements BlockSource {
     checkRange(this.size, offset, length);
     const { clusterSize } = this;
     const end = offset + length;
-    const [first, last] = [Math.ceil(offset / clusterSize), this.#endCluster(end)];
+    const [first, last] = [Math.ceil(offset / clusterSize), this.#clusters.wholeBefore(end)];
     if (first >= last) {
       const middle = Math.min(end, first * clusterSize);
       await this.#zeroPart(offset, middle);
@@ -130,7 +127,7 @@ export class OverlayDisk implements BlockSource {
    * @throws ImgstoreError `IO`; after a failure of the device nothing is written any more
    */
   async flush(): Promise<void> {
-    if (this.#isClosed) throw closed(this.#file.path);
+    this.#clusters.refuseClosed();
     await this.#tables.flush();
   }
 
@@ -144,7 +141,7 @@ export class OverlayDisk implements BlockSource {
     this.#frozen = new FrozenDisk({
       disk: this,
       changed,
-      lookUp: (cluster) => this.#lookUp(cluster),
+      lookUp: (cluster) => this.#clusters.lookUp(cluster),
       readHost: (at, into) => this.#file.read(at, into),
       relieve: () => this.#tables.relieve().catch(() => {}),
       onEnd: (isStored) => {
@@ -159,8 +156,8 @@ export class OverlayDisk implements BlockSource {
 
   /** Flushes and gives the file back. @throws ImgstoreError `IO` when what was written last is not in it */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#clusters.isClosed) return;
+    this.#clusters.close();
     try {
       if (!this.#tables.hasFailed) await this.#tables.flush();
     } finally {
@@ -175,11 +172,11 @@ export class OverlayDisk implements BlockSource {
     const [first, last] = [Math.floor(offset / clusterSize), Math.ceil(end / clusterSize)];
     const below = new Map<number, Uint8Array>();
     for (const cluster of new Set([first, last - 1])) {
-      const isWhole = offset <= cluster * clusterSize && this.#clusterEnd(cluster) <= end;
-      if (!isWhole && this.#lookUp(cluster).kind === 'unallocated')
+      const isWhole = offset <= cluster * clusterSize && this.#clusters.endOf(cluster) <= end;
+      if (!isWhole && this.#clusters.lookUp(cluster).kind === 'unallocated')
         below.set(cluster, await this.#baseCluster(cluster));
     }
-    const changesTables = () => this.#isAnyPlaceless(first, last);
+    const changesTables = () => this.#clusters.isAnyPlaceless(first, last);
     await this.#ready({ first, end: last, changesTables }, () => {
       for (let cluster = first; cluster < last; cluster++) {
         const from = Math.max(offset, cluster * clusterSize);
@@ -191,11 +188,11 @@ export class OverlayDisk implements BlockSource {
 
   /** @param below what shows where the cluster is not written to, if it is unallocated; zeros when not given */
   #writeCluster(cluster: number, within: number, part: Uint8Array, below: Uint8Array | undefined): void {
-    const isNew = this.#lookUp(cluster).kind !== 'data';
+    const isNew = this.#clusters.lookUp(cluster).kind !== 'data';
     let bytes = part;
     let from = within;
     if (isNew && part.length < this.clusterSize) {
-      const isUnallocated = this.#lookUp(cluster).kind === 'unallocated';
+      const isUnallocated = this.#clusters.lookUp(cluster).kind === 'unallocated';
       bytes = Buffer.alloc(this.clusterSize);
       if (isUnallocated && below !== undefined) bytes.set(below);
       bytes.set(part, within);
@@ -209,7 +206,7 @@ export class OverlayDisk implements BlockSource {
   /** A part of one cluster. */
   async #zeroPart(offset: number, end: number): Promise<void> {
     if (end <= offset) return;
-    const { kind } = this.#lookUp(Math.floor(offset / this.clusterSize));
+    const { kind } = this.#clusters.lookUp(Math.floor(offset / this.clusterSize));
     if (kind === 'zero') return;
     const part = Buffer.alloc(end - offset);
     if (kind === 'unallocated') {
@@ -232,7 +229,7 @@ export class OverlayDisk implements BlockSource {
     )) {
       if (kind === 'data') continue;
       const holeFirst = Math.max(next, Math.ceil(offset / clusterSize));
-      const holeEnd = this.#endCluster(offset + length);
+      const holeEnd = this.#clusters.wholeBefore(offset + length);
       if (holeEnd <= holeFirst) continue;
       await this.#zeroRun(next, holeFirst, false);
       await this.#zeroRun(holeFirst, holeEnd, true);
@@ -244,7 +241,7 @@ export class OverlayDisk implements BlockSource {
   async #zeroRun(first: number, end: number, isHoleBelow: boolean): Promise<void> {
     let steps = 0;
     for (let cluster = first; cluster < end; ) {
-      const run = this.#lookUp(cluster, end - cluster);
+      const run = this.#clusters.lookUp(cluster, end - cluster);
       const stepEnd = Math.min(end, cluster + Math.max(1, Math.floor(STEP_BYTES / this.clusterSize)));
       if (run.kind === 'zero' || (run.kind === 'unallocated' && isHoleBelow)) {
         cluster += run.count;
@@ -261,7 +258,7 @@ export class OverlayDisk implements BlockSource {
   }
 
   #zeroCluster(cluster: number, isHoleBelow: boolean): void {
-    const { kind } = this.#lookUp(cluster);
+    const { kind } = this.#clusters.lookUp(cluster);
     if (kind === 'zero' || (kind === 'unallocated' && isHoleBelow)) return;
     this.#tables.change(() => this.#update.zero(cluster), { changesTables: true, bytes: 0 });
     this.#changed.add(cluster);
@@ -277,56 +274,15 @@ export class OverlayDisk implements BlockSource {
     }
   }
 
-  /** Whether any of the clusters has no place in the file that can be written to. */
-  #isAnyPlaceless(first: number, end: number): boolean {
-    for (let cluster = first; cluster < end; ) {
-      const { kind, count } = this.#lookUp(cluster, end - cluster);
-      if (kind !== 'data') return true;
-      cluster += count;
-    }
-    return false;
-  }
-
-  /** What clusters are from one on, as long as they are alike. @throws ImgstoreError `IN_USE` when the disk is closed */
-  #lookUp(cluster: number, most = 1): KnownRun {
-    if (this.#isClosed) throw closed(this.#file.path);
-    const { kind, offset, count } = this.#update.lookUp(cluster, most);
-    if (kind !== 'other') return { kind, offset, count };
-    throw new ImgstoreError('BAD_IMAGE', `${this.#file.path}: was changed by somebody else meanwhile`, {
-      path: this.#file.path,
-    });
-  }
-
-  /** How the disk is from a byte on, until it is otherwise. */
-  #runAt(at: number, end: number): KnownRun & { readonly end: number } {
-    const { clusterSize } = this;
-    const cluster = Math.floor(at / clusterSize);
-    const run = this.#lookUp(cluster, Math.ceil(end / clusterSize) - cluster);
-    return { ...run, end: Math.min(end, (cluster + run.count) * clusterSize) };
-  }
-
   async #baseCluster(cluster: number): Promise<Uint8Array> {
     const offset = cluster * this.clusterSize;
-    const bytes = Buffer.alloc(this.#clusterEnd(cluster) - offset);
+    const bytes = Buffer.alloc(this.#clusters.endOf(cluster) - offset);
     await this.#base.read(offset, bytes);
     return bytes;
-  }
-
-  #clusterEnd(cluster: number): number {
-    return Math.min(this.size, (cluster + 1) * this.clusterSize);
-  }
-
-  /** The number of whole clusters before a byte; the last cluster of the disk is whole when the disk ends in it. */
-  #endCluster(end: number): number {
-    return end === this.size ? clusterCount(end, this.clusterSize) : Math.floor(end / this.clusterSize);
   }
 
   #stepEnd(at: number): number {
     const step = Math.max(STEP_BYTES, this.clusterSize);
     return at - (at % step) + step;
   }
-}
-
-function closed(path: string): ImgstoreError {
-  return new ImgstoreError('IN_USE', `${path}: the session was closed: connect again`, { path });
 }

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { allDone, type BlockSource, InPlaceFile } from '../../../block/index.ts';
-import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
+import { counted, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { syncFolder } from '../../../files/index.ts';
 import { type NbdAddress, type NbdExport, nbdUri } from '../../../nbd/index.ts';
 import { branchTip } from '../../history/tips.ts';
@@ -124,7 +124,7 @@ export class Sessions {
     if (connections > 0 && !force)
       throw new ImgstoreError(
         'IN_USE',
-        `session '${name}' has ${connections} ${connections === 1 ? 'client' : 'clients'}: stop what uses it, or pass --force`,
+        `session '${name}' has ${counted(connections, 'client')}: stop what uses it, or pass --force`,
         { name, connections },
       );
     this.#open.delete(name);

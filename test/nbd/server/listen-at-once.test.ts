@@ -1,11 +1,10 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { NbdServer } from '../../../nbd/index.ts';
 import { temporaryFolder } from '../../block/temporary-folder.ts';
+import { listenElsewhere } from './listener.ts';
 import { MemoryDisk, only, patterned } from './memory-disk.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -20,24 +19,11 @@ vi.mock('node:fs/promises', async (original) => {
   return { ...real, unlink };
 });
 
-/** A socket that nobody listens on. */
-async function deadSocket(folder: string): Promise<string> {
-  const socket = join(folder, 's');
-  const script = join(await temporaryFolder(), 'listen.cjs');
-  await writeFile(
-    script,
-    `require('net').createServer().listen(${JSON.stringify(socket)}, () => process.send(1))`,
-  );
-  const child = fork(script);
-  await once(child, 'message');
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  return socket;
-}
-
 test('NbdServer.listen lets one have the socket that a dead server left, of several that come at once', async () => {
   const folder = await temporaryFolder();
-  const socket = await deadSocket(folder);
+  const socket = join(folder, 's');
+  const kill = await listenElsewhere(socket);
+  await kill();
   const exports = only(new MemoryDisk(patterned(4096)));
   // The first to see that the server is dead is late to remove its socket.
   delays.push(100);

@@ -1,10 +1,9 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { NbdServer } from '../../../nbd/index.ts';
 import { temporaryFolder } from '../../block/temporary-folder.ts';
+import { listenElsewhere } from './listener.ts';
 import { MemoryDisk, only, patterned, serve } from './memory-disk.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -23,19 +22,12 @@ test('NbdServer.listen makes a socket that only its owner can connect to, and Nb
 
 test('NbdServer.listen replaces the socket of a server that was killed', async () => {
   const socket = join(await temporaryFolder(), 's');
-  const script = join(await temporaryFolder(), 'listen.cjs');
-  await writeFile(
-    script,
-    `require('net').createServer().listen(${JSON.stringify(socket)}, () => process.send(1))`,
-  );
-  const child = fork(script);
-  await once(child, 'message');
+  const kill = await listenElsewhere(socket);
   await expect(NbdServer.listen(exports, { socket })).rejects.toMatchObject({
     code: 'IN_USE',
     message: `${socket}: a server listens there: stop it, or choose another name`,
   });
-  child.kill('SIGKILL');
-  await once(child, 'exit');
+  await kill();
   expect((await stat(socket)).isSocket()).toBe(true);
   const server = await NbdServer.listen(exports, { socket });
   onTestFinished(() => server.close());

@@ -14,12 +14,7 @@ const CHANNEL = `<channel type='unix'><target type='virtio' name='org.qemu.guest
 const CONNECTED = { dumpxml: `real "$@" | sed "s/state='disconnected'/state='connected'/"` };
 const DONE = 'true';
 
-async function withAgent(): Promise<DomainPlace> {
-  const place = await DomainPlace.create(libvirt);
-  await place.define(CHANNEL);
-  await place.start();
-  return place;
-}
+const withAgent = () => DomainPlace.running(libvirt, 1, CHANNEL);
 
 /** What virsh is asked from the freeze or the backup to the thaw. */
 function moment(commands: readonly string[]): string[] {

@@ -20,15 +20,8 @@ function virtioDisk(file: string, driver = ''): string {
   return `<disk type='file' device='disk'><driver name='qemu' type='qcow2' ${driver}/><source file='${file}'/><target dev='vda' bus='virtio'/></disk>`;
 }
 
-async function running(disks = 1, more = ''): Promise<DomainPlace> {
-  const place = await DomainPlace.create(libvirt, disks);
-  await place.define(more);
-  await place.start();
-  return place;
-}
-
 test('commitDomain reads all of a domain at first, and then what was written', async () => {
-  const place = await running(2);
+  const place = await DomainPlace.running(libvirt, 2);
   const first = await place.commitExactly();
   expect(first.notices).toEqual([]);
   expect(first.readBytes).toEqual([MIB, MIB]);
@@ -45,7 +38,7 @@ test('commitDomain reads all of a domain at first, and then what was written', a
 });
 
 test('commitDomain stores discarded ranges as zeros, and keeps its checkpoint when nothing has changed', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const { commit } = await place.commitExactly();
   expect(await place.commitExactly()).toMatchObject({ commit, unchanged: true, readBytes: [0] });
   await place.io(0, 'discard 0 512k');
@@ -53,7 +46,7 @@ test('commitDomain stores discarded ranges as zeros, and keeps its checkpoint wh
 });
 
 test('commitDomain goes on after the domain was shut down and started again', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await place.io(0, 'write -P 1 2M 4k');
   await place.virsh('destroy');
@@ -65,7 +58,7 @@ test('commitDomain goes on after the domain was shut down and started again', as
 });
 
 test('commitDomain reads all after QEMU was killed, and says why', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await place.kill();
   await qemuIo(place.images[0]!, 'write -P 9 2M 4k');
@@ -84,7 +77,7 @@ test('commitDomain reads all after QEMU was killed, and says why', async () => {
 });
 
 test('commitDomain reads all when its checkpoint was deleted, and makes a new one', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await place.virsh('checkpoint-delete', ...(await place.checkpoints()));
   await place.io(0, 'write -P 1 3M 4k');
@@ -94,7 +87,7 @@ test('commitDomain reads all when its checkpoint was deleted, and makes a new on
 });
 
 test('commitDomain reads all when the bitmap of its checkpoint was removed', async () => {
-  const place = await running(2);
+  const place = await DomainPlace.running(libvirt, 2);
   await place.commitExactly();
   const [name] = await place.checkpoints();
   const nodes = (await place.qmp('query-named-block-nodes', {})) as {
@@ -110,7 +103,7 @@ test('commitDomain reads all when the bitmap of its checkpoint was removed', asy
 });
 
 test('commitDomain does not trust a checkpoint of which the store does not know the version', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   const [name] = await place.checkpoints();
   const path = place.made.file('theirs.xml');
@@ -123,7 +116,7 @@ test('commitDomain does not trust a checkpoint of which the store does not know 
 });
 
 test('commitDomain does not trust a checkpoint when the branch has gone on, or another file is in its place', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await commitVersion(place.made.store, {
     disks: [{ name: 'vda', path: place.images[0]! }],
@@ -147,7 +140,7 @@ test('commitDomain does not trust a checkpoint when the branch has gone on, or a
 });
 
 test('commitDomain leaves checkpoints of others as they are, also of another store', async () => {
-  const [place, other] = [await running(), await DomainPlace.create(libvirt)];
+  const [place, other] = [await DomainPlace.running(libvirt), await DomainPlace.create(libvirt)];
   const path = place.made.file('theirs.xml');
   writeFileSync(path, '<domaincheckpoint><name>theirs</name></domaincheckpoint>');
   await place.virsh('checkpoint-create', path);
@@ -165,7 +158,7 @@ test('commitDomain leaves checkpoints of others as they are, also of another sto
 });
 
 test('commitDomain finds that the disk was smaller for a while', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   const nodes = (await place.qmp('query-named-block-nodes', {})) as { 'node-name': string; drv: string }[];
   const node = nodes.find(({ drv }) => drv === 'qcow2')!['node-name'];
@@ -247,7 +240,7 @@ test('commitDomain keeps track of an overlay as long as the files below it stay 
 });
 
 test('commitDomain attaches the XML of the domain, which makes no version by itself, unless one is given', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const { commit } = await place.commitExactly();
   const { files } = readVersion(place.made.store.objects, commit);
   expect(files.map(({ name }) => name)).toEqual(['domain.xml']);
@@ -278,7 +271,7 @@ test('commitDomain throws USAGE with the command for the files of a domain that 
 });
 
 test('commitDomain throws BUSY while another program makes a backup, and leaves that as it is', async () => {
-  const place = await running();
+  const place = await DomainPlace.running(libvirt);
   const path = place.made.file('theirs.xml');
   const socket = `${place.folder}/theirs`;
   writeFileSync(

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { atCalls, RUNS, writeSomething } from './each-call.ts';
+import { writeSomething } from '../live/steps.ts';
+import { atCalls, RUNS } from './each-call.ts';
 import { Libvirt } from './libvirt.ts';
 import { DomainPlace } from './place.ts';
 import { virshProxy, withVirsh } from './virsh-proxy.ts';
@@ -42,9 +43,7 @@ test.each(RUNS)(
 );
 
 test('commitDomain says so when somebody else ends its backup, and goes on from the version before', async () => {
-  const place = await DomainPlace.create(libvirt);
-  await place.define();
-  await place.start();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await writeSomething(place);
   // The call for domain.xml, when the disks are connected: of a client that is only just connecting, QEMU 7.2 may not let go when its NBD server stops, and libvirt waits for that.
@@ -64,9 +63,7 @@ test('commitDomain says so when somebody else ends its backup, and goes on from 
 });
 
 test('commitDomain ends the backup of a commit in which libvirtd was killed, and goes on from the version before', async () => {
-  const place = await DomainPlace.create(libvirt);
-  await place.define();
-  await place.start();
+  const place = await DomainPlace.running(libvirt);
   await place.commitExactly();
   await writeSomething(place);
   const proxy = virshProxy(

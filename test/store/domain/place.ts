@@ -5,23 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { expect, onTestFinished } from 'vitest';
-import { commitDomain, DiskSource, type DomainCommitRequest } from '../../../store/index.ts';
-import { readVersion } from '../../../store/version/version.ts';
-import { qemuBytes, qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
+import { commitDomain, type DomainCommitRequest } from '../../../store/index.ts';
+import { qemuBytes, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
+import { outcomeOf, type RunningOutcome, storedDisk } from '../live/outcome.ts';
 import { newStore, type TestStore } from '../new-store.ts';
 import { give, type Libvirt } from './libvirt.ts';
 
 export const MIB = 2 ** 20;
 const run = promisify(execFile);
-
-/** What a commit of a domain came to. */
-export interface DomainOutcome {
-  readonly commit: string;
-  readonly unchanged: boolean;
-  /** Of each disk. */
-  readonly readBytes: readonly number[];
-  readonly notices: readonly string[];
-}
 
 /** A store, and a domain with disks of 4 MiB of which 1 MiB is data. */
 export class DomainPlace {
@@ -61,6 +52,14 @@ export class DomainPlace {
     return place;
   }
 
+  /** One that runs. @param disks number of them @param more elements of its `<devices>` */
+  static async running(libvirt: Libvirt, disks = 1, more = ''): Promise<DomainPlace> {
+    const place = await DomainPlace.create(libvirt, disks);
+    await place.define(more);
+    await place.start();
+    return place;
+  }
+
   /** `virsh COMMAND NAME …` */
   virsh(command: string, ...args: readonly string[]): Promise<string> {
     return this.libvirt.virsh(command, this.name, ...args);
@@ -82,16 +81,15 @@ export class DomainPlace {
     await this.virsh('start', ...(boot ? [] : ['--paused']));
   }
 
-  async commit(request: Partial<DomainCommitRequest> = {}, notices: string[] = []): Promise<DomainOutcome> {
+  async commit(request: Partial<DomainCommitRequest> = {}, notices: string[] = []): Promise<RunningOutcome> {
     const monitor = { onNotice: (text: string) => notices.push(text.replace(`domain ${this.name}: `, '')) };
     const which = { domain: this.name, connect: this.libvirt.uri };
     const result = await commitDomain(this.made.store, { ...which, ...request }, monitor);
-    const { commit, unchanged, disks } = result;
-    return { commit, unchanged, readBytes: disks.map(({ readBytes }) => readBytes), notices };
+    return outcomeOf(result, notices);
   }
 
   /** Commits, and fails unless the version is what the disks hold, while nobody writes. */
-  async commitExactly(request: Partial<DomainCommitRequest> = {}): Promise<DomainOutcome> {
+  async commitExactly(request: Partial<DomainCommitRequest> = {}): Promise<RunningOutcome> {
     const outcome = await this.commit(request);
     for (const i of this.images.keys())
       expect((await this.stored(outcome.commit, i)).equals(await this.bytes(i)), `disk ${i}`).toBe(true);
@@ -124,9 +122,8 @@ export class DomainPlace {
   }
 
   /** The bytes of a disk of a version. */
-  async stored(commit: string, disk = 0): Promise<Buffer> {
-    const { objects } = this.made.store;
-    return readAll(new DiskSource(objects, readVersion(objects, commit).disks[disk]!));
+  stored(commit: string, disk = 0): Promise<Buffer> {
+    return storedDisk(this.made.store, commit, disk);
   }
 
   /** The bytes of a disk, while nobody writes. */

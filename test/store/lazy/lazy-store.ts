@@ -1,6 +1,5 @@
 import { onTestFinished } from 'vitest';
 import { ImgstoreError } from '../../../errors/index.ts';
-import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import type { BucketRange } from '../../../remote/index.ts';
 import { LazyObjects } from '../../../store/lazy/lazy-objects.ts';
 import { BucketPlace } from '../../../store/remote/bucket/place.ts';
@@ -8,6 +7,7 @@ import { BucketTransport } from '../../../store/remote/bucket/transport.ts';
 import { MemoryBucket } from '../../remote/memory-bucket.ts';
 import { git } from '../git.ts';
 import { newStore, reopen, type TestStore } from '../new-store.ts';
+import { pushBranches as pushTo } from '../remote/bucket/ways.ts';
 
 /** A bucket that can be cut off, and counts what is read of packs. */
 export class SwitchedBucket extends MemoryBucket {
@@ -38,17 +38,7 @@ export async function pushBranches(
   ...branches: string[]
 ): Promise<void> {
   const transport = new BucketTransport(store, bucket, 'origin');
-  const there = new Map((await transport.refs()).refs.map(({ name, id }) => [name, id]));
-  const updates: { name: string; before: ObjectId; after: ObjectId }[] = [];
-  for (const branch of branches) {
-    const name = `refs/heads/${branch}`;
-    updates.push({
-      name,
-      before: there.get(name) ?? NULL_ID,
-      after: (await store.refs.resolve(name))!,
-    });
-  }
-  const { results } = await transport.push(updates);
+  const { results } = await pushTo(transport, store, branches);
   await transport.close();
   for (const { fault } of results) if (fault !== undefined) throw new Error(fault);
 }

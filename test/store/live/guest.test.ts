@@ -1,69 +1,47 @@
 import { writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { noise, qemuImg } from '../../qcow2/qemu.ts';
-import { bootSector, countedTo } from './guest.ts';
+import { qemuImg } from '../../qcow2/qemu.ts';
+import { type CountedCommit, countingDisk, expectMoments, untilCounting, withCount } from './counting.ts';
 import type { Machine } from './machine.ts';
 import { LivePlace, MIB } from './place.ts';
 
 /** What the guest writes lies in less than a mebibyte, and each disk has a last cluster. */
 const MOST_INCREMENT = MIB;
 
-/** Two disks of 4 MiB with 2 MiB of noise, of which the first boots the guest that counts. */
+/** Two disks, of which the first boots the guest that counts. */
 async function countingPlace(): Promise<LivePlace> {
   const place = await LivePlace.create(['a', 'b']);
   for (const [i, image] of place.images.entries()) {
-    const bytes = Buffer.alloc(4 * MIB);
-    noise(2 * MIB, i + 1).copy(bytes, 2 * MIB);
-    if (i === 0) bootSector().copy(bytes);
-    writeFileSync(`${image}.raw`, bytes);
+    writeFileSync(`${image}.raw`, countingDisk(i));
     await qemuImg('convert', '-O', 'qcow2', `${image}.raw`, image);
   }
   return place;
 }
 
-/** Commits, and fails unless both disks are of one moment. Returns how far the guest was. */
-async function commitCounted(place: LivePlace, machine: Pick<Machine, 'qmp'>) {
-  const outcome = await place.commit(machine, { branch: 'counting' });
-  const [first, second] = [await place.stored(outcome.commit, 0), await place.stored(outcome.commit, 1)];
-  return { ...outcome, count: countedTo(first, second) };
-}
-
-/** Waits until the guest has written. */
-async function counting(place: LivePlace, machine: Machine): Promise<void> {
-  for (let count = 0; count === 0; { count } = await commitCounted(place, machine)) await sleep(200);
+function countedCommit(place: LivePlace, machine: Machine): CountedCommit {
+  return async () => withCount(place, await place.commit(machine, { branch: 'counting' }));
 }
 
 test('commitMachine makes 20 versions in a row of disks that a guest writes to, each of one moment', async () => {
   const place = await countingPlace();
   const machine = await place.start({ boot: true });
-  await counting(place, machine);
-  let before = 0;
-  for (let i = 0; i < 20; i++) {
-    const { count, readBytes, notices } = await commitCounted(place, machine);
-    expect(notices).toEqual([]);
-    expect(readBytes[0]! + readBytes[1]!).toBeLessThan(MOST_INCREMENT);
-    expect(count).toBeGreaterThanOrEqual(before);
-    before = count;
-  }
+  const commit = countedCommit(place, machine);
+  await untilCounting(commit);
+  const last = await expectMoments(commit, 20, 0, MOST_INCREMENT);
   await machine.expectClean();
   expect(await machine.client.execute('query-status')).toMatchObject({ status: 'running' });
   // It has not stood still meanwhile.
-  expect(before).toBeGreaterThan(20);
+  expect(last).toBeGreaterThan(20);
 });
 
 test('commitMachine makes versions of one moment after kills of QEMU, while the guest writes', async () => {
   const place = await countingPlace();
-  let before = 0;
+  let last = 0;
   for (let round = 0; round < 2; round++) {
     const machine = await place.start({ boot: true });
-    await counting(place, machine);
-    for (let i = 0; i < 2; i++) {
-      const { count, notices } = await commitCounted(place, machine);
-      expect(notices).toEqual([]);
-      expect(count).toBeGreaterThanOrEqual(before);
-      before = count;
-    }
+    const commit = countedCommit(place, machine);
+    await untilCounting(commit);
+    last = await expectMoments(commit, 2, last);
     await machine.kill();
   }
 });
@@ -84,8 +62,9 @@ test('commitMachine refuses disks with threads of their own where QEMU would cra
     await machine.expectClean();
     return;
   }
-  await counting(place, machine);
-  for (let i = 0; i < 3; i++) expect((await commitCounted(place, machine)).notices).toEqual([]);
+  const commit = countedCommit(place, machine);
+  await untilCounting(commit);
+  await expectMoments(commit, 3);
   await machine.expectClean();
 });
 

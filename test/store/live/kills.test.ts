@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import { atCommands, RUNS, writeSomething } from './each-command.ts';
+import { atCommands, RUNS } from './each-command.ts';
 import { LivePlace } from './place.ts';
 import { startProxy } from './proxy.ts';
+import { writeSomething } from './steps.ts';
 
 test.each(RUNS)(
   'commitMachine is right after QEMU was killed %s it did a command of the commit before, from %i on',

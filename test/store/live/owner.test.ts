@@ -11,7 +11,7 @@ test('ScratchFolder is only for its owner: that of the image, where root makes i
   const isRoot = process.getuid?.() === 0;
   if (isRoot) chownSync(image, 12345, 54321);
   const owner = statSync(image);
-  const scratch = await ScratchFolder.create(made.file(''), image);
+  const scratch = await ScratchFolder.create({ folder: made.file(''), like: image });
   const file = await scratch.addFile('vda', { size: 4 * 2 ** 20, granularity: 65536 });
   for (const [path, mode] of [
     [scratch.path, 0o40700],

@@ -1,22 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { expect } from 'vitest';
-import { commitMachine, DiskSource, type LiveCommitRequest } from '../../../store/index.ts';
-import { readVersion } from '../../../store/version/version.ts';
-import { qemuImg, qemuIo, readAll } from '../../qcow2/qemu.ts';
+import { commitMachine, type LiveCommitRequest } from '../../../store/index.ts';
+import { qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { newStore, type TestStore } from '../new-store.ts';
 import { Machine, type MachineOptions } from './machine.ts';
+import { outcomeOf, type RunningOutcome, storedDisk } from './outcome.ts';
 
 export const MIB = 2 ** 20;
-
-/** What a commit of the machine came to. */
-export interface LiveOutcome {
-  readonly commit: string;
-  readonly unchanged: boolean;
-  /** Of each disk. */
-  readonly readBytes: readonly number[];
-  readonly notices: readonly string[];
-}
 
 /** A store and disks of 4 MiB with 1 MiB of data, which a machine may run from. */
 export class LivePlace {
@@ -47,22 +38,20 @@ export class LivePlace {
   async commit(
     machine: Pick<Machine, 'qmp'>,
     request: Partial<LiveCommitRequest> = {},
-  ): Promise<LiveOutcome> {
+  ): Promise<RunningOutcome> {
     const notices: string[] = [];
     const monitor = { onNotice: (notice: string) => notices.push(notice.replace(`${machine.qmp}: `, '')) };
     const result = await commitMachine(this.made.store, { qmp: machine.qmp, ...request }, monitor);
-    const { commit, unchanged, disks } = result;
-    return { commit, unchanged, readBytes: disks.map(({ readBytes }) => readBytes), notices };
+    return outcomeOf(result, notices);
   }
 
   /** The bytes of a disk of a version. */
-  async stored(commit: string, disk = 0): Promise<Buffer> {
-    const { objects } = this.made.store;
-    return readAll(new DiskSource(objects, readVersion(objects, commit).disks[disk]!));
+  stored(commit: string, disk = 0): Promise<Buffer> {
+    return storedDisk(this.made.store, commit, disk);
   }
 
   /** Commits, and fails unless the version is what the disks hold, while nobody writes. */
-  async commitExactly(machine: Machine, request: Partial<LiveCommitRequest> = {}): Promise<LiveOutcome> {
+  async commitExactly(machine: Machine, request: Partial<LiveCommitRequest> = {}): Promise<RunningOutcome> {
     const outcome = await this.commit(machine, request);
     for (const i of machine.images.keys())
       expect((await this.stored(outcome.commit, i)).equals(await machine.bytes(i)), `disk ${i}`).toBe(true);
@@ -72,7 +61,7 @@ export class LivePlace {
   }
 
   /** Commits, and ends the machine, which saves its bitmaps. */
-  async saveBitmap(): Promise<LiveOutcome> {
+  async saveBitmap(): Promise<RunningOutcome> {
     const machine = await this.start();
     const outcome = await this.commitExactly(machine);
     await machine.quit();

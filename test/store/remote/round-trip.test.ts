@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import {
   checkoutVersion,
   cloneStore,
@@ -120,8 +120,11 @@ test('push and clone keep the deltas that pack has made, chain by chain', async 
     for (let cluster = 0; cluster < 64; cluster++) bytes.writeUInt8(version, cluster * 4096 + version * 100);
     const path = one.file('big.raw');
     writeFileSync(path, bytes);
+    // Of the same second pack would take them in the order of their ids.
+    vi.stubEnv('GIT_COMMITTER_DATE', `${1_700_000_000 + version} +0000`);
     await commitVersion(await reopen(one.path), { disks: [{ name: 'vda', path }], branch: 'big' });
   }
+  vi.unstubAllEnvs();
   await packStore(await reopen(one.path));
   const chains = async (path: string) => {
     const { stdout } = spawnSync('sh', [

@@ -16,9 +16,9 @@ import { packRow } from '../../../remote/layout/contents.ts';
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
 import { diskOf } from '../../disks.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
+import { pushBranches } from './ways.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const NO_CHANGE = { refs: [], added: [], buried: [], gone: [] };
 
 function numbers(count: number, first: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
@@ -43,15 +43,10 @@ const collect = ({ store }: TestStore, bucket: Bucket) =>
 const verify = ({ store }: TestStore, bucket: Bucket) =>
   withRemote(store, bucket, (remote) => verifyBucket(remote, { share: 1, repair: false }, {}));
 
-async function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
+function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
   const transport = new BucketTransport(store, bucket, 'origin');
   onTestFinished(() => transport.close());
-  await transport.refs();
-  const updates = branches.map(async (branch) => {
-    const name = `refs/heads/${branch}`;
-    return { name, before: NULL_ID, after: (await store.refs.resolve(name))! };
-  });
-  return transport.push(await Promise.all(updates));
+  return pushBranches(transport, store, branches);
 }
 
 /** A bucket of one pack of clusters, of which less than half is needed. */
@@ -63,7 +58,7 @@ async function halfEmpty(): Promise<{ readonly place: TestStore; readonly bucket
   await push(place, bucket, 'web', 'large');
   const states = new RemoteStates(bucket);
   const refs = [{ name: 'refs/heads/large', id: NULL_ID }];
-  await states.publish(await states.newest(), { ...NO_CHANGE, refs });
+  await states.publish(await states.newest(), { refs });
   return { place, bucket };
 }
 
@@ -83,7 +78,7 @@ describe('collectBucket', () => {
     const again = { ...old, upload: 'abcd0123' };
     bucket.objects.set(packName(again), files[0]!);
     bucket.objects.set(indexName(again), files[1]!);
-    await states.publish(await states.newest(), { ...NO_CHANGE, added: [again] });
+    await states.publish(await states.newest(), { added: [again] });
     await collect(place, bucket);
     expect(await verify(place, bucket)).toMatchObject({ missing: [], clean: true });
   });

@@ -69,6 +69,15 @@ test.each(damages)('verify --repair mends a bucket from a store that has all whe
   await expectWhole(bucket);
 });
 
+test('verify --repair makes no state, and counts nothing as sent, when nothing is lost', async () => {
+  const { place, bucket } = await pushed();
+  const before = [...bucket.objects.keys()];
+  const verdict = await check(place, bucket, true);
+  expect(verdict).toMatchObject({ clean: true, missingCount: 0, damaged: [] });
+  expect(verdict.repaired).toBeUndefined();
+  expect([...bucket.objects.keys()]).toEqual(before);
+});
+
 test('verify --repair says what a store does not have either, and leaves the damaged pack listed', async () => {
   const { bucket } = await pushed();
   removeOf(bucket, 'largest');

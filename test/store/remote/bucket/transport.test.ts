@@ -9,6 +9,7 @@ import { diskOf } from '../../disks.ts';
 import { git } from '../../git.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
 import { readBack } from '../../read-back.ts';
+import { pushBranches } from './ways.ts';
 
 const CLUSTERS = 700;
 
@@ -23,19 +24,8 @@ function way(store: Store, bucket: Bucket, name = 'origin'): BucketTransport {
 }
 
 /** Pushes where branches of the store are, from where the bucket has them. */
-async function push(place: TestStore, bucket: Bucket, ...branches: string[]) {
-  const transport = way(place.store, bucket);
-  const there = new Map((await transport.refs()).refs.map(({ name, id }) => [name, id]));
-  const updates = [];
-  for (const branch of branches) {
-    const name = `refs/heads/${branch}`;
-    updates.push({
-      name,
-      before: there.get(name) ?? NULL_ID,
-      after: (await place.store.refs.resolve(name))!,
-    });
-  }
-  return transport.push(updates);
+function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
+  return pushBranches(way(store, bucket), store, branches);
 }
 
 /** Fetches all that a bucket's refs lead to, and makes the refs. */

@@ -3,7 +3,7 @@ import { NULL_ID, type ObjectId } from '../../../../objects/index.ts';
 import type { Bucket } from '../../../../remote/index.ts';
 import { Store } from '../../../../store/index.ts';
 import { BucketTransport } from '../../../../store/remote/bucket/transport.ts';
-import type { RemoteUpdateResult, TransferSummary } from '../../../../store/remote/transport.ts';
+import type { PushSummary, RemoteUpdate, TransferSummary } from '../../../../store/remote/transport.ts';
 import { git, gitFsck } from '../../git.ts';
 import { newStore, type TestStore } from '../../new-store.ts';
 
@@ -41,10 +41,7 @@ export async function withWay<T>(
 }
 
 /** Moves all refs of a bucket to where those of a store are, and removes those that the store has not. */
-export function pushAll(
-  place: TestStore,
-  bucket: Bucket,
-): Promise<TransferSummary & { readonly results: readonly RemoteUpdateResult[] }> {
+export function pushAll(place: TestStore, bucket: Bucket): Promise<PushSummary> {
   return withWay(place, bucket, async (way) => {
     const there = new Map((await way.refs()).refs.map(({ name, id }) => [name, id]));
     const own = await ownRefs(place);
@@ -54,6 +51,21 @@ export function pushAll(
     if (updates.length === 0) return { objects: 0, bytes: 0, results: [] };
     return way.push(updates);
   });
+}
+
+/** Moves branches of a bucket from where they are to where those of a store are. */
+export async function pushBranches(
+  way: BucketTransport,
+  { refs }: Store,
+  branches: readonly string[],
+): Promise<PushSummary> {
+  const there = new Map((await way.refs()).refs.map(({ name, id }) => [name, id]));
+  const updates: RemoteUpdate[] = [];
+  for (const branch of branches) {
+    const name = `refs/heads/${branch}`;
+    updates.push({ name, before: there.get(name) ?? NULL_ID, after: (await refs.resolve(name))! });
+  }
+  return way.push(updates);
 }
 
 /** Fetches all that a bucket's refs lead to, and moves the store's there. */
