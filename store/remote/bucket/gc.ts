@@ -72,8 +72,8 @@ export async function collectBucket(
   try {
     if (!(await checkRemote(bucket)))
       throw new ImgstoreError('NOT_FOUND', `${bucket.where}: nothing was pushed there yet`, {});
-    const journal = await UploadJournal.open(store, place.journal, bucket);
     const first = await states.newest();
+    const journal = await UploadJournal.open(store, place.journal, bucket, first.content);
     for (let races = 0, before = first; races < MOST_RACES; races++) {
       throwIfStopped(monitor);
       const { content } = before;

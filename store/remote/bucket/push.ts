@@ -46,11 +46,12 @@ export async function pushTo(
   try {
     if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
-    const journal = await UploadJournal.open(store, place.journal, bucket);
+    const first = seen ?? (await states.newest());
+    const journal = await UploadJournal.open(store, place.journal, bucket, first.content);
     let objects = 0;
     for (let races = 0; races < MOST_RACES; races++) {
       throwIfStopped(monitor);
-      const snapshot = (races === 0 ? seen : undefined) ?? (await states.newest());
+      const snapshot = races === 0 ? first : await states.newest();
       const results = updates.map((update) => checkUpdate(snapshot.content, update));
       const moves = updates.filter(
         ({ name, after }, i) => results[i]!.fault === undefined && placeOf(snapshot.content, name) !== after,

@@ -54,7 +54,7 @@ async function repair(
 ): Promise<RemoteRepair> {
   const { bucket, indexes, place, states, store } = remote;
   const { marks, lost } = await findLost(remote, snapshot, incoming, monitor);
-  const journal = await UploadJournal.open(store, place.journal, bucket);
+  const journal = await UploadJournal.open(store, place.journal, bucket, snapshot.content);
   const uploads = new Uploads(bucket, indexes, journal, monitor);
   try {
     await writeOutgoing(store, marks, place.outgoing, listedInTime(remote, uploads, journal), monitor);

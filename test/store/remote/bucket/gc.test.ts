@@ -4,6 +4,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { NULL_ID } from '../../../../objects/index.ts';
 import type { Bucket, RemotePack } from '../../../../remote/index.ts';
 import { indexName, packName, RemoteStates } from '../../../../remote/index.ts';
+import { EMPTY_CONTENT } from '../../../../remote/layout/state.ts';
 import type { Store } from '../../../../store/index.ts';
 import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
@@ -110,7 +111,7 @@ describe('BucketTransport.push and gc of another machine', () => {
     const { store } = await newStore();
     const bucket = new MemoryBucket();
     await withRemote(store, bucket, async (remote) => {
-      const journal = await UploadJournal.open(store, remote.place.journal, bucket);
+      const journal = await UploadJournal.open(store, remote.place.journal, bucket, EMPTY_CONTENT);
       const uploads = new Uploads(bucket, remote.indexes, journal, {});
       const rows: RemotePack[] = [];
       const add = async ({ row }: { readonly row: RemotePack }) => {
