@@ -2,7 +2,7 @@ import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { GitObject, ObjectId } from '../../../objects/index.ts';
 import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
-import { writePackList } from '../../lazy/lazy-objects.ts';
+import { writePackList } from '../../lazy/pack-list.ts';
 import { Freshener } from '../../objects/freshener.ts';
 import { each, orderedMap } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
@@ -14,6 +14,7 @@ import { verifyPack } from '../verify-pack.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import { PartialPack } from './partial-pack.ts';
 import { RemoteMarks } from './remote-marks.ts';
 
@@ -66,6 +67,7 @@ export async function fetchFrom(
       await store.objects.renewPromised();
     }
     await incoming.clear();
+    await removeOldIndexes(remote, snapshot.content);
     return { objects: missing.count };
   } finally {
     announcement.withdraw();

@@ -23,6 +23,7 @@ import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import { RemoteMarks } from './remote-marks.ts';
 import { rewritePacks } from './rewrite.ts';
 import { Uploads } from './uploads.ts';
@@ -106,6 +107,7 @@ export async function collectBucket(
       }
       await journal.clear();
       const { removed, last } = await removeExpired(remote, next, graceMs);
+      await removeOldIndexes(remote, last.content);
       return {
         remote: bucket.where,
         packsBefore: first.content.packs.size,

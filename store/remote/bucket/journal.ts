@@ -113,6 +113,11 @@ export class UploadJournal {
   }
 }
 
+/** The packs that a journal notes, whether the bucket still has them or not. @param path of the journal */
+export async function notedPacks(path: string): Promise<RemotePack[]> {
+  return (await readLines(path)).map(({ row }) => row);
+}
+
 function isFresh({ sentMs }: Line): boolean {
   return Date.now() - sentMs < MOST_AGE_MS;
 }

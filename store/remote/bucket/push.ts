@@ -16,6 +16,7 @@ import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
 import { listedInTime } from './listed-in-time.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import { writeOutgoing } from './outgoing.ts';
 import { Uploads } from './uploads.ts';
 
@@ -79,6 +80,7 @@ export async function pushTo(
       });
       if (next === undefined) continue;
       await journal.clear();
+      await removeOldIndexes(remote, next.content);
       return { results, objects };
     }
     throw new ImgstoreError(
