@@ -6,6 +6,7 @@ import {
   checkpointName,
   checkRemote,
   indexName,
+  isRemoteName,
   PACKS,
   type PackUpload,
   packName,
@@ -201,7 +202,8 @@ async function removeUnlisted(
   const doomed: string[] = [];
   for (const prefix of [PACKS, CHECKPOINTS, STATES])
     for await (const { name, modified } of bucket.list(prefix))
-      if (!kept.has(name) && (gone.has(name) || modified.getTime() < cut)) doomed.push(name);
+      if (isRemoteName(name) && !kept.has(name) && (gone.has(name) || modified.getTime() < cut))
+        doomed.push(name);
   await bucket.remove(doomed);
   return doomed.length;
 }

@@ -90,6 +90,28 @@ describe('collectBucket', () => {
   });
 });
 
+describe('collectBucket', () => {
+  test('removes what no state lists after days, and nothing that is not of the remote', async () => {
+    const { place, bucket } = await halfEmpty();
+    const modified = new Date(Date.now() - 30 * DAY_MS);
+    const id = 'ab'.repeat(32);
+    const own = [`packs/${id}.01234567.pack`, `packs/h${id}.idx`, `checkpoints/${id}`, `checkpoints/h${id}`];
+    const others = [
+      'checkpoints/imgstore.json',
+      `checkpoints/packs/${id}.01234567.pack`,
+      'checkpoints/states/999999999999998',
+      'packs/holiday.jpg',
+      `packs/${id}.pack.bak`,
+      'states/zzz',
+    ];
+    for (const name of [...own, ...others]) bucket.objects.set(name, { bytes: Buffer.from('x'), modified });
+    await collect(place, bucket);
+    const left = [...bucket.objects.keys()];
+    expect(left.filter((name) => own.includes(name))).toEqual([]);
+    expect(left.filter((name) => others.includes(name))).toEqual(others);
+  });
+});
+
 describe('BucketTransport.push and gc of another machine', () => {
   test('leaves a whole remote when the machine sleeps for days while it pushes', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });

@@ -157,6 +157,17 @@ describe('BucketTransport', () => {
     await expectSame(from, to, 'web');
   });
 
+  test('refuses to list a place in which other things are, and lists nothing of an empty one', async () => {
+    const { store } = await newStore();
+    const bucket = new MemoryBucket();
+    expect(await way(store, bucket).refs()).toEqual({ refs: [] });
+    await bucket.put('snapshots/1', Buffer.from('of restic'));
+    await expect(way(store, bucket).refs()).rejects.toMatchObject({
+      code: 'REMOTE_FAILED',
+      message: 's3://memory: is not empty (snapshots/1) and no remote of imgstore: choose another prefix',
+    });
+  });
+
   test('tells who comes second that the ref has moved, and takes both of two branches', async () => {
     const [a, b] = [await newStore(), await newStore()];
     const bucket = new MemoryBucket();
