@@ -69,7 +69,7 @@ export class UploadJournal {
   async add(row: RemotePack, sentMs: number): Promise<void> {
     const line = { row, sentMs };
     this.#lines.push(line);
-    if (row.bytes >= LEAST_BYTES) await this.#append(line);
+    if (isNoted(line)) await this.#append(line);
   }
 
   async #append(line: Line): Promise<void> {
@@ -91,6 +91,11 @@ export class UploadJournal {
     } catch (error) {
       throw fromSystem(error, this.#path);
     }
+  }
+
+  /** Packs that a push which is begun again does not send. */
+  get notedCount(): number {
+    return this.#lines.filter(isNoted).length;
   }
 
   /** Whether it is time to have a state list what was sent. */
@@ -116,6 +121,10 @@ export class UploadJournal {
 /** The packs that a journal notes, whether the bucket still has them or not. @param path of the journal */
 export async function notedPacks(path: string): Promise<RemotePack[]> {
   return (await readLines(path)).map(({ row }) => row);
+}
+
+function isNoted({ row }: Line): boolean {
+  return row.bytes >= LEAST_BYTES;
 }
 
 function isFresh({ sentMs }: Line): boolean {

@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises';
-import { ImgstoreError } from '../../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import {
   beginRemote,
+  type PackKind,
   type RemoteContent,
   type RemoteRefMove,
   type RemoteSnapshot,
@@ -62,10 +63,9 @@ export async function pushTo(
       const marks = await markMissing(remote, snapshot.content, moves, monitor);
       const uploads = new Uploads(bucket, indexes, journal, monitor);
       try {
-        const send = listedInTime(remote, uploads, journal);
-        await writeOutgoing(store, marks, place.outgoing, send, monitor);
-      } finally {
-        await uploads.finish();
+        await sendAll(remote, marks, { uploads, journal, monitor });
+      } catch (error) {
+        throw withRest(error, journal);
       }
       objects += uploads.objects;
       throwIfStopped(monitor);
@@ -91,6 +91,33 @@ export async function pushTo(
   } finally {
     await lock.release();
   }
+}
+
+interface SendTools {
+  readonly uploads: Uploads;
+  readonly journal: UploadJournal;
+  readonly monitor: Monitor;
+}
+
+async function sendAll(
+  remote: BucketRemote,
+  marks: Readonly<Record<PackKind, ObjectMarks>>,
+  { uploads, journal, monitor }: SendTools,
+): Promise<void> {
+  const send = listedInTime(remote, uploads, journal);
+  try {
+    await writeOutgoing(remote.store, marks, remote.place.outgoing, send, monitor);
+  } finally {
+    await uploads.finish();
+  }
+}
+
+/** Says of a failure of the server that the next push goes on, if there is anything that it does not send again. */
+function withRest(error: unknown, { notedCount }: UploadJournal): unknown {
+  const isServers = isImgstoreError(error, 'REMOTE_UNREACHABLE') || isImgstoreError(error, 'REMOTE_FAILED');
+  if (!isServers || notedCount === 0) return error;
+  const message = `${error.message}: ${notedCount} packs that were sent are not sent again: run the same command again to go on`;
+  return new ImgstoreError(error.code, message, error.data, error);
 }
 
 /** Who fetches tags that lead to what he has must know where they lead without having them. */
