@@ -12,6 +12,9 @@ interface CloneOptions extends RemoteSettings {
   readonly lazy?: boolean;
 }
 
+/** A URL with a slip of the pen leads to such a place in a bucket, too. */
+const NOTHING_THERE = 'nothing was pushed there yet: see whether the URL is right\n';
+
 /** `imgstore clone` */
 export function define(command: Command): void {
   command
@@ -59,7 +62,7 @@ Example:
       context.result(
         json,
         () =>
-          `made a store in ${store} with ${counted(branches.length, 'branch', 'branches')}\n${receivedText(objects, receivedBytes, seconds)}`,
+          `made a store in ${store} with ${counted(branches.length, 'branch', 'branches')}\n${receivedText(objects, receivedBytes, seconds)}${branches.length + rejected.length === 0 ? NOTHING_THERE : ''}`,
       );
       reportRejected('clone', rejected);
     });

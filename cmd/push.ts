@@ -92,5 +92,6 @@ export function pushText({ updates, objects, sentBytes, seconds }: PushResult): 
   const text = changesText(updates);
   if (text !== '')
     return `${text}${counted(objects, 'object')}, ${formatBytes(sentBytes)} sent in ${formatSeconds(seconds)}\n`;
+  if (updates.length === 0) return 'nothing to push: there is no such branch or tag here yet\n';
   return updates.some(({ kind }) => kind === 'rejected') ? '' : 'everything is there already\n';
 }

@@ -28,13 +28,14 @@ export { type GitRefs, parseGitRefs } from './git/list-refs.ts';
 export type { GitProgress } from './git/progress.ts';
 export { type PushedRef, parsePushReport } from './git/push-report.ts';
 export { type GitOutcome, type GitRun, runGit } from './git/run.ts';
-export { beginRemote, checkRemote } from './layout/format.ts';
+export { beginRemote, checkPlace, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {
   CHECKPOINTS,
   checkpointName,
   FORMAT_NAME,
   indexName,
+  isRemoteName,
   PACKS,
   type PackUpload,
   packName,

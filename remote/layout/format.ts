@@ -18,21 +18,29 @@ const MOST_LOOKED_AT = 100;
  * @throws ImgstoreError `UNSUPPORTED` for a newer format, `REMOTE_FAILED` for what is none, `WRONG_KEY` for one that is encrypted, `REMOTE_…`
  */
 export async function beginRemote(bucket: Bucket): Promise<void> {
-  if (await checkRemote(bucket)) return;
+  if (await checkPlace(bucket)) return;
+  const bytes = Buffer.from(`${JSON.stringify({ format: 'imgstore', version: VERSION })}\n`);
+  // Who loses a race finds what the winner has made.
+  if (!(await bucket.putNew(FORMAT_NAME, bytes))) await checkRemote(bucket);
+}
+
+/** As {@link checkRemote}, of a place that may become a remote: refuses one in which other things are. @throws ImgstoreError as {@link beginRemote}. */
+export async function checkPlace(bucket: Bucket): Promise<boolean> {
+  if (await checkRemote(bucket)) return true;
   for await (const { name } of bucket.list('', MOST_LOOKED_AT)) {
     if (NOT_CONTENT.some((prefix) => name.startsWith(prefix))) continue;
+    // Another may have begun between the two looks.
+    if (await checkRemote(bucket)) return true;
     throw new ImgstoreError(
       'REMOTE_FAILED',
       `${bucket.where}: is not empty (${name}) and no remote of imgstore: choose another prefix`,
       { where: bucket.where },
     );
   }
-  const bytes = Buffer.from(`${JSON.stringify({ format: 'imgstore', version: VERSION })}\n`);
-  // Who loses a race finds what the winner has made.
-  if (!(await bucket.putNew(FORMAT_NAME, bytes))) await checkRemote(bucket);
+  return false;
 }
 
-/** Whether anything was pushed to a place in a bucket yet. @throws ImgstoreError as {@link beginRemote}. */
+/** Whether a place in a bucket is a remote. @throws ImgstoreError `UNSUPPORTED`, `REMOTE_FAILED`, `WRONG_KEY` as {@link beginRemote}, `REMOTE_…`. */
 export async function checkRemote(bucket: Bucket): Promise<boolean> {
   let bytes: Uint8Array;
   try {

@@ -1,13 +1,16 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { counted, ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { type FileRules, writeWholeFile } from '../../files/index.ts';
+import { type FileRules, passPoint, writeWholeFile } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { EntryEnds, FileBytes, Idx, MemoryBytes, PACK_TRAILER_BYTES } from '../../pack/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
 import { indexName } from './names.ts';
 import type { PackKind, RemotePack } from './state.ts';
+
+/** Name under which the index of a pack is kept. */
+const KEPT_PATTERN = /^([0-9a-f]{64})\.idx$/;
 
 /** Where an object lies in a bucket. */
 export interface RemotePlace {
@@ -72,6 +75,16 @@ export class RemoteIndexes {
     this.#open.sort((a, b) => isData(a) - isData(b));
   }
 
+  /** Removes the kept indexes of all packs but some. Who has one open reads on; what cannot be removed stays for the next time. @param packs their checksums */
+  async keepOnly(packs: ReadonlySet<string>): Promise<void> {
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      const [, pack] = KEPT_PATTERN.exec(name) ?? [];
+      if (pack === undefined || packs.has(pack)) continue;
+      passPoint('remote-index.remove', this.path(pack));
+      await rm(this.path(pack), { force: true }).catch(() => {});
+    }
+  }
+
   /** Fetches an index that is here already, to see whether the bucket's is whole. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `REMOTE_…` */
   async check(pack: RemotePack): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
@@ -124,8 +137,8 @@ export class RemoteIndexes {
     try {
       return this.#openKept(pack);
     } catch (error) {
-      // A failure of the power may have left a part of it.
-      if (!isImgstoreError(error, 'DAMAGED')) throw error;
+      // A failure of the power may have left a part of it, or somebody has just removed it who knows a newer list.
+      if (!isImgstoreError(error, 'DAMAGED') && !isImgstoreError(error, 'NOT_FOUND')) throw error;
       await rm(this.path(pack.pack), { force: true });
       await this.#fetch(pack);
       return this.#openKept(pack);

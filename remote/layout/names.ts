@@ -10,6 +10,10 @@ const STATE_DIGITS = 15;
 const LAST_STATE = 10 ** STATE_DIGITS - 1;
 const STATE_PATTERN = /^states\/([0-9]{15})$/;
 
+/** Of checkpoints and packs, also as encryption hides them (remote/age/hidden-name.ts). */
+const CONTENT_PATTERN =
+  /^(?:checkpoints\/h?[0-9a-f]{64}|packs\/(?:[0-9a-f]{64}\.[0-9a-f]{8}|h[0-9a-f]{64})\.(?:pack|idx))$/;
+
 /** Where a state lies: what is left to the last number, so that the newest is the first that a server lists. */
 export function stateName(number: number): string {
   return STATES + String(LAST_STATE - number).padStart(STATE_DIGITS, '0');
@@ -20,6 +24,11 @@ export function stateNumber(name: string): number | undefined {
   const [, digits] = STATE_PATTERN.exec(name) ?? [];
   const number = digits === undefined ? 0 : LAST_STATE - Number(digits);
   return number > 0 && number < LAST_STATE ? number : undefined;
+}
+
+/** Whether a remote may have given a name below {@link STATES}, {@link CHECKPOINTS} or {@link PACKS}: other things there, as a remote whose prefix is below, are somebody else's. */
+export function isRemoteName(name: string): boolean {
+  return STATE_PATTERN.test(name) || CONTENT_PATTERN.test(name);
 }
 
 /** @param digest SHA-256 of the checkpoint's bytes */

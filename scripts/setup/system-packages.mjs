@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { existsSync } from 'node:fs';
 import { findCommand } from './find-command.mjs';
 import { hasLibrary } from './find-library.mjs';
 import { heading, run, StepFailed } from './step.mjs';
@@ -38,6 +39,24 @@ const LIBRARIES_OF_SOME = {
   'libipsec-mb1': ['libIPSec_MB.so.1'],
 };
 
+/** Package → commands of servers, which Debian starts when it installs them: tests of them say that they are skipped. */
+const SERVERS_OF = {
+  'openssh-server': ['sshd'],
+};
+
+/** Is there where systemd runs the machine. */
+const SYSTEMD_FOLDER = '/run/systemd/system';
+
+/**
+ * The servers that are missing and may be installed: not where one would run from then on that nobody has asked for.
+ * @param {(command: string) => string | undefined} find
+ * @returns {string[]} names of packages
+ */
+export function missingServers(find = findCommand, isStartedBySystem = existsSync(SYSTEMD_FOLDER)) {
+  if (isStartedBySystem) return [];
+  return missingParts(SERVERS_OF, (command) => find(command) !== undefined).map(({ name }) => name);
+}
+
 /**
  * The packages of which a command or a library is missing, with what is missing.
  * @param {(command: string) => string | undefined} find
@@ -60,7 +79,8 @@ function missingParts(partsOf, isThere) {
  * skipped for want of a program would look like one that passed.
  */
 export function ensureSystemPackages({ cwd }) {
-  for (const { name } of missingParts(LIBRARIES_OF_SOME, hasLibrary)) {
+  const librariesOfSome = missingParts(LIBRARIES_OF_SOME, hasLibrary).map(({ name }) => name);
+  for (const name of [...librariesOfSome, ...missingServers()]) {
     heading(`install system package, if there is one: ${name}`);
     install(cwd, [name]);
   }

@@ -1,12 +1,9 @@
 import { statSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
-import { type FileRules, writeWholeFile } from '../../files/index.ts';
+import type { FileRules } from '../../files/index.ts';
 import {
   codecs,
   type GitObject,
-  isId,
   type LooseObjects,
   looseFromDeflated,
   type ObjectId,
@@ -18,6 +15,7 @@ import type { BucketPlace } from '../remote/bucket/place.ts';
 import { ClusterStore } from './cluster-store.ts';
 import { type DeflatedObject, EntryReader } from './entry-reader.ts';
 import { HeldObjects } from './held-objects.ts';
+import { readPackList, writePackList } from './pack-list.ts';
 import { RemoteWindows } from './remote-windows.ts';
 
 /** Objects that are asked for together: of 64 KiB each, what one request may bring. */
@@ -81,7 +79,13 @@ export class LazyObjects implements PromisedObjects {
       packs = await newestPacks(bucket);
       await writePackList(place.packList, packs, rules);
     }
-    await this.#promised.use(packs);
+    try {
+      await this.#promised.use(packs);
+    } catch (error) {
+      // A fetch beside this has removed indexes that its newer list has no more, and the bucket does not have them either.
+      if (!isImgstoreError(error, 'NOT_FOUND') || stampOf(place.packList) === stamp) throw error;
+      return this.renew();
+    }
     this.#listStamp = stamp;
     this.#reader = new EntryReader(bucket.where, this.#promised, this.#windows);
     this.#renewed?.close();
@@ -230,23 +234,4 @@ async function newestPacks(bucket: Bucket): Promise<RemotePack[]> {
 function stampOf(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
   return stats && `${stats.ino} ${stats.mtimeNs} ${stats.size}`;
-}
-
-/** Which packs a lazy clone's bucket had when it was looked at last. @throws ImgstoreError `IO`. */
-export async function writePackList(
-  path: string,
-  packs: readonly RemotePack[],
-  { sharing }: FileRules,
-): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeWholeFile('remote-packs', path, Buffer.from(JSON.stringify(packs)), sharing);
-}
-
-/** Undefined when it is lost. */
-async function readPackList(path: string): Promise<readonly RemotePack[] | undefined> {
-  try {
-    return (JSON.parse(await readFile(path, 'utf8')) as RemotePack[]).filter(({ pack }) => isId(pack));
-  } catch {
-    return undefined;
-  }
 }

@@ -99,7 +99,11 @@ export async function fetchBy(
   try {
     const plan = planFetch(remote, there, request.refspecs ?? [], tags === 'all');
     const known = new Set(new CommitGraph(store.objects).from(tips));
-    const { fetched, missing, summary } = await transfer(store, { transport, there, plan, tags }, monitor);
+    const { fetched, missing, summary } = await transfer(
+      store,
+      { remote, transport, there, plan, tags },
+      monitor,
+    );
     const gone = (request.prune ?? remote.prune) ? await findGone(store, plan.specs, there) : [];
     // First, as `a` may have gone to make room for `a/b`.
     const removed = await moveRefs(store, gone, () => `fetch ${remote.name}: pruned`);
@@ -130,15 +134,18 @@ interface Transfer {
   readonly summary: TransferSummary;
 }
 
+interface TransferPlan {
+  readonly remote: Remote;
+  readonly transport: RemoteTransport;
+  readonly there: RemoteRefs;
+  readonly plan: FetchPlan;
+  readonly tags: TagChoice;
+}
+
 /** Fetches what is planned, and then tags that lead there. */
 async function transfer(
   store: Store,
-  {
-    transport,
-    there,
-    plan,
-    tags,
-  }: { transport: RemoteTransport; there: RemoteRefs; plan: FetchPlan; tags: TagChoice },
+  { remote, transport, there, plan, tags }: TransferPlan,
   monitor: Monitor,
 ): Promise<Transfer> {
   const own = new Map((await store.refs.list()).map(({ name, id }) => [name, id]));
@@ -157,7 +164,7 @@ async function transfer(
   // Those of versions further back are known to lead there only now.
   const later = follow((id) => store.objects.has(id));
   const more = await fetchWhatIsThere(transport, wanted(later), monitor);
-  if (tags === 'follow') tellOfOthers(there, own, monitor);
+  if (tags === 'follow') tellOfOthers(remote, there, own, monitor);
   return {
     fetched: [...first, ...later],
     missing: new Set([...main.missing, ...more.missing]),
@@ -188,13 +195,18 @@ async function fetchWhatIsThere(
 }
 
 /** Tags of the same name that are at something else here stay: git says nothing of them, and then nobody knows. */
-function tellOfOthers(there: RemoteRefs, own: ReadonlyMap<string, ObjectId>, monitor: Monitor): void {
+function tellOfOthers(
+  { name: remote = 'NAME' }: Remote,
+  there: RemoteRefs,
+  own: ReadonlyMap<string, ObjectId>,
+  monitor: Monitor,
+): void {
   for (const { name, id } of there.refs) {
     const here = own.get(name);
     if (!name.startsWith(TAGS) || here === undefined || here === id) continue;
     const tag = name.slice(TAGS.length);
     monitor.onNotice?.(
-      `tag '${tag}' is another on the remote (${id.slice(0, 12)}) and was left: take that with 'imgstore fetch … +${name}:${name}'`,
+      `tag '${tag}' is another on the remote (${id.slice(0, 12)}) and was left: take that with 'imgstore fetch ${remote} +${name}:${name}'`,
     );
   }
 }

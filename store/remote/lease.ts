@@ -1,5 +1,5 @@
-import { ImgstoreError } from '../../errors/index.ts';
-import { NULL_ID, type ObjectId } from '../../objects/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { isId, NULL_ID, type ObjectId } from '../../objects/index.ts';
 import { BRANCHES, TAGS } from '../refs/name.ts';
 import { resolveRevision } from '../revision/resolve.ts';
 import type { Store } from '../store.ts';
@@ -25,7 +25,7 @@ export class Leases {
     this.#named = named;
   }
 
-  /** @throws ImgstoreError `NOT_FOUND`, `USAGE` for a revision that is none */
+  /** @throws ImgstoreError `NOT_FOUND`, `USAGE` for a revision that is none; a whole id need not be here */
   static async parse(store: Store, texts: readonly string[]): Promise<Leases> {
     const named = new Map<string, ObjectId | undefined>();
     for (const text of texts.filter((each) => each !== '')) {
@@ -35,11 +35,7 @@ export class Leases {
       if (ref === '')
         throw new ImgstoreError('USAGE', `--force-with-lease=${text}: write REF, REF:REV or REF:`, { text });
       const id =
-        revision === undefined
-          ? undefined
-          : revision === ''
-            ? NULL_ID
-            : (await resolveRevision(store, revision)).id;
+        revision === undefined ? undefined : revision === '' ? NULL_ID : await idOf(store, revision, text);
       named.set(ref, id);
     }
     return new Leases(texts.includes(''), named);
@@ -60,5 +56,16 @@ export class Leases {
     if (given !== undefined) return { at: given };
     const here = mapRef(remote.fetch.map(parseRefspec), ref)?.name;
     return { at: here === undefined ? undefined : (await store.refs.follow(here)).id };
+  }
+}
+
+async function idOf(store: Store, revision: string, text: string): Promise<ObjectId> {
+  if (isId(revision)) return revision;
+  try {
+    return (await resolveRevision(store, revision)).id;
+  } catch (error) {
+    if (!isImgstoreError(error)) throw error;
+    const message = `--force-with-lease=${text}: ${error.message}; what only the remote has is named by its whole id ('imgstore ls-remote --json')`;
+    throw new ImgstoreError(error.code, message, error.data, error);
   }
 }

@@ -1,5 +1,5 @@
-import { ImgstoreError } from '../../errors/index.ts';
-import { type Bucket, checkRemote, probeBucket } from '../../remote/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { type Bucket, checkPlace, probeBucket } from '../../remote/index.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { openBucket } from './bucket/open-bucket.ts';
@@ -13,11 +13,11 @@ import { checkUrl } from './url.ts';
  */
 export async function probeRemote(store: Store, remote: Remote, monitor: Monitor = {}): Promise<void> {
   if (checkUrl(remote.url) === 's3') {
+    await withBucket(await openBucket(remote, remote.url, monitor), checkPlace);
     await withBucket(
       await openBucket({ ...remote, recipients: undefined, identity: undefined }, remote.url, monitor),
       refuseUnfit,
     );
-    await withBucket(await openBucket(remote, remote.url, monitor), checkRemote);
     return;
   }
   const transport = await openTransport(store, remote, 'fetch', monitor);
@@ -38,9 +38,9 @@ async function withBucket(bucket: Bucket, work: (bucket: Bucket) => Promise<unkn
 
 /** @throws ImgstoreError `REMOTE_FAILED` naming what does not hold, and what would be lost by it */
 async function refuseUnfit(bucket: Bucket): Promise<void> {
-  // A bucket that is not there, or a wrong key, is said once instead of for each thing that is tried.
-  for await (const _ of bucket.list('', 1));
-  const { conditionalPut, findings, isFit } = await probeBucket(bucket);
+  const { conditionalPut, findings, isFit } = await probeBucket(bucket).catch((error: unknown) => {
+    throw isImgstoreError(error, 'REMOTE_DENIED') ? readOnly(error) : error;
+  });
   if (isFit) return;
   const faults = findings
     .filter(({ fault }) => fault !== undefined)
@@ -51,7 +51,13 @@ async function refuseUnfit(bucket: Bucket): Promise<void> {
       : 'of two who push at once, one would undo what the other has done, and neither be told';
   throw new ImgstoreError(
     'REMOTE_FAILED',
-    `${bucket.where}: the server does not do what a remote needs (${faults.join('; ')}): ${lost}: use another server, or add it with --no-probe if only one machine ever pushes there`,
+    `${bucket.where}: the server does not do what a remote needs (${faults.join('; ')}): ${lost}: use another server (of Ceph, a bucket without versioning), or add it with --no-probe if only one machine ever pushes there`,
     { where: bucket.where, conditionalPut, faults },
   );
+}
+
+/** What was there could be read: a key that may do no more is enough for some. */
+function readOnly(error: ImgstoreError): ImgstoreError {
+  const message = `${error.message}; if this machine only fetches from there, add it with --no-probe`;
+  return new ImgstoreError('REMOTE_DENIED', message, error.data, error);
 }

@@ -5,7 +5,9 @@ import type { Store } from '../store.ts';
 import { type BucketRemote, bucketRemote } from './bucket/bucket-remote.ts';
 import { type BucketGc, collectBucket } from './bucket/gc.ts';
 import { openBucket } from './bucket/open-bucket.ts';
+import { BucketPlace } from './bucket/place.ts';
 import { type RemoteVerdict, verifyBucket } from './bucket/verify.ts';
+import type { Remote } from './remote.ts';
 import { defaultRemote, findRemote } from './remotes.ts';
 import { checkUrl, withoutCredentials } from './url.ts';
 
@@ -65,11 +67,32 @@ async function withBucket<T>(
       { remote: remote.name },
     );
   const bucket = await openBucket(remote, remote.url, monitor);
-  const open = bucketRemote(store, bucket, remote.name);
   try {
-    return await work(open);
+    return await withPlace(store, remote, async (place) => {
+      const open = bucketRemote(store, bucket, remote.name, place);
+      try {
+        return await work(open);
+      } finally {
+        open.indexes.close();
+      }
+    });
   } finally {
-    open.indexes.close();
     await bucket.close();
+  }
+}
+
+/** The store itself needs not change for upkeep: where it cannot be written to, packs are looked at among the temporary files. */
+async function withPlace<T>(
+  store: Store,
+  { name }: Remote,
+  work: (place: BucketPlace) => Promise<T>,
+): Promise<T> {
+  const own = new BucketPlace(store, name);
+  if (await own.isWritable()) return work(own);
+  const temporary = await BucketPlace.temporary();
+  try {
+    return await work(temporary);
+  } finally {
+    await temporary.remove();
   }
 }

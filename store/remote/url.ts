@@ -27,6 +27,8 @@ export function checkUrl(url: string): UrlKind {
     throw wrong(
       "it would have git run another program ('helper::'): write ssh://, https://, file:// or a path",
     );
+  if (/^s3:(?!\/\/)/i.test(url))
+    throw wrong('a bucket is written s3://BUCKET/PREFIX, and a path of a host of that name ssh://s3/PATH');
   return SCHEME_PATTERN.exec(url)?.[1]?.toLowerCase() === 's3' ? 's3' : 'git';
 }
 

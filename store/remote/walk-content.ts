@@ -12,8 +12,8 @@ const STRIDE = 256;
 export type ContentKind = 'data' | 'maps';
 
 export interface ContentWalk {
-  /** Reads a commit, a tag or a tree; blobs are never read. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
-  readonly read: (id: ObjectId) => GitObject;
+  /** Reads a commit, a tag or a tree, which may come from elsewhere; blobs are never read. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */
+  readonly read: (id: ObjectId) => GitObject | Promise<GitObject>;
   /** Whether a commit, with all that it leads to, is nothing new: the walk does not enter it. */
   readonly isKnown: (commit: ObjectId) => boolean;
   /** Told of each object; says whether it is told of this one for the first time. */
@@ -30,11 +30,11 @@ export async function walkContent(roots: Iterable<ObjectId>, walk: ContentWalk):
   let read = 0;
   const { commits, others } = await commitsOf(roots, walk);
   for (const id of commits) {
-    const { tree, parents } = parseCommit(walk.read(id).data);
+    const { tree, parents } = parseCommit((await walk.read(id)).data);
     walk.meet(id, 'maps');
-    const before = treeOfFirst(parents, walk);
+    const before = await treeOfFirst(parents, walk);
     if (tree !== before && walk.meet(tree, 'maps'))
-      await enterTree(walk.read(tree).data, before, 'maps', true);
+      await enterTree((await walk.read(tree)).data, before, 'maps', true);
   }
   for (const { id, type, data } of others) {
     const isNew = walk.meet(id, 'maps');
@@ -52,20 +52,21 @@ export async function walkContent(roots: Iterable<ObjectId>, walk: ContentWalk):
       await setImmediate();
       throwIfStopped(walk.monitor ?? {});
     }
-    const old = new Map((before === undefined ? [] : linksOf(before)).map(({ name, id }) => [name, id]));
+    const links = before === undefined ? [] : await linksOf(before);
+    const old = new Map(links.map(({ name, id }) => [name, id]));
     for (const entry of treeLinks(data)) {
       const same = old.get(entry.name);
       if (same === entry.id) continue;
       if (!isFolder(entry)) walk.meet(entry.id, kind);
       else if (walk.meet(entry.id, 'maps')) {
         const below = isRoot && entry.name === DISKS_FOLDER ? 'data' : kind;
-        await enterTree(walk.read(entry.id).data, same, below, false);
+        await enterTree((await walk.read(entry.id)).data, same, below, false);
       }
     }
   }
 
-  function linksOf(id: ObjectId) {
-    const object = readIfThere(id, walk);
+  async function linksOf(id: ObjectId) {
+    const object = await readIfThere(id, walk);
     return object?.type === 'tree' ? treeLinks(object.data) : [];
   }
 }
@@ -89,7 +90,7 @@ async function commitsOf(roots: Iterable<ObjectId>, walk: ContentWalk) {
       await setImmediate();
       throwIfStopped(walk.monitor ?? {});
     }
-    const object = walk.read(id);
+    const object = await walk.read(id);
     if (object.type === 'commit') {
       open.push({ id, isLeft: true });
       push(parseCommit(object.data).parents);
@@ -101,15 +102,15 @@ async function commitsOf(roots: Iterable<ObjectId>, walk: ContentWalk) {
   return { commits, others };
 }
 
-function treeOfFirst([first]: readonly ObjectId[], walk: ContentWalk): ObjectId | undefined {
-  const object = first === undefined ? undefined : readIfThere(first, walk);
+async function treeOfFirst([first]: readonly ObjectId[], walk: ContentWalk): Promise<ObjectId | undefined> {
+  const object = first === undefined ? undefined : await readIfThere(first, walk);
   return object?.type === 'commit' ? parseCommit(object.data).tree : undefined;
 }
 
 /** What is only compared with may be missing: then nothing is left out. */
-function readIfThere(id: ObjectId, walk: ContentWalk): GitObject | undefined {
+async function readIfThere(id: ObjectId, walk: ContentWalk): Promise<GitObject | undefined> {
   try {
-    return walk.read(id);
+    return await walk.read(id);
   } catch (error) {
     if (isImgstoreError(error, 'NOT_FOUND')) return undefined;
     throw error;

@@ -3,6 +3,7 @@ import { expect, onTestFinished, type TestContext, test } from 'vitest';
 import { type Running, Workplace } from '../cmd/imgstore.ts';
 import { CLUSTER, disk, sampleStores, writeDisk } from '../cmd/sample.ts';
 import { listStore } from '../cmd/store-files.ts';
+import { FakeS3 } from '../remote/fake-s3.ts';
 import { expectFailure, isRoot, system } from './system.ts';
 
 const NOBODY = 65534;
@@ -13,13 +14,14 @@ const sample = sampleStores();
 async function asNobody(
   context: TestContext,
   place: Workplace,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<(...args: readonly string[]) => Running> {
-  if (!isRoot) return (...args) => place.start(args);
+  if (!isRoot) return (...args) => place.start(args, { env });
   system('chown', '-R', `${NOBODY}:${NOBODY}`, place.folder);
   const through = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--inh-caps=-all'];
   const probe = await place.start(['--version'], { through }).finished.catch(() => undefined);
   if (probe?.status !== 0) return context.skip('nobody cannot run imgstore here');
-  return (...args) => place.start(args, { through });
+  return (...args) => place.start(args, { through, env });
 }
 
 test('an image without permission to read is refused', async (context) => {
@@ -50,6 +52,39 @@ test('a store without permission to write is read and not written', async (conte
   expect((await imgstore('cat', 'web').finished).bytes.equals(disk(1, 3, undefined))).toBe(true);
   expect((await imgstore('checkout', 'web').finished).status).toBe(0);
   expect(await listStore(place.path('.imgstore'))).toEqual(before);
+});
+
+test('the remote of a store without permission to write is verified, repaired and made smaller', async (context) => {
+  const place = await sample();
+  const fake = await FakeS3.start();
+  onTestFinished(() => fake.close());
+  const temporary = place.path('temporary');
+  await mkdir(temporary);
+  const env = {
+    AWS_ACCESS_KEY_ID: fake.keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: fake.keys.secretAccessKey,
+    AWS_ENDPOINT_URL_S3: fake.endpoint,
+    TMPDIR: temporary,
+  };
+  const imgstore = await asNobody(context, place, env);
+  const ok = async (...args: readonly string[]) => {
+    const { status, stdout, stderr } = await imgstore(...args).finished;
+    expect([status, stderr]).toEqual([0, '']);
+    return stdout;
+  };
+  await ok('remote', 'add', 'origin', 's3://bucket/vms', '--no-probe');
+  await ok('push');
+  const before = await listStore(place.path('.imgstore'));
+  system('chmod', '-R', 'a-w', place.path('.imgstore'));
+  onTestFinished(() => void system('chmod', '-R', 'u+w', place.path('.imgstore')));
+  expect(await ok('verify')).toMatch(/^clean: (\d+) of \1 objects in 2 packs were read\n$/);
+  const [lost] = [...fake.objects.keys()].filter((name) => name.endsWith('.pack'));
+  fake.objects.delete(lost!);
+  expect((await imgstore('verify', '--sample', '50%').finished).status).toBe(3);
+  expect(await ok('verify', '--repair')).toMatch(/^damaged [^\n]*\nmended: /);
+  expect(await ok('gc', '--remote')).toMatch(/^2 -> 2 packs/);
+  expect(await listStore(place.path('.imgstore'))).toEqual(before);
+  expect(await readdir(temporary)).toEqual([]);
 });
 
 test('an output folder without permission to write is told', async (context) => {

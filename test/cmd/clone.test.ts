@@ -140,3 +140,11 @@ test.each(['SIGINT', 'SIGKILL'] as const)('clone stopped by %s can be run again'
   expect(unfinished(place, 'b')).toEqual([]);
   await place.ok('--store', 'b', 'compare', 'big', 'big.raw');
 });
+
+test('clone says of a remote without branches that nothing was pushed there yet', async () => {
+  const place = await Workplace.create();
+  git(place, 'init', '-q', '--bare', '--object-format=sha256', 'empty.git');
+  expect(await place.ok('clone', 'empty.git', 'copy')).toMatch(
+    /^made a store in .* with 0 branches\n.*\nnothing was pushed there yet: see whether the URL is right\n$/,
+  );
+});

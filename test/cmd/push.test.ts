@@ -115,9 +115,32 @@ test.each([
   [['push', 'origin', 'nosuch'], 1],
   [['push', 'origin', ':nosuch'], 1],
   [['push', 'origin', '--force-with-lease=web:nosuch', 'web'], 1],
+  [['push', 'origin', `--force-with-lease=web:${'ab'.repeat(32)}`, 'web'], 1],
 ] as const)('imgstore %j fails with one line', async (args, status) => {
   const place = await twoStores();
   const outcome = await place.run('--store', 'a', ...args);
   expect(outcome.status).toBe(status);
   oneLine(outcome);
+});
+
+test('push of a store without versions says that there is nothing to push', async () => {
+  const place = await twoStores();
+  await place.ok('init', 'c');
+  await place.ok('--store', 'c', 'remote', 'add', 'origin', place.path('remote.git'));
+  const text = 'nothing to push: there is no such branch or tag here yet\n';
+  expect(await place.ok('--store', 'c', 'push')).toBe(text);
+});
+
+test('push --force-with-lease takes the whole id of a version that only the remote has', async () => {
+  const place = await twoStores();
+  await writeDisk(place, 'web.raw', 1, 3, 2);
+  const { commit } = await place.json('--store', 'a', 'commit', 'web.raw', '-m', 'theirs');
+  await place.ok('--store', 'a', 'push');
+  await writeDisk(place, 'web.raw', 1, 4, 2);
+  await place.ok('--store', 'b', 'commit', 'web.raw', '-m', 'ours');
+  const short = await place.run('--store', 'b', 'push', `--force-with-lease=web:${commit.slice(0, 12)}`);
+  expect(oneLine(short)).toMatch(/^--force-with-lease=web:[0-9a-f]{12}: unknown revision .* whole id/);
+  expect(await place.ok('--store', 'b', 'push', `--force-with-lease=web:${commit}`)).toMatch(
+    /^forced {2}web/,
+  );
 });

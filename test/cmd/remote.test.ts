@@ -29,6 +29,7 @@ test.each([
   [['remote', 'add', '--', 'x', '-oProxyCommand=id'], 2],
   [['remote', 'add', 'x', '/srv', '--region', 'eu'], 2],
   [['remote', 'add', 'x', 's3://b', '--endpoint', 'nowhere'], 2],
+  [['remote', 'add', 'x', 's3:bucket/vms'], 2],
   [['remote', 'add', 'a b', '/srv'], 1],
   [['remote', 'remove', 'x'], 1],
   [['remote', 'remove'], 2],

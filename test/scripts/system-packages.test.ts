@@ -7,13 +7,14 @@ import { scriptPath, writeTree } from './project-script.ts';
 
 type Missing = { name: string; parts: string[] }[];
 
-const { missingPackages, describeMissing } = (await import(
+const { missingPackages, missingServers, describeMissing } = (await import(
   pathToFileURL(scriptPath('setup/system-packages.mjs')).href
 )) as {
   missingPackages: (
     find?: (command: string) => string | undefined,
     has?: (library: string) => boolean,
   ) => Missing;
+  missingServers: (find: (command: string) => string | undefined, isStartedBySystem: boolean) => string[];
   describeMissing: (missing: Missing) => string;
 };
 const { findCommand, searchPath } = (await import(
@@ -50,6 +51,13 @@ test('missingPackages names the packages of libraries that the loader does not f
     { name: 'libdeflate0', parts: ['libdeflate.so.0'] },
     { name: 'libisal2', parts: ['libisal.so.2'] },
   ]);
+});
+
+test('missingServers names an ssh server that is not there, and none where the system would start it', () => {
+  const nothing = () => undefined;
+  expect(missingServers(nothing, false)).toEqual(['openssh-server']);
+  expect(missingServers(nothing, true)).toEqual([]);
+  expect(missingServers(anyCommand, false)).toEqual([]);
 });
 
 test('hasLibrary is true for a library that the loader finds and false for another', () => {

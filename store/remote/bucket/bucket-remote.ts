@@ -15,9 +15,16 @@ export interface BucketRemote {
   readonly place: BucketPlace;
 }
 
-/** @param name of the remote; undefined for a URL that is none */
-export function bucketRemote(store: Store, bucket: Bucket, name: string | undefined): BucketRemote {
-  const place = new BucketPlace(store, name);
+/**
+ * @param name of the remote; undefined for a URL that is none
+ * @param place where what is known of it is kept; in the store when not given
+ */
+export function bucketRemote(
+  store: Store,
+  bucket: Bucket,
+  name: string | undefined,
+  place: BucketPlace = new BucketPlace(store, name),
+): BucketRemote {
   return {
     store,
     bucket,

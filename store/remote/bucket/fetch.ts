@@ -2,7 +2,7 @@ import { ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import type { GitObject, ObjectId } from '../../../objects/index.ts';
 import { PackWriter } from '../../../pack/index.ts';
 import { checkRemote, packName, type RemotePack, type RemoteSnapshot } from '../../../remote/index.ts';
-import { writePackList } from '../../lazy/lazy-objects.ts';
+import { writePackList } from '../../lazy/pack-list.ts';
 import { Freshener } from '../../objects/freshener.ts';
 import { each, orderedMap } from '../../ordered-map.ts';
 import { copyEntries } from '../../pack/copy-entries.ts';
@@ -14,6 +14,7 @@ import { verifyPack } from '../verify-pack.ts';
 import { walkContent } from '../walk-content.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { Incoming } from './incoming.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import { PartialPack } from './partial-pack.ts';
 import { RemoteMarks } from './remote-marks.ts';
 
@@ -53,19 +54,20 @@ export async function fetchFrom(
     if (!(await checkRemote(bucket))) throw notThere(bucket.where, wanted[0]!);
     const snapshot = await states.newest();
     await indexes.use(snapshot.content.packs.values());
-    const maps = await fetchMaps(remote, snapshot, incoming);
+    const maps = await fetchMaps(remote, snapshot, { wanted, incoming, lazy });
     const freshener = new Freshener(store.objects, () => announcement.now());
     const missing = await findMissing(remote, wanted, { incoming, freshener, monitor });
     const packs = lazy ? [] : await fetchData(remote, missing.data, { incoming, workers, monitor });
     // Clusters first: who sees a map finds what it leads to.
     await incoming.install(packs);
     // Of a lazy clone all that lead to clusters which count as here from now on: git asks for it (`git help partial-clone`).
-    await incoming.install(lazy ? maps : missing.maps, { promised: lazy });
+    await incoming.install(lazy ? maps : missing.here, { promised: lazy });
     if (lazy) {
       await writePackList(place.packList, [...snapshot.content.packs.values()], store.rules);
       await store.objects.renewPromised();
     }
     await incoming.clear();
+    await removeOldIndexes(remote, snapshot.content);
     return { objects: missing.count };
   } finally {
     announcement.withdraw();
@@ -75,29 +77,43 @@ export async function fetchFrom(
   }
 }
 
-/** All packs of commits and maps of which anything is not here; returns their checksums. They are small beside the clusters, and without them nothing is known of what is missing. */
+/**
+ * Packs of commits and maps of which anything is not here, several at a time; returns their checksums. For a lazy clone all: what they lead to counts as here. When all refs of the bucket are wanted or here, the small
+ * ones, as of packs that nearly all are needed of; the others come when something of them is.
+ */
 async function fetchMaps(
   { indexes, store }: BucketRemote,
   { content }: RemoteSnapshot,
-  incoming: Incoming,
+  {
+    wanted,
+    incoming,
+    lazy,
+  }: { readonly wanted: readonly ObjectId[]; readonly incoming: Incoming; readonly lazy: boolean },
 ): Promise<readonly string[]> {
+  const isWanted = new Set(wanted);
+  const isAll = [...content.refs.values()].every((id) => isWanted.has(id) || store.objects.isStored(id));
+  if (!lazy && !isAll) return [];
   const isNeeded = (row: RemotePack) => {
-    if (row.kind !== 'maps') return false;
+    if (row.kind !== 'maps' || (!lazy && row.bytes > SMALL_PACK)) return false;
     const { idx } = indexes.of(row);
     for (let position = 0; position < idx.count; position++)
       if (!store.objects.isStored(idx.id(position))) return true;
     return false;
   };
   const needed = [...content.packs.values()].filter(isNeeded);
-  for await (const _ of orderedMap(each(needed), MOST_AT_ONCE, (row) => incoming.fetch(row)));
+  await fetchAll(needed, incoming);
   return needed.map(({ pack }) => pack);
+}
+
+async function fetchAll(rows: Iterable<RemotePack>, incoming: Incoming): Promise<void> {
+  for await (const _ of orderedMap(each(rows), MOST_AT_ONCE, (row) => incoming.fetch(row)));
 }
 
 interface Missing {
   /** Objects that the store lacks. */
   readonly count: number;
-  /** Checksums of the fetched packs of maps that have any of them. */
-  readonly maps: ReadonlySet<string>;
+  /** Checksums of packs that were fetched and have any of them. */
+  readonly here: ReadonlySet<string>;
   /** What is still in the bucket. */
   readonly data: RemoteMarks;
 }
@@ -109,6 +125,7 @@ interface SearchTools {
   readonly monitor: Monitor;
 }
 
+/** Walks through what is wanted, and fetches the packs of maps that it leads to. */
 async function findMissing(
   { bucket, indexes, store }: BucketRemote,
   wanted: readonly ObjectId[],
@@ -118,10 +135,13 @@ async function findMissing(
   const known = commitsBelow(store.objects, tips);
   const met = new RemoteMarks(indexes);
   const data = new RemoteMarks(indexes);
-  const maps = new Set<string>();
+  const maps = new Map<string, RemotePack>();
+  const here = new Set<string>();
   let count = 0;
-  const read = (id: ObjectId): GitObject => {
+  const read = async (id: ObjectId): Promise<GitObject> => {
     if (store.objects.isStored(id)) return store.objects.read(id);
+    const pack = incoming.objects.packs.find(id) === undefined ? indexes.find(id)?.pack : undefined;
+    if (pack?.kind === 'maps') await incoming.fetch(pack);
     try {
       return incoming.objects.read(id);
     } catch (error) {
@@ -135,8 +155,10 @@ async function findMissing(
       if (!met.mark(id)) return false;
       if (freshener.keep(id)) return true;
       count++;
-      const pack = incoming.objects.packs.find(id)?.pack;
-      if (pack !== undefined) maps.add(checksumOf(pack));
+      const pack = indexes.find(id)?.pack;
+      const fetched = pack?.kind === 'maps' ? undefined : incoming.objects.packs.find(id)?.pack;
+      if (pack?.kind === 'maps') maps.set(pack.pack, pack);
+      else if (fetched !== undefined) here.add(checksumOf(fetched));
       else data.mark(id);
       return true;
     },
@@ -144,7 +166,9 @@ async function findMissing(
   });
   const [lost] = data.unknown();
   if (lost !== undefined) throw notThere(bucket.where, lost);
-  return { count, maps, data };
+  // Of those of which only blobs are needed, nothing was read.
+  await fetchAll(maps.values(), incoming);
+  return { count, here: new Set([...here, ...maps.keys()]), data };
 }
 
 interface FetchTools {

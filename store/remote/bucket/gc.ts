@@ -5,6 +5,7 @@ import {
   CHECKPOINTS,
   checkpointName,
   indexName,
+  isRemoteName,
   PACKS,
   type PackUpload,
   packName,
@@ -21,6 +22,7 @@ import type { Incoming } from './incoming.ts';
 import { UploadJournal } from './journal.ts';
 import { sendInTime } from './listed-in-time.ts';
 import { type BucketLook, lookThrough } from './look-through.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import type { SendPack } from './outgoing.ts';
 import { publishOnNewest } from './publish-on-newest.ts';
 import { RemoteMarks } from './remote-marks.ts';
@@ -69,8 +71,8 @@ async function collect(
   monitor: Monitor,
 ): Promise<BucketGc> {
   const { bucket, states, indexes, place, store } = remote;
-  const journal = await UploadJournal.open(store, place.journal, bucket);
   const first = await states.newest();
+  const journal = await UploadJournal.open(store, place.journal, bucket, first.content);
   const options = { seen: first, mostRaces: MOST_RACES, advice: 'run gc again later' };
   const next = await publishOnNewest(remote, journal, options, async ({ content }) => {
     throwIfStopped(monitor);
@@ -80,10 +82,7 @@ async function collect(
     const write = (send: SendPack) => rewritePacks(remote, old, live, { incoming, workers, monitor, send });
     await sendInTime(remote, journal, write, monitor);
     if (journal.dropOld()) return 'look again';
-    if (old.length === 0) {
-      await journal.clear();
-      return 'leave';
-    }
+    if (old.length === 0) return 'leave';
     const at = new Date().toISOString();
     return {
       added: journal.packs.filter((row) => isToList(row, content, old)),
@@ -91,6 +90,7 @@ async function collect(
     };
   });
   const { removed, last } = await removeExpired(remote, next, graceMs);
+  await removeOldIndexes(remote, last.content);
   return {
     remote: bucket.where,
     packsBefore: first.content.packs.size,
@@ -177,7 +177,8 @@ async function removeUnlisted(
   const doomed: string[] = [];
   for (const prefix of [PACKS, CHECKPOINTS, STATES])
     for await (const { name, modified } of bucket.list(prefix))
-      if (!kept.has(name) && (gone.has(name) || modified.getTime() < cut)) doomed.push(name);
+      if (isRemoteName(name) && !kept.has(name) && (gone.has(name) || modified.getTime() < cut))
+        doomed.push(name);
   await bucket.remove(doomed);
   return doomed.length;
 }

@@ -1,8 +1,17 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { open as openFile, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeWholeFile } from '../../../files/index.ts';
+import { crc32 } from 'node:zlib';
+import { fromSystem, isImgstoreError } from '../../../errors/index.ts';
+import { makeInFolder, passPoint, shareFile, syncFolder } from '../../../files/index.ts';
 import { isId } from '../../../objects/index.ts';
-import { type Bucket, indexName, packName, type RemotePack } from '../../../remote/index.ts';
+import {
+  type Bucket,
+  indexName,
+  PACKS,
+  packName,
+  type RemoteContent,
+  type RemotePack,
+} from '../../../remote/index.ts';
 import type { Store } from '../../store.ts';
 
 /** After this long the bucket's `gc` may have removed what no state lists (docs/format/remote.md): a push that is taken up later sends it again. */
@@ -14,35 +23,42 @@ const LISTED_AFTER_MS = 12 * 60 * 60 * 1000;
 /** A shorter pack is sent again sooner than it is noted down for good. */
 const LEAST_BYTES = 2 ** 20;
 
+/** Names that one answer of S3 lists at most. */
+const NAMES_A_REQUEST = 1000;
+
 interface Line {
   readonly row: RemotePack;
   /** When sending it began: ms since 1970. */
   readonly sentMs: number;
 }
 
-/** Packs that were sent and that no state lists yet, so that a push that was interrupted does not send them again. */
+/**
+ * Packs that were sent and that no state lists yet, so that a push that was interrupted does not send them again. In its file each has a line of JSON with a CRC-32, which is added at the end: what a kill has cut off
+ * counts for nothing, and so does a file of before there were lines.
+ */
 export class UploadJournal {
   readonly #store: Store;
   readonly #path: string;
-  #lines: readonly Line[] = [];
+  #lines: Line[];
 
-  private constructor(store: Store, path: string) {
+  private constructor(store: Store, path: string, lines: Line[]) {
     this.#store = store;
     this.#path = path;
+    this.#lines = lines;
   }
 
-  /** Reads what an earlier push has left, as far as the bucket still has it. @throws ImgstoreError `REMOTE_…`. */
-  static async open(store: Store, path: string, bucket: Bucket): Promise<UploadJournal> {
-    const journal = new UploadJournal(store, path);
-    const kept: Line[] = [];
-    for (const line of await readLines(path)) {
-      const isThere =
-        (await hasSize(bucket, packName(line.row), line.row.bytes)) &&
-        (await hasSize(bucket, indexName(line.row), line.row.indexBytes));
-      if (isThere) kept.push(line);
-    }
-    journal.#lines = kept;
-    return journal;
+  /**
+   * Reads what an earlier push has left, as far as the bucket still has it.
+   * @param content of the bucket, which tells how long a list of its packs is
+   * @throws ImgstoreError `REMOTE_…`
+   */
+  static async open(
+    store: Store,
+    path: string,
+    bucket: Bucket,
+    content: RemoteContent,
+  ): Promise<UploadJournal> {
+    return new UploadJournal(store, path, await keptBy(bucket, content, await readLines(path)));
   }
 
   get packs(): readonly RemotePack[] {
@@ -51,15 +67,35 @@ export class UploadJournal {
 
   /** Notes a pack that the bucket has now. @param sentMs when sending it began: ms since 1970 @throws ImgstoreError `IO`. */
   async add(row: RemotePack, sentMs: number): Promise<void> {
-    this.#lines = [...this.#lines, { row, sentMs }];
-    if (row.bytes < LEAST_BYTES) return;
-    await mkdir(dirname(this.#path), { recursive: true });
-    await writeWholeFile(
-      'remote-journal',
-      this.#path,
-      Buffer.from(JSON.stringify(this.#lines)),
-      this.#store.rules.sharing,
-    );
+    const line = { row, sentMs };
+    this.#lines.push(line);
+    if (isNoted(line)) await this.#append(line);
+  }
+
+  async #append(line: Line): Promise<void> {
+    const { rules } = this.#store;
+    try {
+      const handle = await makeInFolder('remote-journal', this.#path, () => openFile(this.#path, 'a'), rules);
+      try {
+        const { size } = await handle.stat();
+        if (size === 0) shareFile(handle.fd, this.#path, rules.sharing);
+        const bytes = Buffer.from(encodeLine(line));
+        passPoint('remote-journal.write', this.#path, { bytes, offset: undefined });
+        await handle.appendFile(bytes);
+        passPoint('remote-journal.fsync', this.#path);
+        await handle.sync();
+        if (size === 0) await syncFolder('remote-journal', dirname(this.#path));
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      throw fromSystem(error, this.#path);
+    }
+  }
+
+  /** Packs that a push which is begun again does not send. */
+  get notedCount(): number {
+    return this.#lines.filter(isNoted).length;
   }
 
   /** Whether it is time to have a state list what was sent. */
@@ -82,19 +118,82 @@ export class UploadJournal {
   }
 }
 
+/** The packs that a journal notes, whether the bucket still has them or not. @param path of the journal */
+export async function notedPacks(path: string): Promise<RemotePack[]> {
+  return (await readLines(path)).map(({ row }) => row);
+}
+
+function isNoted({ row }: Line): boolean {
+  return row.bytes >= LEAST_BYTES;
+}
+
 function isFresh({ sentMs }: Line): boolean {
   return Date.now() - sentMs < MOST_AGE_MS;
 }
 
-async function hasSize(bucket: Bucket, name: string, size: number): Promise<boolean> {
-  return (await bucket.stat(name))?.size === size;
+/** Those of which pack and index are in the bucket. Asks for each name, or for the list of all, whichever takes fewer requests. */
+async function keptBy(
+  bucket: Bucket,
+  { packs, buried }: RemoteContent,
+  lines: readonly Line[],
+): Promise<Line[]> {
+  const names = 2 * (packs.size + buried.size + lines.length);
+  const isListShorter = Math.ceil(names / NAMES_A_REQUEST) < 2 * lines.length;
+  const isThere = isListShorter ? await listedNames(bucket) : statsOf(bucket);
+  const kept: Line[] = [];
+  for (const line of lines) {
+    const { row } = line;
+    if ((await isThere(packName(row), row.bytes)) && (await isThere(indexName(row), row.indexBytes)))
+      kept.push(line);
+  }
+  return kept;
 }
 
-/** What cannot be read counts for nothing: then all is sent again. */
-async function readLines(path: string): Promise<Line[]> {
+type Presence = (name: string, size: number) => Promise<boolean>;
+
+function statsOf(bucket: Bucket): Presence {
+  return async (name, size) => (await bucket.stat(name))?.size === size;
+}
+
+async function listedNames(bucket: Bucket): Promise<Presence> {
+  const sizes = new Map<string, number>();
+  for await (const { name, size } of bucket.list(PACKS)) sizes.set(name, size);
+  // With encryption the list has the sizes of the files in the bucket, which are longer; an object is there whole or not at all.
+  if (bucket.stored !== undefined) return async (name) => sizes.has(storedName(bucket, name) ?? '');
+  return async (name, size) => sizes.get(name) === size;
+}
+
+/** Undefined in an encrypted bucket that has been emptied, with what hides the names. */
+function storedName(bucket: Bucket, name: string): string | undefined {
   try {
-    const lines = JSON.parse(await readFile(path, 'utf8')) as Line[];
-    return lines.filter((line) => isId(line.row.pack) && isFresh(line));
+    return bucket.stored!(name);
+  } catch (error) {
+    if (isImgstoreError(error, 'DAMAGED')) return undefined;
+    throw error;
+  }
+}
+
+/** The line end comes first too, so that what stands before, and was cut off, does not take the line with it. */
+function encodeLine(line: Line): string {
+  return `\n${JSON.stringify({ ...line, crc: checkOf(line) })}\n`;
+}
+
+/** CRC-32 of the line as JSON without it. */
+function checkOf({ row, sentMs }: Line): number {
+  return crc32(JSON.stringify({ row, sentMs }));
+}
+
+/** What cannot be read counts for nothing: then it is sent again. */
+async function readLines(path: string): Promise<Line[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text.split('\n').flatMap(parseLine).filter(isFresh);
+}
+
+/** None for what was cut off, or is no line of a journal. */
+function parseLine(text: string): Line[] {
+  try {
+    const { row, sentMs, crc } = JSON.parse(text) as Line & { readonly crc: number };
+    return crc === checkOf({ row, sentMs }) && isId(row.pack) ? [{ row, sentMs }] : [];
   } catch {
     return [];
   }

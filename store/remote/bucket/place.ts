@@ -1,6 +1,7 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fromSystem } from '../../../errors/index.ts';
+import { access, constants, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fromSystem, systemCode } from '../../../errors/index.ts';
 import { type FileRules, LockFile, makeFolder, makeInFolder } from '../../../files/index.ts';
 
 /** Name of the folder of a URL that is no remote of the store. */
@@ -25,12 +26,22 @@ export class BucketPlace {
   readonly packList: string;
   readonly #rules: FileRules;
   readonly #folder: string;
+  /** What {@link BucketPlace.remove} removes. */
+  readonly #top: string;
 
-  /** @param store its folder, and how its files are made */
-  constructor(store: { readonly folder: string; readonly rules: FileRules }, remote: string = UNNAMED) {
+  /**
+   * @param store its folder, and how its files are made
+   * @param top of a place that is not in a store: the folder above
+   */
+  constructor(
+    store: { readonly folder: string; readonly rules: FileRules },
+    remote: string = UNNAMED,
+    top?: string,
+  ) {
     this.#rules = store.rules;
     const folder = join(store.folder, 'imgstore', 'remotes', encodeURIComponent(remote));
     this.#folder = folder;
+    this.#top = top ?? folder;
     this.indexes = join(folder, 'indexes');
     this.checkpoints = join(folder, 'checkpoints');
     this.outgoing = join(folder, 'outgoing');
@@ -41,12 +52,34 @@ export class BucketPlace {
     this.packList = join(folder, 'packs.json');
   }
 
+  /** A place of its own among the temporary files, for who cannot write to the store. It goes with {@link BucketPlace.remove}. @throws ImgstoreError `IO`. */
+  static async temporary(): Promise<BucketPlace> {
+    try {
+      const folder = await mkdtemp(join(tmpdir(), 'imgstore-remote-'));
+      return new BucketPlace({ folder, rules: {} }, UNNAMED, folder);
+    } catch (error) {
+      throw fromSystem(error, `the folder for temporary files (TMPDIR), ${tmpdir()}`);
+    }
+  }
+
+  /** Whether it can be written to, or made where it is not there yet. */
+  async isWritable(): Promise<boolean> {
+    for (let path = this.#folder; ; path = dirname(path)) {
+      try {
+        await access(path, constants.W_OK | constants.X_OK);
+        return true;
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT' || path === dirname(path)) return false;
+      }
+    }
+  }
+
   /** Removes all of it. @throws ImgstoreError `IO`. */
   async remove(): Promise<void> {
     try {
-      await rm(this.#folder, { recursive: true, force: true });
+      await rm(this.#top, { recursive: true, force: true });
     } catch (error) {
-      throw fromSystem(error, this.#folder);
+      throw fromSystem(error, this.#top);
     }
   }
 

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { counted, ImgstoreError, isImgstoreError } from '../../../errors/index.ts';
 import { NULL_ID, type ObjectId } from '../../../objects/index.ts';
 import {
   beginRemote,
@@ -13,6 +14,7 @@ import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { UploadJournal } from './journal.ts';
 import { sendInTime } from './listed-in-time.ts';
+import { removeOldIndexes } from './old-indexes.ts';
 import { type SendPack, writeOutgoing } from './outgoing.ts';
 import { publishOnNewest } from './publish-on-newest.ts';
 
@@ -35,15 +37,17 @@ export async function pushTo(
   monitor: Monitor,
   seen?: RemoteSnapshot,
 ): Promise<BucketPush> {
-  const { bucket, indexes, place, store } = remote;
+  const { bucket, indexes, place, states, store } = remote;
   const lock = await place.lock();
   try {
     if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
-    const journal = await UploadJournal.open(store, place.journal, bucket);
+    const first = seen ?? (await states.newest());
+    const journal = await UploadJournal.open(store, place.journal, bucket, first.content);
     let results: readonly RemoteUpdateResult[] = [];
     let objects = 0;
-    await publishOnNewest(remote, journal, { seen, advice: 'push again' }, async ({ content }) => {
+    const options = { seen: first, advice: 'push again' };
+    const newest = await publishOnNewest(remote, journal, options, async ({ content }) => {
       throwIfStopped(monitor);
       results = updates.map((update) => checkUpdate(content, update));
       const moves = updates.filter(
@@ -53,7 +57,9 @@ export async function pushTo(
       await indexes.use([...content.packs.values(), ...journal.packs]);
       const marks = await markUnsent(remote, content, moves, monitor);
       const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);
-      objects += await sendInTime(remote, journal, write, monitor);
+      objects += await sendInTime(remote, journal, write, monitor).catch((error: unknown) => {
+        throw withRest(error, journal);
+      });
       throwIfStopped(monitor);
       if (journal.dropOld()) return 'look again';
       const head = content.head ?? (await headOf(remote, moves));
@@ -64,10 +70,20 @@ export async function pushTo(
         added: journal.packs.filter(({ pack }) => !content.packs.has(pack)),
       };
     });
+    if (newest !== first) await removeOldIndexes(remote, newest.content);
     return { results, objects };
   } finally {
     await lock.release();
   }
+}
+
+/** Says of a failure of the server that the next push goes on, if there is anything that it does not send again. */
+function withRest(error: unknown, { notedCount }: UploadJournal): unknown {
+  const isServers = isImgstoreError(error, 'REMOTE_UNREACHABLE') || isImgstoreError(error, 'REMOTE_FAILED');
+  if (!isServers || notedCount === 0) return error;
+  const kept = `what is sent already (${counted(notedCount, 'pack')}) is not sent again`;
+  const message = `${error.message}: ${kept}: run the same command again to go on`;
+  return new ImgstoreError(error.code, message, error.data, error);
 }
 
 /** Who fetches tags that lead to what he has must know where they lead without having them. */

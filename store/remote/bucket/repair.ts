@@ -31,21 +31,29 @@ export async function repairBucket(
     const { found, lost } = await findLost(remote, checked, true, monitor);
     if (damaged.length + lost.length + found.data.count + found.maps.count === 0)
       return { sent: undefined, lost };
-    return { sent: await send(remote, found, lost.length > 0 ? [] : damaged, monitor), lost };
+    const { content } = checked.snapshot;
+    const bad = lost.length > 0 ? [] : damaged;
+    const journal = await UploadJournal.open(remote.store, remote.place.journal, remote.bucket, content);
+    return { sent: await send(remote, journal, { marks: found, bad }, monitor), lost };
   } finally {
     reading?.withdraw();
   }
 }
 
-/** @param bad packs that leave the list @returns how many objects were sent */
+interface Mending {
+  readonly marks: OutgoingMarks;
+  /** Packs that leave the list. */
+  readonly bad: readonly RemotePack[];
+}
+
+/** @returns how many objects were sent */
 async function send(
   remote: BucketRemote,
-  marks: OutgoingMarks,
-  bad: readonly RemotePack[],
+  journal: UploadJournal,
+  { marks, bad }: Mending,
   monitor: Monitor,
 ): Promise<number> {
-  const { bucket, place, store } = remote;
-  const journal = await UploadJournal.open(store, place.journal, bucket);
+  const { place, store } = remote;
   const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);
   const objects = await sendInTime(remote, journal, write, monitor);
   const at = new Date().toISOString();

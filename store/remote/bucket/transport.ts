@@ -1,6 +1,12 @@
 import { ImgstoreError } from '../../../errors/index.ts';
 import type { ObjectId } from '../../../objects/index.ts';
-import { type Bucket, checkRemote, FORMAT_NAME, type RemoteSnapshot } from '../../../remote/index.ts';
+import {
+  type Bucket,
+  checkPlace,
+  checkRemote,
+  FORMAT_NAME,
+  type RemoteSnapshot,
+} from '../../../remote/index.ts';
 import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import { keepShared } from '../shared-refs.ts';
@@ -38,6 +44,7 @@ export class BucketTransport implements RemoteTransport {
     const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
     if (!isRemote) {
       if (snapshot.number > 0) throw notWhole(bucket);
+      await checkPlace(bucket);
       return { refs: [] };
     }
     this.#seen = snapshot;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { beginRemote, checkRemote } from '../../../remote/index.ts';
+import { beginRemote, checkPlace, checkRemote } from '../../../remote/index.ts';
+import { FaultyBucket } from '../faulty-bucket.ts';
 import { MemoryBucket } from '../memory-bucket.ts';
 
 function bucketWith(objects: Readonly<Record<string, string>>): MemoryBucket {
@@ -41,6 +42,31 @@ test('beginRemote refuses a place in which other things are', async () => {
     message: expect.stringContaining('is not empty (holiday.jpg)'),
   });
   expect(bucket.objects.size).toBe(2);
+});
+
+test('beginRemote takes a place for a remote that another begins between its two looks', async () => {
+  const bucket = new FaultyBucket(new MemoryBucket());
+  bucket.onRequest = async ({ method }) => {
+    bucket.onRequest = () => {};
+    if (method === 'get') bucket.onRequest = () => pushOfAnother();
+  };
+  const pushOfAnother = async () => {
+    bucket.onRequest = () => {};
+    await beginRemote(bucket);
+    await bucket.put('packs/1', Buffer.from('a pack'));
+  };
+  await beginRemote(bucket);
+  expect(await checkRemote(bucket)).toBe(true);
+});
+
+test('checkPlace makes nothing of an empty place, and refuses one in which other things are', async () => {
+  const empty = new MemoryBucket();
+  expect(await checkPlace(empty)).toBe(false);
+  expect(empty.objects.size).toBe(0);
+  await expect(checkPlace(bucketWith({ config: 'of restic' }))).rejects.toMatchObject({
+    code: 'REMOTE_FAILED',
+    message: 's3://memory: is not empty (config) and no remote of imgstore: choose another prefix',
+  });
 });
 
 test('beginRemote refuses a remote whose imgstore.json is gone', async () => {

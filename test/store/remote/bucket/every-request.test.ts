@@ -54,6 +54,13 @@ describe.each([
       const outcome = await pushAll(from, first).catch((error: unknown) => error);
       expect(first.isBroken).toBe(true);
       if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'REMOTE_UNREACHABLE' });
+      const isLargeSent = first.requests.some(
+        ({ method, name, bytes }) => method === 'put' && bytes >= MIB && isKnown(first, fault, name),
+      );
+      if (outcome instanceof Error && first.requests[fault.at - 1]!.method === 'put')
+        expect(/: what is sent already \(1 pack\) is not sent again: run/.test(outcome.message)).toBe(
+          isLargeSent,
+        );
       const arrived = [...bucket.objects]
         .filter(([, { bytes }]) => bytes.length >= MIB)
         .map(([name]) => name);

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { NULL_ID } from '../../../../objects/index.ts';
 import type { Bucket, RemotePack } from '../../../../remote/index.ts';
 import { indexName, packName, RemoteStates } from '../../../../remote/index.ts';
+import { EMPTY_CONTENT } from '../../../../remote/layout/state.ts';
 import type { Store } from '../../../../store/index.ts';
 import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
@@ -84,6 +85,51 @@ describe('collectBucket', () => {
   });
 });
 
+describe('collectBucket', () => {
+  test('removes what no state lists after days, and nothing that is not of the remote', async () => {
+    const { place, bucket } = await halfEmpty();
+    const modified = new Date(Date.now() - 30 * DAY_MS);
+    const id = 'ab'.repeat(32);
+    const own = [`packs/${id}.01234567.pack`, `packs/h${id}.idx`, `checkpoints/${id}`, `checkpoints/h${id}`];
+    const others = [
+      'checkpoints/imgstore.json',
+      `checkpoints/packs/${id}.01234567.pack`,
+      'checkpoints/states/999999999999998',
+      'packs/holiday.jpg',
+      `packs/${id}.pack.bak`,
+      'states/zzz',
+    ];
+    for (const name of [...own, ...others]) bucket.objects.set(name, { bytes: Buffer.from('x'), modified });
+    await collect(place, bucket);
+    const left = [...bucket.objects.keys()];
+    expect(left.filter((name) => own.includes(name))).toEqual([]);
+    expect(left.filter((name) => others.includes(name))).toEqual(others);
+  });
+});
+
+describe('collectBucket', () => {
+  test('leaves what a push that broke off has sent for the next one when there is nothing to write anew', async () => {
+    const place = await newStore();
+    await commitBytes(place, 'web', diskOf(numbers(5, 1)));
+    const bucket = new MemoryBucket();
+    await push(place, bucket, 'web');
+    const [old] = (await new RemoteStates(bucket).newest()).content.packs.values();
+    // Shorter ones are not noted.
+    const row = { ...old!, upload: 'abcd0123', bytes: 2 ** 20 };
+    bucket.objects.set(packName(row), { bytes: Buffer.alloc(row.bytes), modified: new Date() });
+    bucket.objects.set(indexName(row), bucket.objects.get(indexName(old!))!);
+    await withRemote(place.store, bucket, async (remote) => {
+      const open = async () => {
+        const { content } = await remote.states.newest();
+        return UploadJournal.open(place.store, remote.place.journal, bucket, content);
+      };
+      await (await open()).add(row, Date.now());
+      await collectBucket(remote, 2 * DAY_MS, {});
+      expect((await open()).packs).toEqual([row]);
+    });
+  });
+});
+
 describe('BucketTransport.push and gc of another machine', () => {
   test('leaves a whole remote when the machine sleeps for days while it pushes', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
@@ -105,7 +151,7 @@ describe('BucketTransport.push and gc of another machine', () => {
     const { store } = await newStore();
     const bucket = new MemoryBucket();
     await withRemote(store, bucket, async (remote) => {
-      const journal = await UploadJournal.open(store, remote.place.journal, bucket);
+      const journal = await UploadJournal.open(store, remote.place.journal, bucket, EMPTY_CONTENT);
       const uploads = new Uploads(bucket, remote.indexes, journal, {});
       const rows: RemotePack[] = [];
       const add = async ({ row }: { readonly row: RemotePack }) => {

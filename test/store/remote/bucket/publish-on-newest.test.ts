@@ -13,7 +13,8 @@ async function filled() {
   const { store, path } = await newStore();
   const bucket = new MemoryBucket();
   const states = new RemoteStates(bucket);
-  const journal = await UploadJournal.open(store, `${path}/journal.json`, bucket);
+  const { content } = await states.newest();
+  const journal = await UploadJournal.open(store, `${path}/journal.json`, bucket, content);
   await journal.add(packRow(1), Date.now());
   // Somebody else's push.
   const overtake = async () => {

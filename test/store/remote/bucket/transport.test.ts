@@ -1,9 +1,11 @@
+import { writeFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NULL_ID, type ObjectId } from '../../../../objects/index.ts';
 import type { Bucket } from '../../../../remote/index.ts';
 import type { Store } from '../../../../store/index.ts';
 import { packStore } from '../../../../store/index.ts';
 import { BucketTransport } from '../../../../store/remote/bucket/transport.ts';
+import { FaultyBucket } from '../../../remote/faulty-bucket.ts';
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
 import { diskOf } from '../../disks.ts';
 import { git } from '../../git.ts';
@@ -105,6 +107,55 @@ describe('BucketTransport', () => {
     expect(bytes).toBeLessThan(CLUSTERS * 4096 * 0.3);
     await git(to.path, 'update-ref', 'refs/heads/small', id);
     await expectSame(from, to, 'small');
+  });
+
+  test('fetches the packs of maps of the branches that are wanted, and no others', async () => {
+    const from = await newStore();
+    const bucket = new FaultyBucket(new MemoryBucket());
+    for (const [i, branch] of ['web', 'db', 'web', 'db', 'web'].entries()) {
+      await commitBytes(from, branch, diskOf(numbers(60 + i, branch === 'web' ? 1 : 900)));
+      await push(from, bucket, branch);
+    }
+    await git(from.path, 'branch', 'same', 'web~1');
+    await push(from, bucket, 'same');
+    const to = await newStore();
+    const transport = way(to.store, bucket);
+    bucket.requests.length = 0;
+    const id = (await from.store.refs.resolve('refs/heads/web'))!;
+    await transport.fetch([id]);
+    // Clusters and maps of three pushes.
+    expect(bucket.requests.filter(({ method }) => method === 'read')).toHaveLength(6);
+    await git(to.path, 'update-ref', 'refs/heads/web', id);
+    await expectSame(from, to, 'web');
+    await fetchAll(to, bucket);
+    await expectSame(from, to, 'web', 'db', 'same');
+  });
+
+  test('fetches an attachment that lies in a pack of maps of which nothing else is wanted', async () => {
+    const from = await newStore();
+    const bucket = new MemoryBucket();
+    const attached = { attachments: [{ name: 'notes', path: from.file('notes') }] };
+    await writeFile(from.file('notes'), 'what it is for\n');
+    await commitBytes(from, 'db', diskOf(numbers(60)), attached);
+    await push(from, bucket, 'db');
+    await commitBytes(from, 'web', diskOf(numbers(60, 700)), attached);
+    await push(from, bucket, 'web');
+    const to = await newStore();
+    const id = (await from.store.refs.resolve('refs/heads/web'))!;
+    await way(to.store, bucket).fetch([id]);
+    await git(to.path, 'update-ref', 'refs/heads/web', id);
+    await expectSame(from, to, 'web');
+  });
+
+  test('refuses to list a place in which other things are, and lists nothing of an empty one', async () => {
+    const { store } = await newStore();
+    const bucket = new MemoryBucket();
+    expect(await way(store, bucket).refs()).toEqual({ refs: [] });
+    await bucket.put('snapshots/1', Buffer.from('of restic'));
+    await expect(way(store, bucket).refs()).rejects.toMatchObject({
+      code: 'REMOTE_FAILED',
+      message: 's3://memory: is not empty (snapshots/1) and no remote of imgstore: choose another prefix',
+    });
   });
 
   test('tells who comes second that the ref has moved, and takes both of two branches', async () => {
