@@ -207,7 +207,9 @@ class UniqueClusters {
     const form =
       place === undefined ? this.#forms.of(id, length) : this.#forms.at(place.pack, place.position);
     this.#add(length, form);
-    if (this.#whole !== undefined && this.#whole.#blobs.mark(id, place)) this.#whole.#add(length, form);
+    const whole = this.#whole;
+    if (whole === undefined || !whole.#blobs.mark(id, place)) return;
+    whole.#add(length, form);
   }
 
   #add(length: number, form: StoredForm | undefined): void {
