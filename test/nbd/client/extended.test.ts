@@ -89,7 +89,7 @@ const FAULTS: [what: string, answer: (request: FakeRequest) => Uint8Array, messa
   [
     'counts its extents wrongly',
     (request) => extendedChunk(request, 6, bytes(u32(ALLOCATION_ID), u32(9), u64(512), u64(0))),
-    /of 1 extents says that it has 9/,
+    /of 1 extent says that it has 9/,
   ],
   ['has an extent of no length', (request) => extendedChunk(request, 6, extendedStatus([0, 0])), /length 0/],
   [

@@ -1,19 +1,16 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addRemote, BegunPush, pushRefs } from '../../../store/index.ts';
-import { FakeS3 } from '../../remote/fake-s3.ts';
+import type { FakeS3 } from '../../remote/fake-s3.ts';
 import { diskOf } from '../disks.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
+import { fakeServer } from './fake-server.ts';
 
 let fake: FakeS3;
 beforeEach(async () => {
-  fake = await FakeS3.start();
-  vi.stubEnv('AWS_ACCESS_KEY_ID', fake.keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', fake.keys.secretAccessKey);
+  fake = await fakeServer();
 });
-afterEach(async () => {
-  vi.unstubAllEnvs();
+afterEach(() => {
   vi.restoreAllMocks();
-  await fake.close();
 });
 
 async function storeWithBucket(): Promise<TestStore> {

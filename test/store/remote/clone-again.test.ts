@@ -1,26 +1,21 @@
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { openS3 } from '../../../remote/index.ts';
 import { cloneStore, initStore } from '../../../store/index.ts';
 import { temporaryFolder } from '../../block/temporary-folder.ts';
-import { FakeS3 } from '../../remote/fake-s3.ts';
+import type { FakeS3 } from '../../remote/fake-s3.ts';
 import { diskOf } from '../disks.ts';
 import { gitFsck } from '../git.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
 import { pushAll } from './bucket/ways.ts';
+import { fakeServer } from './fake-server.ts';
 
 let fake: FakeS3;
 beforeEach(async () => {
-  fake = await FakeS3.start();
-  vi.stubEnv('AWS_ACCESS_KEY_ID', fake.keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', fake.keys.secretAccessKey);
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await fake.close();
+  fake = await fakeServer();
 });
 
 /** A store of which a bucket has all, at two prefixes. */

@@ -1,20 +1,13 @@
-import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { openS3 } from '../../../remote/index.ts';
 import { probeRemote } from '../../../store/remote/probe.ts';
 import type { Remote } from '../../../store/remote/remote.ts';
-import { FakeS3 } from '../../remote/fake-s3.ts';
 import { newStore } from '../new-store.ts';
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
+import { fakeServer } from './fake-server.ts';
 
 /** A server, and a remote that is a prefix of its bucket. */
 async function begin(url = 's3://bucket/vms') {
-  const fake = await FakeS3.start();
-  onTestFinished(() => fake.close());
-  vi.stubEnv('AWS_ACCESS_KEY_ID', fake.keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', fake.keys.secretAccessKey);
+  const fake = await fakeServer();
   const { store } = await newStore();
   return { fake, store, remote: { name: 'origin', url, endpoint: fake.endpoint, pathStyle: true } as Remote };
 }

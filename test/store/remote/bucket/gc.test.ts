@@ -5,8 +5,6 @@ import { NULL_ID } from '../../../../objects/index.ts';
 import type { Bucket, RemotePack } from '../../../../remote/index.ts';
 import { indexName, packName, RemoteStates } from '../../../../remote/index.ts';
 import { EMPTY_CONTENT } from '../../../../remote/layout/state.ts';
-import type { Store } from '../../../../store/index.ts';
-import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
 import { UploadJournal } from '../../../../store/remote/bucket/journal.ts';
 import { listedInTime } from '../../../../store/remote/bucket/listed-in-time.ts';
@@ -17,7 +15,7 @@ import { packRow } from '../../../remote/layout/contents.ts';
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
 import { diskOf } from '../../disks.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
-import { pushBranches } from './ways.ts';
+import { pushBranches, withRemote } from './ways.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -25,24 +23,11 @@ function numbers(count: number, first: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-async function withRemote<T>(
-  store: Store,
-  bucket: Bucket,
-  work: (remote: ReturnType<typeof bucketRemote>) => Promise<T>,
-): Promise<T> {
-  const remote = bucketRemote(store, bucket, 'origin');
-  try {
-    return await work(remote);
-  } finally {
-    remote.indexes.close();
-  }
-}
-
 const collect = ({ store }: TestStore, bucket: Bucket) =>
-  withRemote(store, bucket, (remote) => collectBucket(remote, 0, {}));
+  withRemote({ store }, bucket, (remote) => collectBucket(remote, 0, {}));
 
 const verify = ({ store }: TestStore, bucket: Bucket) =>
-  withRemote(store, bucket, (remote) => verifyBucket(remote, { share: 1, repair: false }, {}));
+  withRemote({ store }, bucket, (remote) => verifyBucket(remote, { share: 1, repair: false }, {}));
 
 function push({ store }: TestStore, bucket: Bucket, ...branches: string[]) {
   const transport = new BucketTransport(store, bucket, 'origin');
@@ -118,7 +103,7 @@ describe('collectBucket', () => {
     const row = { ...old!, upload: 'abcd0123', bytes: 2 ** 20 };
     bucket.objects.set(packName(row), { bytes: Buffer.alloc(row.bytes), modified: new Date() });
     bucket.objects.set(indexName(row), bucket.objects.get(indexName(old!))!);
-    await withRemote(place.store, bucket, async (remote) => {
+    await withRemote(place, bucket, async (remote) => {
       const open = async () => {
         const { content } = await remote.states.newest();
         return UploadJournal.open(place.store, remote.place.journal, bucket, content);
@@ -150,7 +135,7 @@ describe('BucketTransport.push and gc of another machine', () => {
   test('lists what it has sent when it takes many hours, so that it comes to an end', async () => {
     const { store } = await newStore();
     const bucket = new MemoryBucket();
-    await withRemote(store, bucket, async (remote) => {
+    await withRemote({ store }, bucket, async (remote) => {
       const journal = await UploadJournal.open(store, remote.place.journal, bucket, EMPTY_CONTENT);
       const uploads = new Uploads(bucket, remote.indexes, journal, {});
       const rows: RemotePack[] = [];
@@ -175,7 +160,7 @@ describe('verifyBucket', () => {
     const row = [...(await new RemoteStates(bucket).newest()).content.packs.values()].find(
       ({ kind }) => kind === 'maps',
     )!;
-    await withRemote(place.store, bucket, async ({ place: { looked } }) => {
+    await withRemote(place, bucket, async ({ place: { looked } }) => {
       const folder = join(looked, 'objects', 'pack');
       await mkdir(folder, { recursive: true });
       const ends = { pack: packName(row), idx: indexName(row) };

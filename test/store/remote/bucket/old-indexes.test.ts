@@ -26,7 +26,7 @@ import {
 } from '../../lazy/lazy-store.ts';
 import { commitBytes, newStore, SMALL, type TestStore } from '../../new-store.ts';
 import { readBack } from '../../read-back.ts';
-import { fetchAll, pushAll } from './ways.ts';
+import { fetchAll, pushAll, withRemote } from './ways.ts';
 
 const GRACE_MS = 14 * 24 * 60 * 60 * 1000;
 const DISK = diskOf(Array.from({ length: 40 }, (_, i) => i + 1));
@@ -55,19 +55,6 @@ async function replaceAll(place: TestStore, bucket: MemoryBucket): Promise<void>
   await commitBytes(place, 'web', DISK.subarray(0, 10 * SMALL));
   await pushAll(place, bucket);
   await withRemote(place, bucket, (remote) => collectBucket(remote, GRACE_MS, {}));
-}
-
-async function withRemote<T>(
-  { store }: TestStore,
-  bucket: MemoryBucket,
-  work: (remote: ReturnType<typeof bucketRemote>) => Promise<T>,
-): Promise<T> {
-  const remote = bucketRemote(store, bucket, 'origin');
-  try {
-    return await work(remote);
-  } finally {
-    remote.indexes.close();
-  }
 }
 
 describe('indexes of packs that have left the list', () => {

@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import { NULL_ID, type ObjectId } from '../../../../objects/index.ts';
 import type { Bucket } from '../../../../remote/index.ts';
 import { Store } from '../../../../store/index.ts';
+import { type BucketRemote, bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { BucketTransport } from '../../../../store/remote/bucket/transport.ts';
 import type { PushSummary, RemoteUpdate, TransferSummary } from '../../../../store/remote/transport.ts';
 import { git, gitFsck } from '../../git.ts';
@@ -37,6 +38,20 @@ export async function withWay<T>(
   } finally {
     await way.close();
     store.close();
+  }
+}
+
+/** Does what looks after a bucket, with what a store knows of it. */
+export async function withRemote<T>(
+  { store }: Pick<TestStore, 'store'>,
+  bucket: Bucket,
+  work: (remote: BucketRemote) => Promise<T>,
+): Promise<T> {
+  const remote = bucketRemote(store, bucket, 'origin');
+  try {
+    return await work(remote);
+  } finally {
+    remote.indexes.close();
   }
 }
 
