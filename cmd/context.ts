@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
 import { type Monitor, nameTask, parseLockTimeout, Store } from '../store/index.ts';
 import { ExitCode } from './exit-code.ts';
+import { printable } from './printable.ts';
 import { interruption } from './signals.ts';
 
 /** Options that every verb has. */
@@ -62,24 +63,24 @@ export class Context {
     }
   }
 
-  /** Prints the result: `text` for people, `data` for programs. */
+  /** Prints the result: `text` for people, {@link printable}, and `data` for programs. */
   result(data: unknown, text: () => string): void {
     if (this.json) process.stdout.write(`${JSON.stringify(data, nullForUndefined)}\n`);
-    else if (!this.quiet) process.stdout.write(text());
+    else if (!this.quiet) process.stdout.write(printable(text()));
   }
 
   /** Says, also when quiet, what of the store is damaged, for a verb that goes on with the rest; the exit code is 3 then. */
   damaged(messages: readonly (string | undefined)[]): void {
     for (const message of messages) {
       if (message === undefined) continue;
-      process.stderr.write(`imgstore: ${message}\n`);
+      process.stderr.write(`imgstore: ${printable(message)}\n`);
       process.exitCode = ExitCode.damage;
     }
   }
 
   /** Says something that is not the result. */
   notice(text: string): void {
-    if (!this.quiet) process.stderr.write(`${text}\n`);
+    if (!this.quiet) process.stderr.write(`${printable(text)}\n`);
   }
 }
 

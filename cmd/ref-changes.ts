@@ -1,6 +1,7 @@
 import type { RefChange } from '../store/index.ts';
 import { ExitCode } from './exit-code.ts';
 import { shortId } from './format.ts';
+import { printable } from './printable.ts';
 import { formatTable } from './table.ts';
 
 /** What became of refs, for JSON. */
@@ -26,7 +27,7 @@ export function changesText(changes: readonly RefChange[]): string {
 export function reportRejected(verb: string, changes: readonly RefChange[]): void {
   for (const { ref, kind, reason } of changes) {
     if (kind !== 'rejected') continue;
-    process.stderr.write(`imgstore: ${verb}: ${refText(ref)}: rejected: ${reason}\n`);
+    process.stderr.write(printable(`imgstore: ${verb}: ${refText(ref)}: rejected: ${reason}\n`));
     process.exitCode = ExitCode.failed;
   }
 }

@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { ImgstoreError } from '../errors/index.ts';
+import { printable } from './printable.ts';
 
 /**
  * Says what went wrong: one line on stderr, and with `json` a document on stdout too. A failure that is not an {@link ImgstoreError} is a defect
@@ -10,9 +11,9 @@ export function reportError(
   options: { readonly json: boolean; readonly verbose: boolean },
 ): void {
   const { code, message } = describe(error);
-  process.stderr.write(`imgstore: ${message}\n`);
+  process.stderr.write(`imgstore: ${printable(message)}\n`);
   if (options.verbose && error instanceof Error && !(error instanceof CommanderError))
-    process.stderr.write(`${error.stack}\n`);
+    process.stderr.write(`${printable(String(error.stack))}\n`);
   if (options.json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
 }
 

@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { printable } from './printable.ts';
 
 /** Columns without lines, as `git branch -v` prints them; numbers to the right. */
 export function formatTable(
@@ -30,7 +31,8 @@ export function formatTable(
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
     colAligns: head.map((_, i) => (right.includes(i) ? 'right' : 'left')),
   });
-  table.push(...rows.map((row) => [...row]));
+  // As it will be shown, so that columns fit.
+  table.push(...rows.map((row) => row.map(printable)));
   const lines = table.toString().split('\n');
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
 }

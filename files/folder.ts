@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fromSystem, isImgstoreError, systemCode } from '../errors/index.ts';
+import { makeMissingFolders } from './missing-folders.ts';
 import { type FileKind, syncFolder } from './pending-file.ts';
 import { passPoint } from './points.ts';
 import type { FileRules } from './rules.ts';
@@ -20,7 +20,7 @@ export async function makeFolder(kind: FileKind, path: string, { sharing }: File
   if (existsSync(path)) return;
   try {
     passPoint(`${kind}.create`, path);
-    const first = await mkdir(path, { recursive: true });
+    const first = await makeMissingFolders(path);
     if (first === undefined) return;
     const top = dirname(resolve(first));
     for (let made = resolve(path); made !== top; made = dirname(made)) {

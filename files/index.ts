@@ -12,6 +12,7 @@ export { makeFolder, makeInFolder } from './folder.ts';
 export { removeLeftBehindIn } from './left-behind.ts';
 export { LockFile } from './lock-file.ts';
 export { type LockHolder, nameTask, parseLockText } from './lock-text.ts';
+export { makeMissingFolders } from './missing-folders.ts';
 export { namesIn } from './names-in.ts';
 export {
   encodeOwner,

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
+import { makeMissingFolders } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Monitor } from '../progress.ts';
 import { resolveCommit } from '../revision/resolve.ts';
@@ -86,7 +86,7 @@ function refuseBadNames(parts: readonly Part[], { id }: Version): void {
 
 async function makeFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeMissingFolders(path);
   } catch (error) {
     if (systemCode(error) === 'EEXIST' || systemCode(error) === 'ENOTDIR')
       throw new ImgstoreError('EXISTS', `${path}: is in the way: a folder is to be there`, { path }, error);

@@ -42,15 +42,22 @@ export function kindWord(kind: RefKind): 'branch' | 'tag' {
 
 /** The full name of a branch or tag to be made. @throws ImgstoreError `BAD_NAME`. */
 export function fullRefName(kind: RefKind, name: string): string {
-  const fault = name.startsWith('-')
-    ? "begins with '-'"
-    : name === 'HEAD'
-      ? "is 'HEAD'"
-      : ID_PATTERN.test(name)
-        ? 'would be taken for an id'
-        : undefined;
-  if (fault !== undefined) throw badName(kind, name, fault);
+  const fault = newRefFault(kind + name);
+  if (fault !== undefined) throw fault;
   return existingRefName(kind, name);
+}
+
+/**
+ * What speaks against making a branch or tag of a full name by which, when it is short, something else would be meant: `BAD_NAME`. git makes none of most of
+ * them either (git-branch(1)), but lets all be pushed and fetched. Undefined for other refs.
+ */
+export function newRefFault(ref: string): ImgstoreError | undefined {
+  const kind = ([BRANCHES, TAGS] as const).find((each) => ref.startsWith(each));
+  if (kind === undefined) return undefined;
+  const name = ref.slice(kind.length);
+  if (name.startsWith('-')) return badName(kind, name, "begins with '-'");
+  if (name === 'HEAD') return badName(kind, name, "is 'HEAD'");
+  return ID_PATTERN.test(name) ? badName(kind, name, 'would be taken for an id') : undefined;
 }
 
 /** The full name of a branch or tag that may be there: git makes some that {@link fullRefName} refuses. @throws ImgstoreError `BAD_NAME`. */

@@ -5,7 +5,7 @@ import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { type FileRules, LockFile, makeInFolder, passPoint, syncFolder } from '../../files/index.ts';
 import { NULL_ID, type ObjectId, type Person } from '../../objects/index.ts';
 import { removeEmptyFolders, removeEmptyTree } from './empty-folders.ts';
-import { refNameFault, shortRefName, TAGS } from './name.ts';
+import { newRefFault, refNameFault, shortRefName, TAGS } from './name.ts';
 import { type RefEnd, RefFiles } from './ref-files.ts';
 import { type ReflogEntry, Reflogs } from './reflog.ts';
 
@@ -131,6 +131,9 @@ export class Refs {
       throw new ImgstoreError('BAD_NAME', `'${update.name}' cannot be a ref: it ${fault}`, {
         name: update.name,
       });
+    // Who does not ask for a new one may put back what git has made.
+    const unwanted = update.before === NULL_ID ? newRefFault(update.name) : undefined;
+    if (unwanted !== undefined) throw unwanted;
     if (update.after === NULL_ID) await this.#remove(update);
     else await this.#guard.moveTo(update.after, () => this.#move(update, options));
   }

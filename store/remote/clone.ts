@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, isImgstoreError, systemCode } from '../../errors/index.ts';
-import { passPoint, randomOwnerSuffix, syncFolder } from '../../files/index.ts';
+import { makeMissingFolders, passPoint, randomOwnerSuffix, syncFolder } from '../../files/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import { editConfig, withoutSection, withSection } from '../config/edit.ts';
 import { STORE_VERSION } from '../config/format.ts';
@@ -107,7 +107,7 @@ function isStore(folder: string): boolean {
 /** Makes a folder and those above it; returns those that were made, the lowest first. */
 async function makeFolders(folder: string): Promise<string[]> {
   try {
-    const first = await mkdir(folder, { recursive: true });
+    const first = await makeMissingFolders(folder);
     if (first === undefined) return [];
     const made = [folder];
     while (made.at(-1) !== first) made.push(dirname(made.at(-1)!));

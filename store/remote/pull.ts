@@ -1,7 +1,6 @@
-import { isImgstoreError } from '../../errors/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { Monitor } from '../progress.ts';
-import { BRANCHES, fullRefName } from '../refs/name.ts';
+import { BRANCHES, newRefFault } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { CommitGraph } from './commit-graph.ts';
 import { type FetchResult, fetchBy, fetchResult } from './fetch.ts';
@@ -74,8 +73,9 @@ async function judge(store: Store, graph: CommitGraph, ref: string, to: ObjectId
   const reject = (reason: string): RefChange => ({ ref, from, to, kind: 'rejected', reason });
   if (fault !== undefined) return reject(fault.message);
   if (from === undefined) {
-    const wrong = faultOfName(ref.slice(BRANCHES.length));
-    return wrong === undefined ? { ref, from, to, kind: 'new' } : reject(wrong);
+    // A server may have branches that imgstore makes none of, as `HEAD`.
+    const unwanted = newRefFault(ref);
+    return unwanted === undefined ? { ref, from, to, kind: 'new' } : reject(unwanted.message);
   }
   if (from !== to && graph.isAncestor(from, to)) return { ref, from, to, kind: 'forward' };
   if (from === to || graph.isAncestor(to, from)) return { ref, from, to: from, kind: 'unchanged' };
@@ -83,15 +83,4 @@ async function judge(store: Store, graph: CommitGraph, ref: string, to: ObjectId
   return reject(
     `it has versions that the remote's has not, and the other way round: commit on the remote's, or take that with 'imgstore branch -f ${short} ${to.slice(0, 12)}'`,
   );
-}
-
-/** A server may have branches that imgstore makes none of, as `HEAD`. */
-function faultOfName(name: string): string | undefined {
-  try {
-    fullRefName(BRANCHES, name);
-    return undefined;
-  } catch (error) {
-    if (isImgstoreError(error)) return error.message;
-    throw error;
-  }
 }

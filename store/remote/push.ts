@@ -1,6 +1,6 @@
 import { NULL_ID, type ObjectId } from '../../objects/index.ts';
 import type { Monitor } from '../progress.ts';
-import { TAGS } from '../refs/name.ts';
+import { newRefFault, TAGS } from '../refs/name.ts';
 import type { Store } from '../store.ts';
 import { BegunPush } from './begun-push.ts';
 import { CommitGraph } from './commit-graph.ts';
@@ -100,6 +100,8 @@ class PushJudge {
     const broken = isForced ? undefined : whyBroken(lease, from);
     if (broken !== undefined) return reject(broken);
     if (to === undefined) return { ref, from, to, kind: 'deleted' };
+    const unwanted = from === undefined ? newRefFault(ref) : undefined;
+    if (unwanted !== undefined) return reject(unwanted.message);
     const kind = kindOfMove(this.#graph, ref, from, to);
     const mayForce = isForced || lease !== undefined;
     return kind === 'forced' && !mayForce ? reject(this.#whyNot(ref, from!)) : { ref, from, to, kind };

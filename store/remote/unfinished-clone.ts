@@ -1,19 +1,17 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ImgstoreError } from '../../errors/index.ts';
+import type { ImgstoreError } from '../../errors/index.ts';
 import { isLeftBehind, removeLeftBehindIn } from '../../files/index.ts';
 import { loadConfig } from '../config/config.ts';
 import { STORE_FOLDER } from '../location.ts';
 import type { Store } from '../store.ts';
 import { BucketPlace } from './bucket/place.ts';
+import { sayKept } from './bucket/say-kept.ts';
 import { type Remote, readRemote } from './remote.ts';
 
 /** What the folder of a clone that is being made begins with, beside the place of the store. */
 export const UNFINISHED = `${STORE_FOLDER}.tmp_`;
-
-/** Less is fetched again sooner than it is kept. */
-const LEAST_KEPT_BYTES = 2 ** 20;
 
 /** Paths of clones that have failed in this process, which is not gone yet. */
 const failedHere = new Set<string>();
@@ -28,12 +26,9 @@ export async function keepUnfinished(
   remote: string,
   error: unknown,
 ): Promise<ImgstoreError | undefined> {
-  if (!(error instanceof ImgstoreError)) return undefined;
-  const { incoming } = placeIn(unfinished, remote);
-  if ((await bytesBelow(incoming)) < LEAST_KEPT_BYTES) return undefined;
-  failedHere.add(unfinished);
-  const message = `${error.message}: what has come is kept: run the same command again to go on`;
-  return new ImgstoreError(error.code, message, { ...error.data, kept: unfinished }, error);
+  const said = await sayKept(error, placeIn(unfinished, remote).incoming, unfinished);
+  if (said !== undefined) failedHere.add(unfinished);
+  return said;
 }
 
 /**
@@ -76,13 +71,4 @@ async function move(from: string, to: string): Promise<void> {
 
 function placeIn(unfinished: string, remote: string): BucketPlace {
   return new BucketPlace({ folder: join(unfinished, STORE_FOLDER), rules: {} }, remote);
-}
-
-async function bytesBelow(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  let bytes = 0;
-  for (const entry of entries)
-    if (entry.isFile())
-      bytes += (await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))).size;
-  return bytes;
 }

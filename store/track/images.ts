@@ -1,5 +1,7 @@
+import { fstatSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { InPlaceFile, usedByQemu } from '../../block/index.ts';
-import { type ImgstoreError, isImgstoreError } from '../../errors/index.ts';
+import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { isNbdUri } from '../../nbd/index.ts';
 import type { ObjectId } from '../../objects/index.ts';
 import type { OpenDisk } from '../commit/disk.ts';
@@ -30,7 +32,7 @@ export class TrackedImages {
     this.#monitor = monitor;
   }
 
-  /** Takes the locks on an image that is kept track of, or is to be. Returns whether they are taken. @throws ImgstoreError `IN_USE`, `NOT_FOUND`, `IO` */
+  /** Takes the locks on an image that is kept track of, or is to be. Returns whether they are taken. @throws ImgstoreError `IN_USE`, `NOT_FOUND`, `IO`; `USAGE` for a file that is locked here already, as another disk */
   async lock(path: string): Promise<boolean> {
     const { track = false, forceShare = false } = this.#request;
     if (isNbdUri(path)) {
@@ -43,6 +45,7 @@ export class TrackedImages {
       this.#notTracked(path, 'it is shared with others');
       return false;
     }
+    await this.#refuseTwice(path);
     try {
       this.#files.set(path, await InPlaceFile.open(path));
       return true;
@@ -90,6 +93,21 @@ export class TrackedImages {
   async close(): Promise<void> {
     for (const file of this.#files.values()) await file.close();
     this.#files.clear();
+  }
+
+  /** The bitmap of a file begins at one disk, and its locks are taken once. By links it may have several names. @throws ImgstoreError `USAGE` */
+  async #refuseTwice(path: string): Promise<void> {
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    for (const [other, { fd }] of this.#files) {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      if (dev !== found?.dev || ino !== found.ino) continue;
+      const which = other === path ? 'is named twice' : `is the same file as ${other}`;
+      throw new ImgstoreError(
+        'USAGE',
+        `${path}: ${which}: what is kept track of can be one disk of a version: name it once`,
+        { path, other },
+      );
+    }
   }
 
   #notTracked(path: string, why: string): void {

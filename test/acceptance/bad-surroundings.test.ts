@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { expect, onTestFinished, type TestContext, test } from 'vitest';
 import { type Running, Workplace } from '../cmd/imgstore.ts';
@@ -306,4 +307,15 @@ test('a store that is copied while nobody writes is the same store', async () =>
   const place = await sample();
   await cp(place.path('.imgstore'), place.path('elsewhere/.imgstore'), { recursive: true });
   expect(await place.json('log', '-C', 'elsewhere')).toEqual(await place.json('log'));
+});
+
+test.skipIf(!existsSync('/proc/self'))('a place where no folder can be made is refused', async () => {
+  const place = await sample();
+  for (const args of [
+    ['serve', '--writable', '--socket', 'x.sock', '--overlays', '/proc/x'],
+    ['init', '/proc/x'],
+    ['clone', '.', '/proc/x'],
+    ['checkout', 'web', '--all', '-o', '/proc/x'],
+  ])
+    expectFailure(await place.run(...args), 1, /^\/proc\/x.*: no such file or folder$/);
 });

@@ -144,3 +144,29 @@ test('push --force-with-lease takes the whole id of a version that only the remo
     /^forced {2}web/,
   );
 });
+
+test('push and fetch make no branch or tag that would be taken for HEAD, an option or an id, and remove those that git has made', async () => {
+  const place = await twoStores();
+  const before = gitIn(place, 'remote.git', 'for-each-ref');
+  await place.ok('init', 'c');
+  await place.ok('--store', 'a', 'remote', 'add', 'beside', place.path('c'));
+  for (const name of ['HEAD', 'refs/heads/HEAD', 'refs/tags/HEAD', '-x', 'ab'.repeat(32)]) {
+    for (const remote of ['origin', 'beside']) {
+      const pushed = await place.run('--store', 'a', 'push', remote, `web:${name}`, '--force');
+      expect(pushed.status).toBe(1);
+      expect(oneLine(pushed)).toMatch(/: rejected: '.*' cannot name a (branch|tag): it .*: choose another/);
+    }
+    const fetched = await place.run('--store', 'a', 'fetch', 'origin', `+web:${name}`);
+    expect(fetched.status).toBe(1);
+    expect(oneLine(fetched)).toMatch(/: rejected: '.*' cannot name a (branch|tag): it .*: choose another/);
+  }
+  expect(gitIn(place, 'remote.git', 'for-each-ref')).toBe(before);
+  expect(gitIn(place, 'c/.imgstore', 'for-each-ref')).toBe('');
+  expect(await place.ok('--store', 'a', 'branch')).not.toContain('HEAD');
+
+  gitIn(place, 'remote.git', 'update-ref', 'refs/heads/HEAD', 'web');
+  await writeDisk(place, 'web.raw', 1, 3, 2);
+  await place.ok('--store', 'a', 'commit', 'web.raw');
+  expect(await place.ok('--store', 'a', 'push', 'origin', 'web:HEAD')).toMatch(/^forward {2}HEAD/);
+  expect(await place.ok('--store', 'a', 'push', 'origin', '--delete', 'HEAD')).toMatch(/^deleted {2}HEAD/);
+});

@@ -17,6 +17,7 @@ import { Incoming } from './incoming.ts';
 import { removeOldIndexes } from './old-indexes.ts';
 import { PartialPack } from './partial-pack.ts';
 import { RemoteMarks } from './remote-marks.ts';
+import { sayKept } from './say-kept.ts';
 
 /** Packs that are fetched at the same time. */
 const MOST_AT_ONCE = 4;
@@ -36,7 +37,7 @@ export interface FetchDepth {
 
 /**
  * Brings what some ids lead to into the store: all of it checked, or nothing.
- * @throws ImgstoreError `DAMAGED`, `REMOTE_…`, `NOT_FOUND` for what the bucket's refs do not lead to, `INTERRUPTED`, `BUSY`, `IO`
+ * @throws ImgstoreError `DAMAGED`, `REMOTE_…`, `NOT_FOUND` for what the bucket's refs do not lead to, `INTERRUPTED`, `BUSY`, `IO`; it says so when the next fetch goes on with what has come
  */
 export async function fetchFrom(
   remote: BucketRemote,
@@ -69,6 +70,8 @@ export async function fetchFrom(
     await incoming.clear();
     await removeOldIndexes(remote, snapshot.content);
     return { objects: missing.count };
+  } catch (error) {
+    throw (await sayKept(error, place.incoming)) ?? error;
   } finally {
     announcement.withdraw();
     incoming.close();

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, realpath } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { fromSystem, systemCode } from '../../../errors/index.ts';
+import { makeMissingFolders } from '../../../files/index.ts';
 import type { Store } from '../../store.ts';
 import { defaultOverlays, nameOfOverlay, type SessionPlaces, sessionPlaces } from './names.ts';
 
@@ -28,7 +29,7 @@ export class OverlayFolder {
     { mayMake }: { readonly mayMake: boolean },
   ): Promise<OverlayFolder> {
     try {
-      if (mayMake) await mkdir(path, { recursive: true });
+      if (mayMake) await makeMissingFolders(path);
       else if (!existsSync(path)) return new OverlayFolder(store, path, true);
       return new OverlayFolder(store, await realpath(path), !mayMake);
     } catch (error) {

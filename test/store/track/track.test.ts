@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, linkSync, renameSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -445,4 +445,30 @@ test('startTracking refuses an image that has changed since it was read', async 
   await expect(startTracking(made.store, start)).rejects.toMatchObject({ code: 'IN_USE' });
   await opened.source.close();
   expect(await bitmaps(made.image)).toEqual([]);
+});
+
+test('commit with --track, and of what is tracked, tells when two disks are one file', async () => {
+  const made = await place();
+  const [soft, hard] = [made.file('soft.qcow2'), made.file('hard.qcow2')];
+  symlinkSync(made.image, soft);
+  linkSync(made.image, hard);
+  const disks = (path: string) => [
+    { name: 'vda', path: made.image },
+    { name: 'vdb', path },
+  ];
+  const refuses = async (track: boolean) => {
+    for (const path of [made.image, soft, hard])
+      await expect(made.commit({ disks: disks(path), track })).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringMatching(path === made.image ? /is named twice/ : /is the same file as .*vm/),
+      });
+  };
+  await refuses(true);
+  await made.commit({ track: true });
+  await refuses(false);
+  // The locks are let go of.
+  expect(await made.commit()).toMatchObject({ notices: [], readBytes: 0 });
+  const copy = made.file('copy.qcow2');
+  copyFileSync(made.image, copy);
+  await made.commit({ disks: disks(copy) });
 });
