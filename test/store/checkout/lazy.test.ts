@@ -19,7 +19,7 @@ import { TYPE_ORIGIN } from '../../../store/origin/extension.ts';
 import { createOverlay, qemuBytes, qemuCheck, qemuImg, qemuIo } from '../../qcow2/qemu.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
-import { commitBytes, newStore, reopen, SMALL, type TestStore } from '../new-store.ts';
+import { commitBytes, newStore, reopen, SMALL, settle, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
 import { qemuServes } from '../serve/qemu-serves.ts';
 
@@ -193,6 +193,7 @@ describe('what is read without a server', () => {
     await qemuIo(made.overlay, 'write -P 7 5k 2k', 'write -z 20k 4k');
     const expected = await qemuBytes(made.overlay);
     await stop();
+    await settle();
     const notices: string[] = [];
     const request = { disks: [{ name: 'vda', path: made.overlay }], branch: 'vm' };
     const result = await commitVersion(made.store, request, { onNotice: (text) => notices.push(text) });
