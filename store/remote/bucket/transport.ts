@@ -41,6 +41,7 @@ export class BucketTransport implements RemoteTransport {
 
   async refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
+    this.#seen = undefined;
     const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
     if (!isRemote) {
       if (snapshot.number > 0) throw notWhole(bucket);

@@ -62,6 +62,21 @@ describe('BucketTransport', () => {
     await expectSame(from, to, 'web', 'db');
   });
 
+  test('pushes to a bucket that was emptied since it was asked first', async () => {
+    const from = await newStore();
+    const { commit } = await commitBytes(from, 'web', diskOf([1, 2]));
+    const bucket = new MemoryBucket();
+    await push(from, bucket, 'web');
+    const transport = way(from.store, bucket);
+    expect((await transport.refs()).refs).toEqual([{ name: 'refs/heads/web', id: commit }]);
+    for await (const { name } of bucket.list('')) await bucket.remove([name]);
+    expect((await transport.refs()).refs).toEqual([]);
+    await transport.push([{ name: 'refs/heads/web', before: NULL_ID, after: commit }]);
+    const to = await newStore();
+    await fetchAll(to, bucket);
+    await expectSame(from, to, 'web');
+  });
+
   test('sends only what the bucket lacks', async () => {
     const from = await newStore();
     await commitBytes(from, 'web', diskOf(numbers(CLUSTERS)));
