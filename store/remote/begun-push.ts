@@ -24,7 +24,8 @@ export class BegunPush {
   readonly #monitor: Monitor;
   readonly #over = new AbortController();
   #opened: Promise<OpenRemote>;
-  readonly #there: Promise<RemoteRefs>;
+  /** Undefined where nobody was asked yet. */
+  readonly #there: Promise<RemoteRefs | undefined>;
   /** When the remote had answered, or could not be asked: by `performance.now()`. */
   #answered: number | undefined;
 
@@ -34,7 +35,10 @@ export class BegunPush {
     this.#monitor = { ...monitor, signal: AbortSignal.any([...signals, this.#over.signal]) };
     this.#open = () => open(store, name, this.#monitor);
     this.#opened = this.#open();
-    this.#there = this.#opened.then(({ transport }) => transport.refs(this.#monitor));
+    // A question at the terminal would stand between what a commit says and draws there.
+    this.#there = this.#opened.then(({ transport }) =>
+      transport.mayPrompt ? undefined : transport.refs(this.#monitor),
+    );
     const answer = () => {
       this.#answered = performance.now();
     };
@@ -44,11 +48,11 @@ export class BegunPush {
   /** Where the refs are, or were a moment ago. @throws ImgstoreError `NOT_FOUND`, `USAGE`, `REMOTE_…` */
   async seen(monitor: Monitor): Promise<SeenRemote> {
     const isFresh = this.#answered === undefined || performance.now() - this.#answered < FRESH_MS;
-    if (isFresh) return { ...(await this.#opened), there: await this.#there };
     // Who could not be reached then may be there by now.
-    this.#opened = this.#opened.catch(() => this.#open());
+    if (!isFresh) this.#opened = this.#opened.catch(() => this.#open());
     const opened = await this.#opened;
-    return { ...opened, there: await opened.transport.refs(monitor) };
+    const there = isFresh ? await this.#there : undefined;
+    return { ...opened, there: there ?? (await opened.transport.refs(monitor)) };
   }
 
   /** Lets go of the remote, also when nothing was pushed. */

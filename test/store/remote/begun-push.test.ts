@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addRemote, BegunPush, pushRefs } from '../../../store/index.ts';
+import { GitTransport } from '../../../store/remote/git-transport.ts';
 import { FakeS3 } from '../../remote/fake-s3.ts';
 import { diskOf } from '../disks.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
@@ -134,3 +135,36 @@ test('BegunPush.close waits for no git that does not come to an end', async () =
   while (!existsSync(asked)) await sleep(10);
   await begun.close();
 });
+
+test('BegunPush begins no git that may ask at the terminal for a password, until it is waited for', async () => {
+  const made = await newStore();
+  await addRemote(made.store, 'far', 'ssh://host.invalid/store');
+  await addRemote(made.store, 'near', made.file('bare'));
+  const refs = vi.spyOn(GitTransport.prototype, 'refs').mockResolvedValue({ refs: [] });
+  const store = await reopen(made.path);
+  const callsOf = async (name: string, isTerminal: boolean) => {
+    const ends = [process.stdin, process.stderr].map((stream) => asTerminal(stream, isTerminal));
+    const before = refs.mock.calls.length;
+    const unasked = new BegunPush(store, name);
+    await unasked.close();
+    const atOnce = refs.mock.calls.length - before;
+    const begun = new BegunPush(store, name);
+    expect((await begun.seen({})).there.refs).toEqual([]);
+    await begun.close();
+    for (const end of ends) end();
+    return [atOnce, refs.mock.calls.length - before - atOnce];
+  };
+  expect(await callsOf('far', true)).toEqual([0, 1]);
+  expect(await callsOf('far', false)).toEqual([1, 1]);
+  expect(await callsOf('near', true)).toEqual([1, 1]);
+});
+
+/** Makes a stream seem to be a terminal, or none. Returns what makes it again what it is. */
+function asTerminal(stream: object, isTTY: boolean): () => void {
+  const own = Object.getOwnPropertyDescriptor(stream, 'isTTY');
+  Object.defineProperty(stream, 'isTTY', { value: isTTY, configurable: true, writable: true });
+  return () => {
+    if (own === undefined) Reflect.deleteProperty(stream, 'isTTY');
+    else Object.defineProperty(stream, 'isTTY', own);
+  };
+}
