@@ -83,7 +83,7 @@ export class LocalTransport implements RemoteTransport {
       if (!isImgstoreError(error)) throw error;
       const isMoved = error.code === 'REF_MOVED';
       // To where it is to be.
-      if (isMoved && ((await this.#other.refs.resolve(name)) ?? NULL_ID) === after) return { name };
+      if (isMoved && ((await this.#other.refs.follow(name)).id ?? NULL_ID) === after) return { name };
       return { name, fault: error.message, moved: isMoved };
     }
   }
