@@ -42,7 +42,11 @@ export class BucketTransport implements RemoteTransport {
   async refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
     this.#seen = undefined;
-    const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
+    const newest = states.newest();
+    newest.catch(() => {});
+    // Has the first word: states of a newer format, or encrypted ones, are none here.
+    const isRemote = await checkRemote(bucket);
+    const snapshot = await newest;
     if (!isRemote) {
       if (snapshot.number > 0) throw notWhole(bucket);
       await checkPlace(bucket);
