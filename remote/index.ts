@@ -27,7 +27,7 @@ export { gitFailure } from './git/failure.ts';
 export { type GitRefs, parseGitRefs } from './git/list-refs.ts';
 export type { GitProgress } from './git/progress.ts';
 export { type PushedRef, parsePushReport } from './git/push-report.ts';
-export { type GitOutcome, type GitRun, runGit } from './git/run.ts';
+export { type GitOutcome, type GitRun, isAtTerminal, runGit } from './git/run.ts';
 export { beginRemote, checkPlace, checkRemote } from './layout/format.ts';
 export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
 export {

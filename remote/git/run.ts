@@ -74,7 +74,7 @@ class GitProcess {
   constructor(run: GitRun) {
     this.#run = run;
     // With a terminal git and ssh may ask for passwords there, and Ctrl-C reaches them by itself. Without, a session of their own lets all of them be ended.
-    const mayAsk = process.stdin.isTTY && process.stderr.isTTY;
+    const mayAsk = isAtTerminal();
     this.#isGroup = !mayAsk;
     const settings = (run.settings ?? []).flatMap((setting) => ['-c', setting]);
     if (!endsAtExit) process.on('exit', endAll);
@@ -166,6 +166,11 @@ class GitProcess {
     this.#lines.push(line);
     if (this.#lines.length > MOST_LINES) this.#lines.shift();
   }
+}
+
+/** Whether git and ssh can ask somebody for passwords. */
+export function isAtTerminal(): boolean {
+  return process.stdin.isTTY && process.stderr.isTTY;
 }
 
 function endAll(): void {

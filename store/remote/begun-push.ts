@@ -8,35 +8,51 @@ import type { RemoteRefs, RemoteTransport } from './transport.ts';
 /** Refs that were seen longer ago are asked for again: what is planned by them may be refused. */
 const FRESH_MS = 10_000;
 
-/** A remote, and its refs as they were seen. */
-export interface SeenRemote {
+interface OpenRemote {
   readonly remote: Remote;
   readonly transport: RemoteTransport;
+}
+
+/** A remote, and its refs as they were seen. */
+export interface SeenRemote extends OpenRemote {
   readonly there: RemoteRefs;
 }
 
 /** A push that has begun to ask where the remote's refs are; what is to be pushed may not be made yet. It takes three requests, 0.1 s where nothing is far away. */
 export class BegunPush {
-  readonly #began = performance.now();
-  readonly #opened: Promise<Omit<SeenRemote, 'there'>>;
-  readonly #there: Promise<RemoteRefs>;
+  readonly #open: () => Promise<OpenRemote>;
+  readonly #monitor: Monitor;
   readonly #over = new AbortController();
+  #opened: Promise<OpenRemote>;
+  /** Undefined where nobody was asked yet. */
+  readonly #there: Promise<RemoteRefs | undefined>;
+  /** When the remote had answered, or could not be asked: by `performance.now()`. */
+  #answered: number | undefined;
 
   /** Does not throw: what is wrong is said by {@link BegunPush.seen}. @param name of the remote; undefined: `origin`, or the only one */
   constructor(store: Store, name: string | undefined, monitor: Monitor = {}) {
     const signals = monitor.signal === undefined ? [] : [monitor.signal];
-    const signal = AbortSignal.any([...signals, this.#over.signal]);
-    this.#opened = open(store, name, { ...monitor, signal });
-    this.#there = this.#opened.then(({ transport }) => transport.refs(monitor));
-    this.#there.catch(() => {});
+    this.#monitor = { ...monitor, signal: AbortSignal.any([...signals, this.#over.signal]) };
+    this.#open = () => open(store, name, this.#monitor);
+    this.#opened = this.#open();
+    // A question at the terminal would stand between what a commit says and draws there.
+    this.#there = this.#opened.then(({ transport }) =>
+      transport.mayPrompt ? undefined : transport.refs(this.#monitor),
+    );
+    const answer = () => {
+      this.#answered = performance.now();
+    };
+    this.#there.then(answer, answer);
   }
 
   /** Where the refs are, or were a moment ago. @throws ImgstoreError `NOT_FOUND`, `USAGE`, `REMOTE_…` */
   async seen(monitor: Monitor): Promise<SeenRemote> {
+    const isFresh = this.#answered === undefined || performance.now() - this.#answered < FRESH_MS;
+    // Who could not be reached then may be there by now.
+    if (!isFresh) this.#opened = this.#opened.catch(() => this.#open());
     const opened = await this.#opened;
-    const there = await this.#there;
-    const isFresh = performance.now() - this.#began < FRESH_MS;
-    return { ...opened, there: isFresh ? there : await opened.transport.refs(monitor) };
+    const there = isFresh ? await this.#there : undefined;
+    return { ...opened, there: there ?? (await opened.transport.refs(monitor)) };
   }
 
   /** Lets go of the remote, also when nothing was pushed. */
@@ -49,11 +65,7 @@ export class BegunPush {
   }
 }
 
-async function open(
-  store: Store,
-  name: string | undefined,
-  monitor: Monitor,
-): Promise<Omit<SeenRemote, 'there'>> {
+async function open(store: Store, name: string | undefined, monitor: Monitor): Promise<OpenRemote> {
   const remote = name === undefined ? defaultRemote(store) : findRemote(store, name);
   return { remote, transport: await openTransport(store, remote, 'push', monitor) };
 }

@@ -4,6 +4,7 @@ import {
   type GitOutcome,
   type GitProgress,
   gitFailure,
+  isAtTerminal,
   parseGitRefs,
   parsePushReport,
   runGit,
@@ -35,6 +36,7 @@ const KEEP_DELTAS = [`pack.window=0`, `pack.depth=${PACK_DEPTH}`];
 /** A remote that the installed git goes to: `ssh://`, `host:path`, `https://`, `file://` or a path. */
 export class GitTransport implements RemoteTransport {
   readonly where: string;
+  readonly mayPrompt: boolean;
   readonly #store: Store;
   readonly #url: string;
 
@@ -42,6 +44,7 @@ export class GitTransport implements RemoteTransport {
     this.#store = store;
     this.#url = url;
     this.where = withoutCredentials(url);
+    this.mayPrompt = !isLocal(url) && isAtTerminal();
   }
 
   async refs(options: TransferOptions = {}): Promise<RemoteRefs> {

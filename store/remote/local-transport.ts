@@ -57,6 +57,8 @@ export class LocalTransport implements RemoteTransport {
   async push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
     const other = this.#other;
     const announcement = Announcement.make(other.folder, other.rules, 'writes');
+    // From here on its `gc` lets be what is there; what it has removed since the store was opened has to go over.
+    other.objects.packs.refresh();
     try {
       const wanted = updates.map(({ after }) => after).filter((id) => id !== NULL_ID);
       const summary = await transfer(this.#store, other, wanted, options);
@@ -79,7 +81,10 @@ export class LocalTransport implements RemoteTransport {
       return { name };
     } catch (error) {
       if (!isImgstoreError(error)) throw error;
-      return { name, fault: error.message, moved: error.code === 'REF_MOVED' };
+      const isMoved = error.code === 'REF_MOVED';
+      // To where it is to be.
+      if (isMoved && ((await this.#other.refs.follow(name)).id ?? NULL_ID) === after) return { name };
+      return { name, fault: error.message, moved: isMoved };
     }
   }
 }

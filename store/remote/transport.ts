@@ -50,6 +50,8 @@ export type TransferOptions = Monitor;
 export interface RemoteTransport {
   /** The URL, without credentials. */
   readonly where: string;
+  /** Whether going there may ask for a password at the terminal. */
+  readonly mayPrompt?: boolean;
   /** Its refs as they are now. */
   refs(options?: TransferOptions): Promise<RemoteRefs>;
   /**

@@ -181,5 +181,6 @@ function parseHead(name: string, answer: HttpAnswer): BucketEntry {
 /** A body with its hash, so that the server checks what arrives. */
 async function announced(body: BucketBody): Promise<BucketBody> {
   if (body instanceof Uint8Array || body.sha256 !== undefined) return body;
-  return { ...body, sha256: await body.findSha256?.() };
+  const sha256 = await body.findSha256?.();
+  return { size: body.size, sha256, open: (pieceBytes) => body.open(pieceBytes) };
 }

@@ -48,8 +48,9 @@ export class UploadJournal {
   }
 
   /**
-   * Reads what an earlier push has left, as far as the bucket still has it.
-   * @param content of the bucket, which tells how long a list of its packs is
+   * Reads what an earlier push has left, as far as the bucket still has it. What a state has listed is left out, as of a push that was killed before it cleared the journal: it may have been dropped since, and be gone
+   * at any time.
+   * @param content of the bucket
    * @throws ImgstoreError `REMOTE_…`
    */
   static async open(
@@ -58,7 +59,8 @@ export class UploadJournal {
     bucket: Bucket,
     content: RemoteContent,
   ): Promise<UploadJournal> {
-    return new UploadJournal(store, path, await keptBy(bucket, content, await readLines(path)));
+    const lines = (await readLines(path)).filter(({ row }) => !wasListed(content, row));
+    return new UploadJournal(store, path, await keptBy(bucket, content, lines));
   }
 
   get packs(): readonly RemotePack[] {
@@ -125,6 +127,10 @@ export async function notedPacks(path: string): Promise<RemotePack[]> {
 
 function isNoted({ row }: Line): boolean {
   return row.bytes >= LEAST_BYTES;
+}
+
+function wasListed({ packs, buried }: RemoteContent, row: RemotePack): boolean {
+  return packs.get(row.pack)?.upload === row.upload || buried.has(packName(row));
 }
 
 function isFresh({ sentMs }: Line): boolean {

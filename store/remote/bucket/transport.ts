@@ -41,7 +41,12 @@ export class BucketTransport implements RemoteTransport {
 
   async refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
-    const [isRemote, snapshot] = await Promise.all([checkRemote(bucket), states.newest()]);
+    this.#seen = undefined;
+    const newest = states.newest();
+    newest.catch(() => {});
+    // Has the first word: states of a newer format, or encrypted ones, are none here.
+    const isRemote = await checkRemote(bucket);
+    const snapshot = await newest;
     if (!isRemote) {
       if (snapshot.number > 0) throw notWhole(bucket);
       await checkPlace(bucket);

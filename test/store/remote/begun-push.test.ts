@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addRemote, BegunPush, pushRefs } from '../../../store/index.ts';
+import { GitTransport } from '../../../store/remote/git-transport.ts';
 import type { FakeS3 } from '../../remote/fake-s3.ts';
 import { diskOf } from '../disks.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
@@ -88,3 +91,77 @@ test('BegunPush.close waits for no server that does not answer', async () => {
   const unasked = new BegunPush(store, 'origin');
   await unasked.close();
 });
+
+test('BegunPush asks again a remote that could not be asked a while ago', async () => {
+  const made = await storeWithBucket();
+  const { commit } = await commitBytes(made, 'web', diskOf([1]));
+  await pushRefs(made.store, { refs: ['web'] });
+  fake.faultOf = () => ({ kind: 'status', status: 403, code: 'AccessDenied' });
+  const begun = new BegunPush(made.store, 'origin');
+  await expect(begun.seen({})).rejects.toMatchObject({ code: 'REMOTE_DENIED' });
+  fake.faultOf = () => undefined;
+  const now = performance.now();
+  vi.spyOn(performance, 'now').mockReturnValue(now + 10_001);
+  expect((await begun.seen({})).there.refs).toEqual([{ name: 'refs/heads/web', id: commit }]);
+  await begun.close();
+});
+
+test('BegunPush opens a remote that could not be opened a while ago', async () => {
+  const { store } = await storeWithBucket();
+  vi.stubEnv('AWS_CONFIG_FILE', '/dev/null/none');
+  vi.stubEnv('AWS_ACCESS_KEY_ID', '');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', '');
+  vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', '/dev/null/none');
+  const begun = new BegunPush(store, 'origin');
+  await expect(begun.seen({})).rejects.toBeInstanceOf(Error);
+  vi.stubEnv('AWS_ACCESS_KEY_ID', fake.keys.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', fake.keys.secretAccessKey);
+  const now = performance.now();
+  vi.spyOn(performance, 'now').mockReturnValue(now + 10_001);
+  expect((await begun.seen({})).there.refs).toEqual([]);
+  await begun.close();
+});
+
+test('BegunPush.close waits for no git that does not come to an end', async () => {
+  const made = await newStore();
+  await addRemote(made.store, 'origin', 'ssh://host.invalid/store');
+  const asked = made.file('asked');
+  vi.stubEnv('GIT_SSH_COMMAND', `sh -c 'touch "${asked}"; sleep 1000'`);
+  vi.stubEnv('GIT_SSH_VARIANT', 'ssh');
+  const begun = new BegunPush(await reopen(made.path), 'origin');
+  while (!existsSync(asked)) await sleep(10);
+  await begun.close();
+});
+
+test('BegunPush begins no git that may ask at the terminal for a password, until it is waited for', async () => {
+  const made = await newStore();
+  await addRemote(made.store, 'far', 'ssh://host.invalid/store');
+  await addRemote(made.store, 'near', made.file('bare'));
+  const refs = vi.spyOn(GitTransport.prototype, 'refs').mockResolvedValue({ refs: [] });
+  const store = await reopen(made.path);
+  const callsOf = async (name: string, isTerminal: boolean) => {
+    const ends = [process.stdin, process.stderr].map((stream) => asTerminal(stream, isTerminal));
+    const before = refs.mock.calls.length;
+    const unasked = new BegunPush(store, name);
+    await unasked.close();
+    const atOnce = refs.mock.calls.length - before;
+    const begun = new BegunPush(store, name);
+    expect((await begun.seen({})).there.refs).toEqual([]);
+    await begun.close();
+    for (const end of ends) end();
+    return [atOnce, refs.mock.calls.length - before - atOnce];
+  };
+  expect(await callsOf('far', true)).toEqual([0, 1]);
+  expect(await callsOf('far', false)).toEqual([1, 1]);
+  expect(await callsOf('near', true)).toEqual([1, 1]);
+});
+
+/** Makes a stream seem to be a terminal, or none. Returns what makes it again what it is. */
+function asTerminal(stream: object, isTTY: boolean): () => void {
+  const own = Object.getOwnPropertyDescriptor(stream, 'isTTY');
+  Object.defineProperty(stream, 'isTTY', { value: isTTY, configurable: true, writable: true });
+  return () => {
+    if (own === undefined) Reflect.deleteProperty(stream, 'isTTY');
+    else Object.defineProperty(stream, 'isTTY', own);
+  };
+}

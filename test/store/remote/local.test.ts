@@ -3,7 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { NULL_ID } from '../../../objects/index.ts';
-import { packStore } from '../../../store/index.ts';
+import { collectGarbage, packStore } from '../../../store/index.ts';
 import { LocalTransport } from '../../../store/remote/local-transport.ts';
 import { diskOf } from '../disks.ts';
 import { git } from '../git.ts';
@@ -78,4 +78,28 @@ test('LocalTransport leaves a ref that is not where it was seen', async () => {
   const transport = await way(a, b);
   const { results } = await transport.push([{ name: 'refs/heads/web', before: NULL_ID, after: commit }]);
   expect(results).toMatchObject([{ name: 'refs/heads/web', moved: true }]);
+});
+
+test('LocalTransport sends what a gc there has removed since it was opened', async () => {
+  const [a, b] = [await newStore(), await newStore()];
+  const bytes = diskOf(numbers(CLUSTERS));
+  await commitBytes(b, 'kept', diskOf([1]));
+  await git(b.path, 'tag', 'v1', 'kept');
+  await commitBytes(b, 'old', bytes);
+  await git(b.path, 'update-ref', '-d', 'refs/heads/old');
+  const { commit } = await commitBytes(a, 'web', bytes);
+  const transport = await way(a, b);
+  await transport.refs();
+  await collectGarbage(await reopen(b.path), { prune: 'now' });
+  const { results } = await transport.push([{ name: 'refs/heads/web', before: NULL_ID, after: commit }]);
+  expect(results).toEqual([{ name: 'refs/heads/web' }]);
+  await git(b.path, 'fsck', '--full', '--strict');
+});
+
+test('LocalTransport leaves a ref that somebody has moved to the same place, which is no fault', async () => {
+  const [a, b] = [await newStore(), await newStore()];
+  const { commit } = await commitBytes(a, 'web', diskOf([1, 2, 3]));
+  const update = { name: 'refs/heads/web', before: NULL_ID, after: commit };
+  for (const transport of [await way(a, b), await way(a, b)])
+    expect((await transport.push([update])).results).toEqual([{ name: 'refs/heads/web' }]);
 });

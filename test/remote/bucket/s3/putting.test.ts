@@ -38,6 +38,21 @@ test('S3Bucket.put says the hash when it is known or can be found, and the lengt
   for (const { headers } of fake.requests) expect(headers['content-length']).toBe(String(BYTES.length));
 });
 
+test('S3Bucket.put takes a source of which size and bytes are not its own properties', async () => {
+  const { fake, bucket } = await fakeBucket();
+  class Source {
+    readonly #bytes = BYTES;
+    get size() {
+      return this.#bytes.length;
+    }
+    async *open() {
+      yield this.#bytes;
+    }
+  }
+  await bucket.put('a', new Source());
+  expect(fake.objects.get('p/a')?.bytes.equals(BYTES)).toBe(true);
+});
+
 test('S3Bucket.put fails for a source that gives other bytes than its hash says', async () => {
   const { fake, bucket } = await fakeBucket();
   await expect(bucket.put('a', { ...source(BYTES), sha256: '0'.repeat(64) })).rejects.toMatchObject({

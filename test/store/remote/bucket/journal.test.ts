@@ -29,6 +29,10 @@ function rows(count: number): RemotePack[] {
   return Array.from({ length: count }, (_, i) => row(i));
 }
 
+function packsOf(packs: readonly RemotePack[]): ReadonlyMap<string, RemotePack> {
+  return new Map(packs.map((each) => [each.pack, each]));
+}
+
 async function put(bucket: Bucket, ...packs: readonly RemotePack[]) {
   for (const pack of packs) {
     await bucket.put(packName(pack), Buffer.alloc(pack.bytes));
@@ -123,8 +127,23 @@ describe('UploadJournal', () => {
     await bucket.put(packName(row(2)), Buffer.alloc(7));
     await bucket.put(indexName(row(3)), Buffer.alloc(7));
     expect((await open(bucket)).packs).toEqual([row(4)]);
-    const crowded = { ...EMPTY_CONTENT, packs: new Map(rows(20_000).map((each) => [each.pack, each])) };
+    const crowded = { ...EMPTY_CONTENT, packs: packsOf(rows(20_100).slice(100)) };
     expect((await open(bucket, crowded)).packs).toEqual([row(4)]);
+  });
+
+  test('open leaves out what a state has listed, as a push that was killed before it cleared the journal leaves it', async () => {
+    const { open } = await place();
+    const bucket = new MemoryBucket();
+    await put(bucket, ...rows(4));
+    const journal = await open(bucket);
+    for (const each of rows(4)) await journal.add(each, Date.now());
+    const sentByAnother = { ...row(2), upload: 'ffffffff' };
+    const content = {
+      ...EMPTY_CONTENT,
+      packs: packsOf([row(0), sentByAnother]),
+      buried: new Map([[packName(row(1)), { ...row(1), at: new Date().toISOString() }]]),
+    };
+    expect((await open(bucket, content)).packs).toEqual([row(2), row(3)]);
   });
 
   test('open asks for one list of what it noted, and for single names where that is less', async () => {
@@ -137,7 +156,7 @@ describe('UploadJournal', () => {
     expect((await open(counting)).packs).toEqual(rows(12));
     expect(counting.requests.map(({ method }) => method)).toEqual(['list']);
     counting.requests.length = 0;
-    const crowded = { ...EMPTY_CONTENT, packs: new Map(rows(20_000).map((each) => [each.pack, each])) };
+    const crowded = { ...EMPTY_CONTENT, packs: packsOf(rows(20_100).slice(100)) };
     expect((await open(counting, crowded)).packs).toEqual(rows(12));
     expect(counting.requests.map(({ method }) => method)).toEqual(Array(24).fill('stat'));
   });

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NULL_ID, type ObjectId } from '../../../../objects/index.ts';
-import type { Bucket } from '../../../../remote/index.ts';
+import { type Bucket, FORMAT_NAME } from '../../../../remote/index.ts';
 import type { Store } from '../../../../store/index.ts';
 import { packStore } from '../../../../store/index.ts';
 import { BucketTransport } from '../../../../store/remote/bucket/transport.ts';
@@ -60,6 +61,34 @@ describe('BucketTransport', () => {
     const to = await newStore();
     await fetchAll(to, bucket);
     await expectSame(from, to, 'web', 'db');
+  });
+
+  test('pushes to a bucket that was emptied since it was asked first', async () => {
+    const from = await newStore();
+    const { commit } = await commitBytes(from, 'web', diskOf([1, 2]));
+    const bucket = new MemoryBucket();
+    await push(from, bucket, 'web');
+    const transport = way(from.store, bucket);
+    expect((await transport.refs()).refs).toEqual([{ name: 'refs/heads/web', id: commit }]);
+    for await (const { name } of bucket.list('')) await bucket.remove([name]);
+    expect((await transport.refs()).refs).toEqual([]);
+    await transport.push([{ name: 'refs/heads/web', before: NULL_ID, after: commit }]);
+    const to = await newStore();
+    await fetchAll(to, bucket);
+    await expectSame(from, to, 'web');
+  });
+
+  test('says of a newer format that it is one, and not what is wrong with its states, whichever answer comes first', async () => {
+    const bucket = new MemoryBucket();
+    const get = bucket.get.bind(bucket);
+    bucket.get = async (name, range) => {
+      if (name === FORMAT_NAME) await setImmediate();
+      return get(name, range);
+    };
+    await bucket.put(FORMAT_NAME, Buffer.from('{"format":"imgstore","version":2}'));
+    await bucket.put('states/of-another-kind', Buffer.from('2'));
+    const { store } = await newStore();
+    await expect(way(store, bucket).refs()).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   });
 
   test('sends only what the bucket lacks', async () => {
