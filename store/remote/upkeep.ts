@@ -29,8 +29,12 @@ export function verifyRemote(
   { remote, share = 1, repair = false }: VerifyRequest,
   monitor: Monitor = {},
 ): Promise<RemoteVerdict> {
-  return withBucket(store, remote, "ask its server: 'git fsck' there", monitor, (bucket) =>
-    verifyBucket(bucket, { share, repair }, monitor),
+  return withBucket(
+    store,
+    remote,
+    "look there: 'imgstore fsck' in a store, 'git fsck' in another repository",
+    monitor,
+    (bucket) => verifyBucket(bucket, { share, repair }, monitor),
   );
 }
 
@@ -47,8 +51,12 @@ export function collectRemote(
 ): Promise<BucketGc> {
   const now = Date.now();
   const graceMs = now - parseWhen(prune, now);
-  return withBucket(store, remote, "its server has its own: 'git gc' there", monitor, (bucket) =>
-    collectBucket(bucket, graceMs, monitor),
+  return withBucket(
+    store,
+    remote,
+    "do it there: 'imgstore gc' in a store, 'git gc' in another repository",
+    monitor,
+    (bucket) => collectBucket(bucket, graceMs, monitor),
   );
 }
 
