@@ -15,13 +15,20 @@ const NOT_ALLOWED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
  * gone.
  * @param kind names the points, as in a pending file
  * @param prefix what the names begin with
+ * @param isInUse of a path: what others still use, whoever made it, stays
  * @throws ImgstoreError `IO`
  */
-export async function removeLeftBehindIn(kind: FileKind, folder: string, prefix: string): Promise<string[]> {
+export async function removeLeftBehindIn(
+  kind: FileKind,
+  folder: string,
+  prefix: string,
+  isInUse: (path: string) => Promise<boolean> = async () => false,
+): Promise<string[]> {
   const removed: string[] = [];
   for (const name of namesIn(folder, NOT_ALLOWED)) {
     if (!name.startsWith(prefix) || isLeftBehind(name) !== true) continue;
     const path = join(folder, name);
+    if (await isInUse(path)) continue;
     try {
       passPoint(`${kind}.remove`, path);
       await rm(path, { force: true, recursive: true });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fromSystem, ImgstoreError, systemCode } from '../../errors/index.ts';
 import { randomOwnerSuffix, removeLeftBehindIn } from '../../files/index.ts';
+import { isListening } from '../../nbd/index.ts';
 import { Qcow2Writer } from '../../qcow2/index.ts';
 import type { ImageFile } from './image-file.ts';
 import { FOLDER_PREFIX } from './names.ts';
@@ -16,6 +17,7 @@ export const MARK = 'mark';
 const MOST_TEMPORARY_BYTES = 20;
 /** Where the socket is, in the folder of scratch files, so that it is found when both were left behind. */
 const SOCKET_LINK = 'socket';
+const SOCKET_FILE = 'nbd';
 
 /** A disk for which a scratch file is needed. */
 export interface ScratchDisk {
@@ -42,7 +44,7 @@ export class ScratchFolder {
   private constructor(path: string, socketFolder: string) {
     this.path = path;
     this.#socketFolder = socketFolder;
-    this.socket = join(socketFolder, 'nbd');
+    this.socket = join(socketFolder, SOCKET_FILE);
   }
 
   /**
@@ -98,10 +100,20 @@ export async function socketOf(scratchFile: string): Promise<string | undefined>
   }
 }
 
-/** Removes what killed commits have left in a folder for scratch files, and their sockets. @throws ImgstoreError `IO` */
+/**
+ * Removes what killed commits have left in a folder for scratch files, and their sockets. Where a QEMU still listens both stay, as the next commit of that machine knows by them that the server is ours to be stopped.
+ * @throws ImgstoreError `IO`
+ */
 export async function removeOldScratch(folder: string): Promise<void> {
   for (const each of new Set([folder, temporaryFolder()]))
-    await removeLeftBehindIn('live', each, FOLDER_PREFIX);
+    await removeLeftBehindIn('live', each, FOLDER_PREFIX, isServed);
+}
+
+/** Whether somebody listens at the socket of a folder of scratch files, or in a folder of a socket. */
+async function isServed(path: string): Promise<boolean> {
+  const socket = await readlink(join(path, SOCKET_LINK)).catch(() => join(path, SOCKET_FILE));
+  // What this process may not look at, it may not remove either.
+  return isListening(socket).catch(() => false);
 }
 
 /**

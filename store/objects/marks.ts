@@ -44,9 +44,11 @@ export class ObjectMarks {
 
   /**
    * Marks an object, whether it is in the store or not. Returns true when it was not marked before.
-   * @param place of the object, if it was looked for already
+   * @param known where it is in other marks, if it was looked for already: of no use when packs have come or gone between the two
    */
-  mark(id: ObjectId, place = this.place(id)): boolean {
+  mark(id: ObjectId, known?: MarkPlace): boolean {
+    const isOurs = known !== undefined && this.#packs[known.number]?.pack === known.pack;
+    const place = isOurs ? known : this.place(id);
     const isNew = place === undefined ? !this.#others.has(id) : !this.#isSet(place);
     if (!isNew) return false;
     this.#count++;

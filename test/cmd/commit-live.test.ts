@@ -34,6 +34,25 @@ test.each(RUNS)(
   },
 );
 
+test('imgstore commit --qmp is right after it was killed while QEMU served its disks, and another machine was committed then', async () => {
+  const [place, other] = [await LivePlace.create(), await LivePlace.create()];
+  const [machine, another] = [await place.start(), await other.start()];
+  await place.commitExactly(machine);
+  await writeSomething(machine);
+  const path = place.made.file('proxy');
+  await startProxy(path, machine.qmp, 'nbd-server-start', 'after', async () => {
+    running.child.kill('SIGKILL');
+    await running.finished;
+  });
+  const shell = await Workplace.create();
+  const running = shell.start(['--store', place.made.path, 'commit', '--qmp', path, '-b', 'vm']);
+  expect((await running.finished).signal).toBe('SIGKILL');
+  // It looks for what killed commits have left in the folder that all share.
+  await other.commitExactly(another);
+  await place.commitExactly(machine);
+  expect(place.scratch()).toEqual([]);
+});
+
 test('imgstore commit --qmp tells what it has stored, as text and as JSON', async () => {
   const place = await LivePlace.create();
   const machine = await place.start();
