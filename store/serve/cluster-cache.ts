@@ -87,8 +87,9 @@ export class ClusterCache {
     const direct: Promise<void>[] = [];
     const waiting: WaitingRead[] = [];
     for (const part of parts) {
-      const isDirect =
-        part.into.length === part.length && !this.#entries.has(part.id) && this.#isFirst(part.id);
+      const isWhole = part.into.length === part.length && !this.#entries.has(part.id);
+      // Who asks for several at a time copies a disk, again if this is the second time.
+      const isDirect = isWhole && (parts.length > 1 || this.#isFirst(part.id));
       const loading = isDirect ? this.#loadInto(part) : undefined;
       const waitingRead = loading === undefined ? this.#copyOrFind(part) : undefined;
       if (loading !== undefined) direct.push(loading);
@@ -121,7 +122,7 @@ export class ClusterCache {
   }
 
   /**
-   * Reads a cluster to where it is wanted, past the cache: whole clusters are read once by most, such as who copies a disk. What is read again soon goes into the cache. Undefined where threads cannot write.
+   * Reads a cluster to where it is wanted, past the cache: whole clusters are read once by most, such as who copies a disk. What is read again soon, by itself, goes into the cache: to fill that takes a third of the speed of a copy. Undefined where threads cannot write.
    */
   #loadInto({ id, length, into }: ClusterPart): Promise<void> | undefined {
     const { buffer: memory, byteOffset: to } = into;

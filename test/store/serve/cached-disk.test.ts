@@ -122,7 +122,8 @@ test('a cluster that several want at a time is read once, and stays in the cache
   expect(items).toBe(12);
 });
 
-test('whole clusters go into the cache when they are read a second time', async () => {
+/** How many clusters were read after each of four rounds. */
+async function readInRounds(round: (source: CachedDisk) => Promise<unknown>): Promise<readonly number[]> {
   const { store, disk } = await sample();
   let items = 0;
   watchJobs('fetchPacked', (given) => {
@@ -130,11 +131,24 @@ test('whole clusters go into the cache when they are read a second time', async 
   });
   const source = new CachedDisk(readerOf(store), disk);
   const counts: number[] = [];
-  for (let round = 0; round < 4; round++) {
-    await source.read(50 * SMALL, memory(10 * SMALL, true));
+  for (let i = 0; i < 4; i++) {
+    await round(source);
     counts.push(items);
   }
+  return counts;
+}
+
+test('whole clusters go into the cache when they are read by themselves a second time', async () => {
+  const counts = await readInRounds((source) => {
+    const reads = Array.from({ length: 10 }, (_, i) => source.read((50 + i) * SMALL, memory(SMALL, true)));
+    return Promise.all(reads);
+  });
   expect(counts).toEqual([10, 20, 20, 20]);
+});
+
+test('whole clusters of which several are read at a time go past the cache, however often that is', async () => {
+  const counts = await readInRounds((source) => source.read(50 * SMALL, memory(10 * SMALL, true)));
+  expect(counts).toEqual([10, 20, 30, 40]);
 });
 
 test('a client that reads on and on finds in the cache what comes next', async () => {
