@@ -1,15 +1,15 @@
 import { counted } from '../errors/index.ts';
 import { isoDate, type Person } from '../store/index.ts';
 
-const UNITS = ['byte', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** A size for people: `4 KiB`, `601.3 MiB`. */
 export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return counted(Math.round(bytes), 'byte');
   let unit = 0;
-  let value = bytes;
+  let value = bytes / 1024;
   // What would be rounded up to 1024.0 belongs to the next unit.
-  for (; value >= (unit === 0 ? 1024 : 1023.95) && unit < UNITS.length - 1; unit++) value /= 1024;
-  if (unit === 0) return counted(Math.round(bytes), 'byte');
+  for (; value >= 1023.95 && unit < UNITS.length - 1; unit++) value /= 1024;
   return `${value.toFixed(1).replace(/\.0$/, '')} ${UNITS[unit]}`;
 }
 

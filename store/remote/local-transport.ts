@@ -57,9 +57,9 @@ export class LocalTransport implements RemoteTransport {
   async push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
     const other = this.#other;
     const announcement = Announcement.make(other.folder, other.rules, 'writes');
-    // From here on its `gc` lets be what is there; what it has removed since the store was opened has to go over.
-    other.objects.packs.refresh();
     try {
+      // From here on its `gc` lets be what is there; what it has removed since the store was opened has to go over.
+      other.objects.packs.refresh();
       const wanted = updates.map(({ after }) => after).filter((id) => id !== NULL_ID);
       const summary = await transfer(this.#store, other, wanted, options);
       const results: RemoteUpdateResult[] = [];

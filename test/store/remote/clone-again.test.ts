@@ -11,7 +11,7 @@ import { gitFsck } from '../git.ts';
 import { commitBytes, newStore, reopen, type TestStore } from '../new-store.ts';
 import { readBack } from '../read-back.ts';
 import { pushAll } from './bucket/ways.ts';
-import { fakeServer } from './fake-server.ts';
+import { breakOffPack, fakeServer } from './fake-server.ts';
 
 let fake: FakeS3;
 beforeEach(async () => {
@@ -52,15 +52,8 @@ function packBytes(): number {
 
 /** Breaks off the first large pack after some bytes, and refuses everything from then on. */
 function breakOff(bytes: number): void {
-  let isBroken = false;
   fake.forget();
-  fake.faultOf = ({ key, method }) => {
-    if (isBroken) return { kind: 'status', status: 403, code: 'AccessDenied' };
-    if (method !== 'GET' || !key?.endsWith('.pack') || fake.objects.get(key)!.bytes.length < bytes)
-      return undefined;
-    isBroken = true;
-    return { kind: 'end-within', bytes };
-  };
+  breakOffPack(fake, bytes);
 }
 
 function mend(): void {

@@ -12,3 +12,15 @@ export async function fakeServer(): Promise<FakeS3> {
   });
   return fake;
 }
+
+/** Breaks off the first pack that is longer than that after so many bytes, and refuses everything from then on. */
+export function breakOffPack(fake: FakeS3, bytes: number): void {
+  let isBroken = false;
+  fake.faultOf = ({ key, method }) => {
+    if (isBroken) return { kind: 'status', status: 403, code: 'AccessDenied' };
+    if (method !== 'GET' || !key?.endsWith('.pack') || fake.objects.get(key)!.bytes.length < bytes)
+      return undefined;
+    isBroken = true;
+    return { kind: 'end-within', bytes };
+  };
+}

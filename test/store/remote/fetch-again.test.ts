@@ -1,20 +1,15 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { openS3 } from '../../../remote/index.ts';
 import { addRemote, fetchRemote } from '../../../store/index.ts';
-import { FakeS3 } from '../../remote/fake-s3.ts';
+import type { FakeS3 } from '../../remote/fake-s3.ts';
 import { diskOf } from '../disks.ts';
 import { commitBytes, newStore, reopen } from '../new-store.ts';
 import { pushAll } from './bucket/ways.ts';
+import { breakOffPack, fakeServer } from './fake-server.ts';
 
 let fake: FakeS3;
 beforeEach(async () => {
-  fake = await FakeS3.start();
-  vi.stubEnv('AWS_ACCESS_KEY_ID', fake.keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', fake.keys.secretAccessKey);
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await fake.close();
+  fake = await fakeServer();
 });
 
 test.each([
@@ -30,14 +25,7 @@ test.each([
   const to = await newStore();
   await addRemote(to.store, 'origin', 's3://bucket/p', { endpoint: fake.endpoint, region: 'us-east-1' });
   const store = await reopen(to.path);
-  let isBroken = false;
-  fake.faultOf = ({ key, method }) => {
-    if (isBroken) return { kind: 'status', status: 403, code: 'AccessDenied' };
-    if (method !== 'GET' || !key?.endsWith('.pack') || fake.objects.get(key)!.bytes.length < bytes)
-      return undefined;
-    isBroken = true;
-    return { kind: 'end-within', bytes };
-  };
+  breakOffPack(fake, bytes);
   const error = await fetchRemote(store).catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ code: 'REMOTE_DENIED' });
   const { message } = error as Error;
