@@ -104,7 +104,7 @@ export function define(command: Command): void {
         const attachments = (options.attach ?? []).map((text) => parseNamedFile('--attach', text));
         const push = options.push === undefined ? undefined : beginPush(context, store, options.push);
         const made = await context
-          .monitored('commit', (monitor) => commit(store, attachments, monitor))
+          .monitored('commit', (monitor) => commit(store, attachments, { ...monitor, newObjects: push }))
           .catch(async (error: unknown) => {
             await push?.close();
             throw error;

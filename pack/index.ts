@@ -27,6 +27,7 @@ export { encodePackHeader, PACK_HEADER_BYTES, PACK_TRAILER_BYTES, parsePackHeade
 export { encodeIdx } from './idx/encode.ts';
 export { Idx } from './idx/idx.ts';
 export { lowerBound } from './lower-bound.ts';
+export { type FinishedMemoryPack, MemoryPack } from './memory-pack.ts';
 export { isOutOfResources } from './midx/current.ts';
 export { encodeMidx } from './midx/encode.ts';
 export { MIDX_FILE } from './midx/layout.ts';

@@ -36,6 +36,7 @@ export {
   FORMAT_NAME,
   indexName,
   isRemoteName,
+  newUpload,
   PACKS,
   type PackUpload,
   packName,

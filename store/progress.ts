@@ -1,4 +1,5 @@
 import { ImgstoreError } from '../errors/index.ts';
+import type { NewObjects } from './objects/new-objects.ts';
 
 /** How far an operation is. Bytes of guest data. */
 export interface Progress {
@@ -15,6 +16,8 @@ export interface Monitor {
   readonly signal?: AbortSignal | undefined;
   /** Called with what the user should know and cannot act on now. */
   readonly onNotice?: ((notice: string) => void) | undefined;
+  /** Of an operation that stores disks. */
+  readonly newObjects?: NewObjects | undefined;
 }
 
 /** @throws ImgstoreError `INTERRUPTED` when the caller wants to stop. */

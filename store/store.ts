@@ -11,6 +11,7 @@ import { sharingOf } from './config/sharing.ts';
 import { findStore, storeAt } from './location.ts';
 import { refuseAlternates } from './objects/alternates.ts';
 import { ObjectDatabase } from './objects/database.ts';
+import type { NewObjects } from './objects/new-objects.ts';
 import { ObjectTransaction } from './objects/transaction.ts';
 import { Refs } from './refs/refs.ts';
 import { StatCache, type SweepWatch } from './stat-cache.ts';
@@ -129,11 +130,12 @@ export class Store {
     }
   }
 
-  /** Begins to store objects. @throws ImgstoreError `IO`. */
-  begin(): ObjectTransaction {
+  /** Begins to store objects. @param newObjects is shown them @throws ImgstoreError `IO`. */
+  begin(newObjects?: NewObjects): ObjectTransaction {
     return new ObjectTransaction(this.objects, Announcement.make(this.folder, this.rules, 'writes'), {
       unpackLimit: this.#unpackLimit,
       compression: this.compression,
+      newObjects,
     });
   }
 

@@ -9,7 +9,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
@@ -68,7 +68,9 @@ async function series(disk, work, { endpoint, accessKeyId, secretAccessKey }, ta
   const run = (command, ...args) =>
     execFileSync(command, args, { env, cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
   const program = fileURLToPath(new URL('../../dist/cmd/main.js', import.meta.url));
-  const imgstore = (...args) => run(process.execPath, program, '-q', '--store', folder, ...args);
+  // Each has a store of its own: neither finds in it what the other has stored.
+  const stores = { imgstore: join(folder, 'plain'), 'imgstore --track': join(folder, 'tracked') };
+  const imgstore = (tool, ...args) => run(process.execPath, program, '-q', '--store', stores[tool], ...args);
   const repository = `s3:${endpoint}/${bucket}/restic`;
   const copies = {
     restic: join(folder, 'a.qcow2'),
@@ -77,9 +79,10 @@ async function series(disk, work, { endpoint, accessKeyId, secretAccessKey }, ta
   };
   for (const copy of Object.values(copies)) copyFileSync(disk, copy);
   run('restic', '-q', '-r', repository, 'init');
-  imgstore('init', folder);
-  imgstore('remote', 'add', 'origin', `s3://${bucket}/one`, '--no-probe');
-  imgstore('remote', 'add', 'second', `s3://${bucket}/two`, '--no-probe');
+  for (const tool of Object.keys(stores)) {
+    run(process.execPath, program, '-q', 'init', stores[tool]);
+    imgstore(tool, 'remote', 'add', 'origin', `s3://${bucket}/${basename(stores[tool])}`, '--no-probe');
+  }
   const backup = () => run('restic', '-q', '-r', repository, 'backup', copies.restic);
   const rows = [];
   const measure = async (job, tool, work) => {
@@ -93,10 +96,10 @@ async function series(disk, work, { endpoint, accessKeyId, secretAccessKey }, ta
   };
   await measure('first', 'restic', backup);
   await measure('first', 'imgstore', () =>
-    imgstore('commit', copies.imgstore, '-b', 'web', '--push', 'origin'),
+    imgstore('imgstore', 'commit', copies.imgstore, '-b', 'web', '--push'),
   );
   // The same bytes, kept track of, to a place of their own.
-  imgstore('commit', copies['imgstore --track'], '-b', 'tracked', '--track', '--push', 'second');
+  imgstore('imgstore --track', 'commit', copies['imgstore --track'], '-b', 'web', '--track', '--push');
   for (let change = 0; change < CHANGES; change++) {
     const at = (change + 1) * 33 * 2 ** 20;
     for (const copy of Object.values(copies))
@@ -104,12 +107,10 @@ async function series(disk, work, { endpoint, accessKeyId, secretAccessKey }, ta
     // So that nothing is as young as the tick of the clock by which files are stamped.
     await sleep(100);
     await measure('small change', 'restic', backup);
-    await measure('small change', 'imgstore', () =>
-      imgstore('commit', copies.imgstore, '-b', 'web', '--push', 'origin'),
-    );
-    await measure('small change', 'imgstore --track', () =>
-      imgstore('commit', copies['imgstore --track'], '-b', 'tracked', '--push', 'second'),
-    );
+    for (const tool of Object.keys(stores))
+      await measure('small change', tool, () =>
+        imgstore(tool, 'commit', copies[tool], '-b', 'web', '--push'),
+      );
   }
   return rows;
 }

@@ -3,6 +3,8 @@ export interface Hash {
   update(bytes: Uint8Array): Hash;
   /** The 32 bytes of the digest. The hash cannot be used afterwards. */
   digest(): Uint8Array;
+  /** Another hash of the same bytes so far. */
+  copy(): Hash;
 }
 
 /** One implementation of SHA-256 (FIPS 180-4). All give the same bytes; one conformance suite runs over all. */

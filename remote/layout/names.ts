@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+
 /** What a bucket is and how it is laid out; made once. */
 export const FORMAT_NAME = 'imgstore.json';
 /** One object for each move of refs. */
@@ -42,6 +44,11 @@ export interface PackUpload {
   readonly pack: string;
   /** 8 hex digits by chance. */
   readonly upload: string;
+}
+
+/** An upload of a pack that is to begin. @param pack as in {@link PackUpload} */
+export function newUpload(pack: string): PackUpload {
+  return { pack, upload: randomBytes(4).toString('hex') };
 }
 
 /** A name that was never used before and never will be again, so that what is removed under it is in nobody's way. */

@@ -70,7 +70,7 @@ export async function commitVersion(
   const since = await bitmapStart(store, request, tip);
   const open: OpenDisk[] = [];
   const tracked = new TrackedImages(store, request, monitor);
-  const transaction = store.begin();
+  const transaction = store.begin(monitor.newObjects);
   try {
     for (const { name, path } of request.disks) {
       const isLockedHere = await tracked.lock(path);

@@ -89,6 +89,7 @@ export async function storeVersion(
     const facts = named.map(({ disk }) => disk.facts);
     const version = { content, facts, parent, message: request.message };
     const made = existing ?? (await writeVersion(store.config, version, transaction));
+    monitor.newObjects?.end();
     // Also when nothing is new to the branch: what the store has lost comes back this way.
     if (transaction.newObjects > 0) await transaction.publish();
     if (made.commit !== tip) await moveBranch(store, ref, tip, made);

@@ -60,7 +60,7 @@ export async function storeMoment<Moment extends HeldMoment>(
   watcher: Watcher,
 ): Promise<Omit<CommitResult, 'seconds'>> {
   const { ref, parent } = request;
-  const transaction = store.begin();
+  const transaction = store.begin(watcher.newObjects);
   try {
     const tip = await branchTip(store, ref);
     await refuseParent(store, { ref, tip, parent });

@@ -10,6 +10,7 @@ import type { PackableObject } from '../../pack/index.ts';
 import type { Announcement } from '../work/announcement.ts';
 import type { ObjectDatabase } from './database.ts';
 import { Freshener } from './freshener.ts';
+import type { ContentKind, NewObjects } from './new-objects.ts';
 import { PackSeries } from './pack-series.ts';
 
 /** Deflated bytes that wait for the decision between loose files and a pack; beyond it, a pack. */
@@ -20,6 +21,7 @@ export interface TransactionOptions {
   readonly unpackLimit: number;
   /** zlib level, 0 to 9. */
   readonly compression: number;
+  readonly newObjects?: NewObjects | undefined;
 }
 
 /**
@@ -71,9 +73,14 @@ export class ObjectTransaction {
     return !this.#isHere(id) && !this.#database.isPromised(id) && this.#take(id);
   }
 
-  /** Adds a claimed object; its bytes are copied, so the caller may use their memory again. */
-  async add(object: PackableObject): Promise<void> {
+  /** Adds a claimed cluster; its bytes are copied, so the caller may use their memory again. */
+  add(cluster: PackableObject): Promise<void> {
+    return this.#add(cluster, 'data');
+  }
+
+  async #add(object: PackableObject, kind: ContentKind): Promise<void> {
     this.#newObjects++;
+    this.#options.newObjects?.take(object, kind);
     if (!this.#packs.isBegun) {
       this.#waiting.push({ ...object, deflated: Buffer.from(object.deflated) });
       this.#waitingBytes += object.deflated.length;
@@ -89,7 +96,7 @@ export class ObjectTransaction {
     const id = objectId(type, data);
     if (!this.#isHere(id) && this.#take(id)) {
       const deflated = codecs().deflate.deflate(data, this.#options.compression);
-      await this.add({ id, type, size: data.length, deflated });
+      await this.#add({ id, type, size: data.length, deflated }, 'maps');
     }
     return id;
   }

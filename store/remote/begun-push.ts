@@ -1,3 +1,5 @@
+import type { PackableObject } from '../../pack/index.ts';
+import type { ContentKind, NewObjects } from '../objects/new-objects.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { openTransport } from './open-transport.ts';
@@ -18,8 +20,11 @@ export interface SeenRemote extends OpenRemote {
   readonly there: RemoteRefs;
 }
 
-/** A push that has begun to ask where the remote's refs are; what is to be pushed may not be made yet. It takes three requests, 0.1 s where nothing is far away. */
-export class BegunPush {
+/**
+ * A push that has begun to ask where the remote's refs are, three requests, 0.1 s where nothing is far away; and that sends the objects that it is shown, where the remote is of that kind. What is to be pushed
+ * may not be made yet.
+ */
+export class BegunPush implements NewObjects {
   readonly #open: () => Promise<OpenRemote>;
   readonly #monitor: Monitor;
   readonly #over = new AbortController();
@@ -28,6 +33,7 @@ export class BegunPush {
   readonly #there: Promise<RemoteRefs | undefined>;
   /** When the remote had answered, or could not be asked: by `performance.now()`. */
   #answered: number | undefined;
+  #newObjects: NewObjects | undefined;
 
   /** Does not throw: what is wrong is said by {@link BegunPush.seen}. @param name of the remote; undefined: `origin`, or the only one */
   constructor(store: Store, name: string | undefined, monitor: Monitor = {}) {
@@ -36,13 +42,24 @@ export class BegunPush {
     this.#open = () => open(store, name, this.#monitor);
     this.#opened = this.#open();
     // A question at the terminal would stand between what a commit says and draws there.
-    this.#there = this.#opened.then(({ transport }) =>
-      transport.mayPrompt ? undefined : transport.refs(this.#monitor),
-    );
+    this.#there = this.#opened.then(({ transport }) => {
+      if (transport.mayPrompt) return undefined;
+      const refs = transport.refs(this.#monitor);
+      this.#newObjects = transport.newObjects;
+      return refs;
+    });
     const answer = () => {
       this.#answered = performance.now();
     };
     this.#there.then(answer, answer);
+  }
+
+  take(object: PackableObject, kind: ContentKind): void {
+    this.#newObjects?.take(object, kind);
+  }
+
+  end(): void {
+    this.#newObjects?.end();
   }
 
   /** Where the refs are, or were a moment ago. @throws ImgstoreError `NOT_FOUND`, `USAGE`, `REMOTE_…` */

@@ -1,9 +1,10 @@
 import type { ObjectId } from '../../objects/index.ts';
 import type { ObjectDatabase } from '../objects/database.ts';
 import { ObjectMarks } from '../objects/marks.ts';
+import type { ContentKind } from '../objects/new-objects.ts';
 import type { Monitor } from '../progress.ts';
 import { commitsBelow } from './commits-below.ts';
-import { type ContentKind, walkContent } from './walk-content.ts';
+import { walkContent } from './walk-content.ts';
 
 /** Objects that are to go over: clusters, and apart from them what leads to clusters. */
 export type OutgoingMarks = Readonly<Record<ContentKind, ObjectMarks>>;

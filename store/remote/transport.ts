@@ -1,4 +1,5 @@
 import type { ObjectId } from '../../objects/index.ts';
+import type { NewObjects } from '../objects/new-objects.ts';
 import type { Monitor } from '../progress.ts';
 import type { Ref } from '../refs/refs.ts';
 
@@ -59,6 +60,8 @@ export interface RemoteTransport {
    * `gc`.
    */
   fetch(wanted: readonly ObjectId[], options?: TransferOptions): Promise<TransferSummary>;
+  /** Takes objects that are being stored and will be pushed, after {@link RemoteTransport.refs}: to send them meanwhile. Not there where that brings nothing. */
+  readonly newObjects?: NewObjects;
   /** Sends what the remote lacks, then moves refs; atomically where the remote can. */
   push(updates: readonly RemoteUpdate[], options?: TransferOptions): Promise<PushSummary>;
   close(): Promise<void>;

@@ -1,15 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { isImgstoreError } from '../../errors/index.ts';
 import { type GitObject, isFolder, type ObjectId, parseCommit, parseTag } from '../../objects/index.ts';
+import type { ContentKind } from '../objects/new-objects.ts';
 import { type Monitor, throwIfStopped } from '../progress.ts';
 import { treeLinks } from '../reach/tree-links.ts';
 import { DISKS_FOLDER } from '../version/version.ts';
 
 /** Trees that are read between two chances for others to run. */
 const STRIDE = 256;
-
-/** What an object is for: a cluster of a disk, or a part of what leads to clusters. */
-export type ContentKind = 'data' | 'maps';
 
 export interface ContentWalk {
   /** Reads a commit, a tag or a tree, which may come from elsewhere; blobs are never read. @throws ImgstoreError `NOT_FOUND`, `DAMAGED`. */

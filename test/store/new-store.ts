@@ -3,7 +3,14 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import { type CommitRequest, type CommitResult, commitVersion, initStore, Store } from '../../store/index.ts';
+import {
+  type CommitRequest,
+  type CommitResult,
+  commitVersion,
+  initStore,
+  type Monitor,
+  Store,
+} from '../../store/index.ts';
 import { temporaryFolder } from '../block/temporary-folder.ts';
 import './git.ts';
 
@@ -46,10 +53,11 @@ export async function commitBytes(
   branch: string,
   bytes: Uint8Array,
   request: Partial<CommitRequest> = {},
+  monitor: Monitor = {},
 ): Promise<CommitResult> {
   const path = file(`${branch.replaceAll('/', '-')}.raw`);
   await writeFile(path, bytes);
-  return commitVersion(store, { disks: [{ name: 'vda', path }], branch, ...request });
+  return commitVersion(store, { disks: [{ name: 'vda', path }], branch, ...request }, monitor);
 }
 
 /** Every file below a folder but those of our own cache, by relative path. */

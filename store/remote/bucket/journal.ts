@@ -26,7 +26,8 @@ const LEAST_BYTES = 2 ** 20;
 /** Names that one answer of S3 lists at most. */
 const NAMES_A_REQUEST = 1000;
 
-interface Line {
+/** A pack that the bucket has, with its index. */
+export interface SentPack {
   readonly row: RemotePack;
   /** When sending it began: ms since 1970. */
   readonly sentMs: number;
@@ -39,9 +40,9 @@ interface Line {
 export class UploadJournal {
   readonly #store: Store;
   readonly #path: string;
-  #lines: Line[];
+  #lines: SentPack[];
 
-  private constructor(store: Store, path: string, lines: Line[]) {
+  private constructor(store: Store, path: string, lines: SentPack[]) {
     this.#store = store;
     this.#path = path;
     this.#lines = lines;
@@ -51,6 +52,7 @@ export class UploadJournal {
    * Reads what an earlier push has left, as far as the bucket still has it. What a state has listed is left out, as of a push that was killed before it cleared the journal: it may have been dropped since, and be gone
    * at any time.
    * @param content of the bucket
+   * @param sent by this process just now: not asked for
    * @throws ImgstoreError `REMOTE_…`
    */
   static async open(
@@ -58,9 +60,13 @@ export class UploadJournal {
     path: string,
     bucket: Bucket,
     content: RemoteContent,
+    sent: readonly SentPack[] = [],
   ): Promise<UploadJournal> {
-    const lines = (await readLines(path)).filter(({ row }) => !wasListed(content, row));
-    return new UploadJournal(store, path, await keptBy(bucket, content, lines));
+    const own = new Set(sent.map(({ row }) => row.upload));
+    const noted = (await readLines(path)).filter(({ row }) => !own.has(row.upload));
+    const unlisted = (lines: readonly SentPack[]) => lines.filter(({ row }) => !wasListed(content, row));
+    const kept = await keptBy(bucket, content, unlisted(noted));
+    return new UploadJournal(store, path, [...kept, ...unlisted(sent)]);
   }
 
   get packs(): readonly RemotePack[] {
@@ -69,30 +75,9 @@ export class UploadJournal {
 
   /** Notes a pack that the bucket has now. @param sentMs when sending it began: ms since 1970 @throws ImgstoreError `IO`. */
   async add(row: RemotePack, sentMs: number): Promise<void> {
-    const line = { row, sentMs };
-    this.#lines.push(line);
-    if (isNoted(line)) await this.#append(line);
-  }
-
-  async #append(line: Line): Promise<void> {
-    const { rules } = this.#store;
-    try {
-      const handle = await makeInFolder('remote-journal', this.#path, () => openFile(this.#path, 'a'), rules);
-      try {
-        const { size } = await handle.stat();
-        if (size === 0) shareFile(handle.fd, this.#path, rules.sharing);
-        const bytes = Buffer.from(encodeLine(line));
-        passPoint('remote-journal.write', this.#path, { bytes, offset: undefined });
-        await handle.appendFile(bytes);
-        passPoint('remote-journal.fsync', this.#path);
-        await handle.sync();
-        if (size === 0) await syncFolder('remote-journal', dirname(this.#path));
-      } finally {
-        await handle.close();
-      }
-    } catch (error) {
-      throw fromSystem(error, this.#path);
-    }
+    const sent = { row, sentMs };
+    this.#lines.push(sent);
+    await noteSent(this.#store, this.#path, sent);
   }
 
   /** Packs that a push which is begun again does not send. */
@@ -120,12 +105,34 @@ export class UploadJournal {
   }
 }
 
+/** Notes a pack in a journal that may be open elsewhere, unless it is small. @param path of the journal @throws ImgstoreError `IO`. */
+export async function noteSent({ rules }: Store, path: string, sent: SentPack): Promise<void> {
+  if (!isNoted(sent)) return;
+  try {
+    const handle = await makeInFolder('remote-journal', path, () => openFile(path, 'a'), rules);
+    try {
+      const { size } = await handle.stat();
+      if (size === 0) shareFile(handle.fd, path, rules.sharing);
+      const bytes = Buffer.from(encodeLine(sent));
+      passPoint('remote-journal.write', path, { bytes, offset: undefined });
+      await handle.appendFile(bytes);
+      passPoint('remote-journal.fsync', path);
+      await handle.sync();
+      if (size === 0) await syncFolder('remote-journal', dirname(path));
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw fromSystem(error, path);
+  }
+}
+
 /** The packs that a journal notes, whether the bucket still has them or not. @param path of the journal */
 export async function notedPacks(path: string): Promise<RemotePack[]> {
   return (await readLines(path)).map(({ row }) => row);
 }
 
-function isNoted({ row }: Line): boolean {
+function isNoted({ row }: SentPack): boolean {
   return row.bytes >= LEAST_BYTES;
 }
 
@@ -133,7 +140,7 @@ function wasListed({ packs, buried }: RemoteContent, row: RemotePack): boolean {
   return packs.get(row.pack)?.upload === row.upload || buried.has(packName(row));
 }
 
-function isFresh({ sentMs }: Line): boolean {
+function isFresh({ sentMs }: SentPack): boolean {
   return Date.now() - sentMs < MOST_AGE_MS;
 }
 
@@ -141,12 +148,12 @@ function isFresh({ sentMs }: Line): boolean {
 async function keptBy(
   bucket: Bucket,
   { packs, buried }: RemoteContent,
-  lines: readonly Line[],
-): Promise<Line[]> {
+  lines: readonly SentPack[],
+): Promise<SentPack[]> {
   const names = 2 * (packs.size + buried.size + lines.length);
   const isListShorter = Math.ceil(names / NAMES_A_REQUEST) < 2 * lines.length;
   const isThere = isListShorter ? await listedNames(bucket) : statsOf(bucket);
-  const kept: Line[] = [];
+  const kept: SentPack[] = [];
   for (const line of lines) {
     const { row } = line;
     if ((await isThere(packName(row), row.bytes)) && (await isThere(indexName(row), row.indexBytes)))
@@ -180,25 +187,25 @@ function storedName(bucket: Bucket, name: string): string | undefined {
 }
 
 /** The line end comes first too, so that what stands before, and was cut off, does not take the line with it. */
-function encodeLine(line: Line): string {
+function encodeLine(line: SentPack): string {
   return `\n${JSON.stringify({ ...line, crc: checkOf(line) })}\n`;
 }
 
 /** CRC-32 of the line as JSON without it. */
-function checkOf({ row, sentMs }: Line): number {
+function checkOf({ row, sentMs }: SentPack): number {
   return crc32(JSON.stringify({ row, sentMs }));
 }
 
 /** What cannot be read counts for nothing: then it is sent again. */
-async function readLines(path: string): Promise<Line[]> {
+async function readLines(path: string): Promise<SentPack[]> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.split('\n').flatMap(parseLine).filter(isFresh);
 }
 
 /** None for what was cut off, or is no line of a journal. */
-function parseLine(text: string): Line[] {
+function parseLine(text: string): SentPack[] {
   try {
-    const { row, sentMs, crc } = JSON.parse(text) as Line & { readonly crc: number };
+    const { row, sentMs, crc } = JSON.parse(text) as SentPack & { readonly crc: number };
     return crc === checkOf({ row, sentMs }) && isId(row.pack) ? [{ row, sentMs }] : [];
   } catch {
     return [];

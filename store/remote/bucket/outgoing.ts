@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from '../../../files/index.ts';
 import { codecs, type ObjectId } from '../../../objects/index.ts';
 import { PACK_TRAILER_BYTES, type Pack, PackWriter } from '../../../pack/index.ts';
-import type { PackKind, PackUpload, RemotePack } from '../../../remote/index.ts';
+import { newUpload, type PackKind, type RemotePack } from '../../../remote/index.ts';
 import { brought } from '../../objects/brought.ts';
 import type { ObjectMarks } from '../../objects/marks.ts';
 import { each } from '../../ordered-map.ts';
@@ -97,10 +96,6 @@ async function sendWhole(marks: OutgoingMarks, folder: string, send: SendPack): 
     sent.add(pack);
   }
   return sent;
-}
-
-function newUpload(pack: string): PackUpload {
-  return { pack, upload: randomBytes(4).toString('hex') };
 }
 
 /** Packs of one kind that are written one after the other, and sent. */

@@ -12,7 +12,7 @@ import type { Store } from '../../store.ts';
 import { markMissing, type OutgoingMarks } from '../mark-missing.ts';
 import type { RemoteUpdate, RemoteUpdateResult } from '../transport.ts';
 import type { BucketRemote } from './bucket-remote.ts';
-import { UploadJournal } from './journal.ts';
+import { type SentPack, UploadJournal } from './journal.ts';
 import { sendInTime } from './listed-in-time.ts';
 import { removeOldIndexes } from './old-indexes.ts';
 import { type SendPack, writeOutgoing } from './outgoing.ts';
@@ -26,16 +26,23 @@ export interface BucketPush {
   readonly objects: number;
 }
 
+/** What is known of a bucket before a push. */
+export interface PushStart {
+  /** A state that was the newest a moment ago. */
+  readonly seen?: RemoteSnapshot | undefined;
+  /** Packs that were sent just now, and that no state lists. */
+  readonly sent?: readonly SentPack[];
+}
+
 /**
  * Sends what a bucket lacks, then makes a state in which refs are moved. When somebody else has made one meanwhile, looks again at what there is now, and at which refs are still where they were.
- * @param seen a state that was the newest a moment ago
  * @throws ImgstoreError `REMOTE_…`, `DAMAGED`, `NOT_FOUND`, `INTERRUPTED`, `BUSY`, `IO`
  */
 export async function pushTo(
   remote: BucketRemote,
   updates: readonly RemoteUpdate[],
   monitor: Monitor,
-  seen?: RemoteSnapshot,
+  { seen, sent = [] }: PushStart = {},
 ): Promise<BucketPush> {
   const { bucket, indexes, place, states, store } = remote;
   const lock = await place.lock();
@@ -43,9 +50,9 @@ export async function pushTo(
     if (seen === undefined) await beginRemote(bucket);
     await mkdir(place.indexes, { recursive: true });
     const first = seen ?? (await states.newest());
-    const journal = await UploadJournal.open(store, place.journal, bucket, first.content);
+    const journal = await UploadJournal.open(store, place.journal, bucket, first.content, sent);
     let results: readonly RemoteUpdateResult[] = [];
-    let objects = 0;
+    let objects = sent.reduce((sum, { row }) => sum + row.objects, 0);
     const options = { seen: first, advice: 'push again' };
     const newest = await publishOnNewest(remote, journal, options, async ({ content }) => {
       throwIfStopped(monitor);

@@ -7,6 +7,7 @@ import {
   FORMAT_NAME,
   type RemoteSnapshot,
 } from '../../../remote/index.ts';
+import type { NewObjects } from '../../objects/new-objects.ts';
 import { refNameFault } from '../../refs/name.ts';
 import type { Store } from '../../store.ts';
 import { keepShared } from '../shared-refs.ts';
@@ -19,6 +20,7 @@ import type {
   TransferSummary,
 } from '../transport.ts';
 import { type BucketRemote, bucketRemote } from './bucket-remote.ts';
+import { EarlyUploads } from './early-uploads.ts';
 import { type FetchDepth, fetchFrom } from './fetch.ts';
 import { pushTo } from './push.ts';
 
@@ -28,6 +30,9 @@ export class BucketTransport implements RemoteTransport {
   readonly #depth: FetchDepth;
   /** What {@link BucketTransport.refs} has seen: a push begins with it, as it notices when that is not the newest any more. */
   #seen: RemoteSnapshot | undefined;
+  /** {@link BucketTransport.refs} that was called last. */
+  #asked: Promise<unknown> = Promise.resolve();
+  #early: EarlyUploads | undefined;
 
   /** @param name of the remote; undefined for a URL that is none */
   constructor(store: Store, bucket: Bucket, name: string | undefined, depth: FetchDepth = {}) {
@@ -39,7 +44,22 @@ export class BucketTransport implements RemoteTransport {
     return this.#remote.bucket.where;
   }
 
-  async refs(): Promise<RemoteRefs> {
+  /** Sends objects before the push that {@link BucketTransport.push} will be. */
+  get newObjects(): NewObjects {
+    this.#early ??= new EarlyUploads(
+      this.#remote,
+      this.#asked.then(() => this.#seen),
+    );
+    return this.#early;
+  }
+
+  refs(): Promise<RemoteRefs> {
+    const refs = this.#refs();
+    this.#asked = refs;
+    return refs;
+  }
+
+  async #refs(): Promise<RemoteRefs> {
     const { bucket, states } = this.#remote;
     this.#seen = undefined;
     const newest = states.newest();
@@ -66,9 +86,13 @@ export class BucketTransport implements RemoteTransport {
   }
 
   push(updates: readonly RemoteUpdate[], options: TransferOptions = {}): Promise<PushSummary> {
-    const seen = this.#seen;
-    this.#seen = undefined;
-    return this.#counted(() => pushTo(this.#remote, updates, options, seen));
+    const [seen, early] = [this.#seen, this.#early];
+    [this.#seen, this.#early] = [undefined, undefined];
+    const work = async () => {
+      const sent = (await early?.finish()) ?? [];
+      return pushTo(this.#remote, updates, options, { seen, sent });
+    };
+    return this.#counted(work, early?.before);
   }
 
   async close(): Promise<void> {
@@ -76,12 +100,12 @@ export class BucketTransport implements RemoteTransport {
     await this.#remote.bucket.close();
   }
 
-  /** Does work, and says what it has cost. */
+  /** Does work, and says what it has cost. @param before traffic when it began */
   async #counted<T>(
     work: () => Promise<T>,
+    before = { ...this.#remote.bucket.traffic },
   ): Promise<T & { readonly bytes: number; readonly requests: number }> {
     const { bucket } = this.#remote;
-    const before = { ...bucket.traffic };
     const result = await work();
     const { sentBytes, receivedBytes, requests } = bucket.traffic;
     const bytes = sentBytes - before.sentBytes + receivedBytes - before.receivedBytes;

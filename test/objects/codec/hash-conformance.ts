@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type HashCodec, nobleHash } from '../../../objects/index.ts';
+import { noise } from '../noise.ts';
 
 /** FIPS 180-4's examples, and those of NIST's "SHA-2 additional test vectors". */
 const VECTORS: readonly (readonly [string, string | Uint8Array, string])[] = [
@@ -53,6 +54,16 @@ export function describeHash(codec: HashCodec): void {
           expect(Buffer.from(codec.digest(bytes)).toString('hex')).toBe(digest(bytes));
         }),
       );
+    });
+
+    test(`${codec.name}.copy gives a hash that goes its own way`, () => {
+      const [a, b, c] = [noise(100, 1), noise(77, 2), noise(64, 3)];
+      const first = codec.create().update(a);
+      const second = first.copy().update(b);
+      const third = second.copy();
+      expect(first.update(c).digest()).toEqual(codec.digest(Buffer.concat([a, c])));
+      expect(second.update(c).digest()).toEqual(codec.digest(Buffer.concat([a, b, c])));
+      expect(third.digest()).toEqual(codec.digest(Buffer.concat([a, b])));
     });
 
     test(`${codec.name}.update returns the hash`, () => {
