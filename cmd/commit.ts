@@ -6,6 +6,7 @@ import {
   commitVersion,
   type DiskFormat,
   type DiskToStore,
+  findRemote,
   type PushResult,
   pushRefs,
   type Store,
@@ -124,9 +125,10 @@ export function define(command: Command): void {
     });
 }
 
-/** Asks the remote while the commit is made, which waits for disks. */
-function beginPush(context: Context, store: Store, remote: string | true): BegunPush {
-  return new BegunPush(store, remote === true ? undefined : remote, {
+/** Asks the remote while the commit is made, which waits for disks. @throws ImgstoreError `NOT_FOUND`, `USAGE` when there is no such remote: before anything is stored */
+function beginPush(context: Context, store: Store, name: string | true): BegunPush {
+  const remote = findRemote(store, name === true ? undefined : name);
+  return new BegunPush(store, remote.name, {
     signal: interruption,
     onNotice: (text) => context.notice(text),
   });

@@ -29,6 +29,7 @@ export {
   type FileKind,
   PendingFile,
   type PendingFileOptions,
+  replaceFile,
   syncFile,
   syncFolder,
   writeWholeFile,

@@ -244,16 +244,35 @@ export async function writeWholeFile(
   bytes: Uint8Array,
   sharing?: Sharing,
 ): Promise<void> {
+  await replace(kind, path, bytes, { sharing, lasting: true });
+  await syncFolder(kind, dirname(path));
+}
+
+/** As {@link writeWholeFile}, for what may be lost in a power failure: then the file may be the old one, or empty. */
+export function replaceFile(
+  kind: FileKind,
+  path: string,
+  bytes: Uint8Array,
+  sharing?: Sharing,
+): Promise<void> {
+  return replace(kind, path, bytes, { sharing, lasting: false });
+}
+
+async function replace(
+  kind: FileKind,
+  path: string,
+  bytes: Uint8Array,
+  { sharing, lasting }: { readonly sharing: Sharing | undefined; readonly lasting: boolean },
+): Promise<void> {
   const file = await PendingFile.create(kind, dirname(path), { sharing });
   try {
     await file.write(0, bytes);
-    await file.sync();
+    if (lasting) await file.sync();
     await file.rename(path);
   } catch (error) {
     await file.discard();
     throw error;
   }
-  await syncFolder(kind, dirname(path));
 }
 
 async function syncAt(point: PointName, path: string): Promise<void> {

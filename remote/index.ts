@@ -53,4 +53,10 @@ export {
   type RemotePack,
   type RemoteRefMove,
 } from './layout/state.ts';
-export { type CheckpointCache, type RemoteSnapshot, RemoteStates } from './layout/states.ts';
+export {
+  type CheckpointCache,
+  type RemoteSnapshot,
+  RemoteStates,
+  type SeenState,
+  type StateMemory,
+} from './layout/states.ts';

@@ -83,7 +83,7 @@ export { type PullRequest, type PullResult, pullBranches } from './remote/pull.t
 export { type PushRequest, type PushResult, pushRefs } from './remote/push.ts';
 export type { ChangeKind, RefChange } from './remote/ref-change.ts';
 export type { Remote, RemoteSettings } from './remote/remote.ts';
-export { addRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remotes.ts';
+export { addRemote, findRemote, listRemotes, remoteOfUrl, removeRemote } from './remote/remotes.ts';
 export { collectRemote, type VerifyRequest, verifyRemote } from './remote/upkeep.ts';
 export { withoutCredentials } from './remote/url.ts';
 export { type Resolved, resolveCommit, resolveRevision } from './revision/resolve.ts';

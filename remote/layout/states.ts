@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import { codecs } from '../../objects/index.ts';
 import type { Bucket } from '../bucket/bucket.ts';
-import { checkpointName, STATES, stateName, stateNumber } from './names.ts';
+import { checkpointName, FORMAT_NAME, STATES, stateName, stateNumber } from './names.ts';
 import {
   applyChange,
   EMPTY_CONTENT,
@@ -29,6 +29,21 @@ export interface CheckpointCache {
   put(digest: string, bytes: Uint8Array): Promise<void>;
 }
 
+/** The newest state that was seen. */
+export interface SeenState {
+  readonly number: number;
+  readonly writer: string;
+}
+
+/** Remembers what was seen of a bucket, so that it is noticed when the bucket goes back. */
+export interface StateMemory {
+  /** Undefined when nothing was seen yet. */
+  get(): Promise<SeenState | undefined>;
+  put(seen: SeenState): Promise<void>;
+  /** What makes it forget, for messages. */
+  readonly toForget: string;
+}
+
 /** What a bucket says at one moment. */
 export interface RemoteSnapshot {
   /** 0 for a bucket to which nothing was pushed yet. */
@@ -46,14 +61,31 @@ export interface RemoteSnapshot {
 export class RemoteStates {
   readonly #bucket: Bucket;
   readonly #cache: CheckpointCache;
+  readonly #memory: StateMemory | undefined;
 
-  constructor(bucket: Bucket, cache: CheckpointCache = { get: async () => undefined, put: async () => {} }) {
+  constructor(
+    bucket: Bucket,
+    cache: CheckpointCache = { get: async () => undefined, put: async () => {} },
+    memory?: StateMemory,
+  ) {
     this.#bucket = bucket;
     this.#cache = cache;
+    this.#memory = memory;
   }
 
-  /** The newest state: two requests, and one for a checkpoint that is not at hand. @throws ImgstoreError `REMOTE_…`. */
+  /**
+   * The newest state: two requests, and one for a checkpoint that is not at hand.
+   * @throws ImgstoreError `REMOTE_…`; `REMOTE_FAILED` also where an older state is the newest than was seen before
+   */
   async newest(): Promise<RemoteSnapshot> {
+    // Before the server is asked: another process may see a newer state meanwhile.
+    const seen = await this.#memory?.get();
+    const snapshot = await this.#newest();
+    await this.#compare(snapshot, seen);
+    return snapshot;
+  }
+
+  async #newest(): Promise<RemoteSnapshot> {
     const number = await this.#newestNumber();
     if (number === 0) {
       const state = { number, checkpoint: undefined, changes: [], writer: '-' };
@@ -95,7 +127,24 @@ export class RemoteStates {
     const changed = { ...after.state, number, writer, changes: [...after.state.changes, change] };
     const next = await this.#shortened(changed, content, after.checkpointBytes);
     if (!(await this.#bucket.putNew(stateName(number), encodeState(next.state)))) return undefined;
+    await this.#memory?.put({ number, writer });
     return { number, content, ...next };
+  }
+
+  /** Numbers only rise, and no state is written over. A bucket that is empty altogether was emptied, and is begun anew. */
+  async #compare({ number, state: { writer } }: RemoteSnapshot, seen: SeenState | undefined): Promise<void> {
+    const isAnother = seen !== undefined && number === seen.number && writer !== seen.writer;
+    const isOlder = seen !== undefined && number < seen.number;
+    const isEmpty = number === 0 && isOlder && (await this.#bucket.stat(FORMAT_NAME)) === undefined;
+    if (isAnother || (isOlder && !isEmpty)) {
+      const there = isAnother
+        ? `state ${number} is another one than was there before`
+        : `the newest state is ${number}, where ${seen!.number} was there before`;
+      throw this.#bad(
+        `${there}: somebody has put the bucket back to what it was, or has removed the newest states: when that is meant, ${this.#memory!.toForget}`,
+      );
+    }
+    if (number !== seen?.number) await this.#memory?.put({ number, writer });
   }
 
   async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {

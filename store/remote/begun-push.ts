@@ -4,7 +4,7 @@ import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { openTransport } from './open-transport.ts';
 import type { Remote } from './remote.ts';
-import { defaultRemote, findRemote } from './remotes.ts';
+import { findRemote } from './remotes.ts';
 import type { RemoteRefs, RemoteTransport } from './transport.ts';
 
 /** Refs that were seen longer ago are asked for again: what is planned by them may be refused. */
@@ -83,6 +83,6 @@ export class BegunPush implements NewObjects {
 }
 
 async function open(store: Store, name: string | undefined, monitor: Monitor): Promise<OpenRemote> {
-  const remote = name === undefined ? defaultRemote(store) : findRemote(store, name);
+  const remote = findRemote(store, name);
   return { remote, transport: await openTransport(store, remote, 'push', monitor) };
 }

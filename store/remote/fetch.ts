@@ -12,7 +12,7 @@ import { type FetchedRef, type FetchPlan, planFetch, tagsToFollow } from './plan
 import { findGone } from './prune.ts';
 import type { RefChange } from './ref-change.ts';
 import type { Remote } from './remote.ts';
-import { defaultRemote, findRemote } from './remotes.ts';
+import { findRemote } from './remotes.ts';
 import type { RemoteRefs, RemoteTransport, TransferSummary } from './transport.ts';
 
 /** Which tags are fetched: all, none, or those that lead to what is fetched. */
@@ -64,7 +64,7 @@ export async function fetchRemote(
   monitor: Monitor = {},
 ): Promise<FetchResult> {
   const began = performance.now();
-  const remote = request.remote === undefined ? defaultRemote(store) : findRemote(store, request.remote);
+  const remote = findRemote(store, request.remote);
   const transport = await openTransport(store, remote, 'fetch', monitor);
   try {
     const there = await transport.refs(monitor);

@@ -4,7 +4,7 @@ import type { Ref } from '../refs/refs.ts';
 import type { Store } from '../store.ts';
 import { openTransport } from './open-transport.ts';
 import type { Remote } from './remote.ts';
-import { defaultRemote, findRemote, listRemotes, remoteOfUrl } from './remotes.ts';
+import { findRemote, listRemotes, remoteOfUrl } from './remotes.ts';
 
 export interface ListedRemote {
   /** The URL, without credentials. */
@@ -38,8 +38,7 @@ export async function listRemoteRefs(
 }
 
 function remoteMeant(store: Store, asked: string | undefined): Remote {
-  if (asked === undefined) return defaultRemote(store);
-  if (listRemotes(store).some(({ name }) => name === asked) || !/[:/.]/.test(asked))
-    return findRemote(store, asked);
-  return remoteOfUrl(asked);
+  const isName =
+    asked === undefined || listRemotes(store).some(({ name }) => name === asked) || !/[:/.]/.test(asked);
+  return isName ? findRemote(store, asked) : remoteOfUrl(asked);
 }

@@ -9,7 +9,7 @@ import { nameHead } from './name-head.ts';
 import { openTransport } from './open-transport.ts';
 import type { FetchedRef } from './plan-fetch.ts';
 import type { RefChange } from './ref-change.ts';
-import { defaultRemote, findRemote } from './remotes.ts';
+import { findRemote } from './remotes.ts';
 
 export interface PullRequest {
   /** Name of the remote: `origin`, or the only one, when not given. */
@@ -33,7 +33,7 @@ export async function pullBranches(
   monitor: Monitor = {},
 ): Promise<PullResult> {
   const began = performance.now();
-  const remote = name === undefined ? defaultRemote(store) : findRemote(store, name);
+  const remote = findRemote(store, name);
   const transport = await openTransport(store, remote, 'fetch', monitor);
   try {
     const there = await transport.refs(monitor);

@@ -22,8 +22,9 @@ export function listRemotes(store: Store): Remote[] {
     .filter((remote) => remote !== undefined);
 }
 
-/** A remote by name. @throws ImgstoreError `NOT_FOUND` */
-export function findRemote(store: Store, name: string): Remote {
+/** @param name undefined: `origin`, or the only one @throws ImgstoreError `NOT_FOUND`, `AMBIGUOUS` */
+export function findRemote(store: Store, name: string | undefined): Remote {
+  if (name === undefined) return defaultRemote(store);
   const remote = readRemote(store.config, name);
   if (remote !== undefined) return remote;
   throw new ImgstoreError(
@@ -33,8 +34,7 @@ export function findRemote(store: Store, name: string): Remote {
   );
 }
 
-/** The remote that is meant when none is named: `origin`, or the only one. @throws ImgstoreError `NOT_FOUND`, `AMBIGUOUS` */
-export function defaultRemote(store: Store): Remote {
+function defaultRemote(store: Store): Remote {
   const remotes = listRemotes(store);
   const origin = remotes.find(({ name }) => name === 'origin');
   if (origin !== undefined) return origin;

@@ -8,7 +8,7 @@ import { openBucket } from './bucket/open-bucket.ts';
 import { BucketPlace } from './bucket/place.ts';
 import { type RemoteVerdict, verifyBucket } from './bucket/verify.ts';
 import type { Remote } from './remote.ts';
-import { defaultRemote, findRemote } from './remotes.ts';
+import { findRemote } from './remotes.ts';
 import { checkUrl, withoutCredentials } from './url.ts';
 
 /** How long what a bucket does not list any more stays: longer than any fetch takes, as one that is under way still reads it. */
@@ -67,7 +67,7 @@ async function withBucket<T>(
   monitor: Monitor,
   work: (remote: BucketRemote) => Promise<T>,
 ): Promise<T> {
-  const remote = name === undefined ? defaultRemote(store) : findRemote(store, name);
+  const remote = findRemote(store, name);
   if (checkUrl(remote.url) !== 's3')
     throw new ImgstoreError(
       'UNSUPPORTED',

@@ -49,6 +49,21 @@ test('push sends all branches, tells what it did and what was rejected', async (
   expect(await place.ok('--store', 'b', 'push', 'origin', '-d', 'db')).toMatch(/^deleted {2}db {2}was /);
 });
 
+test('commit --push stores nothing when there is no such remote, and says what is stored when it cannot be pushed', async () => {
+  const place = await twoStores();
+  await writeDisk(place, 'web.raw', 1, 3, 2);
+  const before = await place.ok('--store', 'a', 'log');
+  const unknown = await place.run('--store', 'a', 'commit', 'web.raw', '--push', 'nobody');
+  expect(unknown.status).toBe(1);
+  expect(oneLine(unknown)).toMatch(/^no remote 'nobody': see 'imgstore remote'/);
+  expect(await place.ok('--store', 'a', 'log')).toBe(before);
+  await rm(place.path('remote.git'), { recursive: true });
+  const gone = await place.run('--store', 'a', 'commit', 'web.raw', '--push');
+  expect(gone.status).toBe(1);
+  expect(oneLine(gone)).toMatch(/^web [0-9a-f]{12} is stored here, and was not pushed: /);
+  expect(await place.ok('--store', 'a', 'log', '-n', '1')).not.toBe(before);
+});
+
 test('push tells what the remote says to people, and why it refuses', async () => {
   const place = await twoStores();
   const hook = place.path('remote.git/hooks/update');

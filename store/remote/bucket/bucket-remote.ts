@@ -1,8 +1,15 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeWholeFile } from '../../../files/index.ts';
+import { makeInFolder, replaceFile, writeWholeFile } from '../../../files/index.ts';
 import { isId } from '../../../objects/index.ts';
-import { type Bucket, type CheckpointCache, RemoteIndexes, RemoteStates } from '../../../remote/index.ts';
+import {
+  type Bucket,
+  type CheckpointCache,
+  RemoteIndexes,
+  RemoteStates,
+  type SeenState,
+  type StateMemory,
+} from '../../../remote/index.ts';
 import type { Store } from '../../store.ts';
 import { BucketPlace } from './place.ts';
 
@@ -25,10 +32,11 @@ export function bucketRemote(
   name: string | undefined,
   place: BucketPlace = new BucketPlace(store, name),
 ): BucketRemote {
+  const memory = name === undefined ? undefined : stateMemory(store, bucket, place);
   return {
     store,
     bucket,
-    states: new RemoteStates(bucket, checkpointCache(store, place.checkpoints)),
+    states: new RemoteStates(bucket, checkpointCache(store, place.checkpoints), memory),
     indexes: new RemoteIndexes(bucket, place.indexes, store.rules),
     place,
   };
@@ -45,4 +53,32 @@ function checkpointCache({ rules }: Store, folder: string): CheckpointCache {
       for (const name of old) await rm(join(folder, name), { force: true });
     },
   };
+}
+
+/**
+ * A file of JSON, with the bucket that it is of: the remote may have another URL since. Not fsynced: what a failure of the power takes back was true as well. Who cannot write it, as in a store on a read-only mount,
+ * compares with what is there.
+ */
+function stateMemory({ rules }: Store, { where }: Bucket, { newest: path }: BucketPlace): StateMemory {
+  return {
+    toForget: `remove ${path}`,
+    async get() {
+      const seen = parseSeen(await readFile(path, 'utf8').catch(() => ''));
+      return seen?.where === where ? seen : undefined;
+    },
+    async put({ number, writer }) {
+      const bytes = Buffer.from(`${JSON.stringify({ where, number, writer })}\n`);
+      const write = () => replaceFile('remote-newest', path, bytes, rules.sharing);
+      await makeInFolder('remote-newest', path, write, rules).catch(() => {});
+    },
+  };
+}
+
+function parseSeen(text: string): (SeenState & { readonly where: string }) | undefined {
+  try {
+    const { where, number, writer } = JSON.parse(text) as SeenState & { readonly where: string };
+    return Number.isSafeInteger(number) ? { where, number, writer } : undefined;
+  } catch {
+    return undefined;
+  }
 }

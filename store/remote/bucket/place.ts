@@ -22,6 +22,8 @@ export class BucketPlace {
   readonly cache: string;
   /** Which packs were sent and are listed by no state yet. */
   readonly journal: string;
+  /** Which state was the newest when somebody looked last. */
+  readonly newest: string;
   /** Of clusters of a lazy clone: which packs the bucket had when it was looked at last. */
   readonly packList: string;
   readonly #rules: FileRules;
@@ -49,6 +51,7 @@ export class BucketPlace {
     this.looked = join(folder, 'looked');
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
+    this.newest = join(folder, 'newest.json');
     this.packList = join(folder, 'packs.json');
   }
 

@@ -2,13 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { editConfig, withoutSection, withSection } from '../../../store/config/edit.ts';
-import {
-  addRemote,
-  defaultRemote,
-  findRemote,
-  listRemotes,
-  removeRemote,
-} from '../../../store/remote/remotes.ts';
+import { addRemote, findRemote, listRemotes, removeRemote } from '../../../store/remote/remotes.ts';
 import { git, tryGit } from '../git.ts';
 import { commitBytes, newStore, reopen } from '../new-store.ts';
 
@@ -123,16 +117,16 @@ test.each(['', '-oProxyCommand=x', '--upload-pack=x', 'ext::sh -c x', 'fd::3', '
   },
 );
 
-test('defaultRemote is origin, or the only one', async () => {
+test('findRemote takes origin, or the only one, when none is named', async () => {
   const { store, path } = await newStore();
-  expect(() => defaultRemote(store)).toThrow(/remote add/);
+  expect(() => findRemote(store, undefined)).toThrow(/remote add/);
   await addRemote(store, 'a', '/srv/a');
-  expect(defaultRemote(await reopen(path)).name).toBe('a');
+  expect(findRemote(await reopen(path), undefined).name).toBe('a');
   await addRemote(await reopen(path), 'b', '/srv/b');
   const two = await reopen(path);
-  expect(() => defaultRemote(two)).toThrow(/a, b/);
+  expect(() => findRemote(two, undefined)).toThrow(/a, b/);
   await addRemote(two, 'origin', '/srv/o');
-  expect(defaultRemote(await reopen(path)).name).toBe('origin');
+  expect(findRemote(await reopen(path), undefined).name).toBe('origin');
 });
 
 test('names of remotes that differ in case only are two remotes', async () => {
