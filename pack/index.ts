@@ -33,7 +33,7 @@ export { encodeMidx } from './midx/encode.ts';
 export { MIDX_FILE } from './midx/layout.ts';
 export type { MidxSource } from './midx/merge.ts';
 export { Midx, type MidxPlace } from './midx/midx.ts';
-export { refuseHeldMidx, removeMidx, writeMidx } from './midx/write.ts';
+export { refuseHeldMidx, removeMidx, writeMidx, writeMidxInto } from './midx/write.ts';
 export { encodeMtimes, Mtimes } from './mtimes.ts';
 export { PackOrder } from './order.ts';
 export { Pack } from './pack.ts';

@@ -6,6 +6,7 @@ import { type FileRules, LockFile, PendingFile, passPoint, syncFolder } from '..
 import type { Pack } from '../pack.ts';
 import { encodeMidx } from './encode.ts';
 import { MIDX_FILE } from './layout.ts';
+import type { MidxSource } from './merge.ts';
 
 /** Permission bits: it is replaced, never changed. */
 const MIDX_MODE = 0o444;
@@ -61,6 +62,11 @@ async function writeBlocks(file: PendingFile, packs: readonly Pack[]): Promise<v
     idx,
     mtime: mtimeSeconds(path),
   }));
+  await writeMidxInto(file, sources);
+}
+
+/** Writes a multi-pack-index into a file that is empty. @throws ImgstoreError `DAMAGED` when an index cannot be read, `IO` */
+export async function writeMidxInto(file: PendingFile, sources: readonly MidxSource[]): Promise<void> {
   let at = 0;
   for (const bytes of joined(encodeMidx(sources))) {
     await file.write(at, bytes);

@@ -69,7 +69,6 @@ describe('RemoteIndexes', () => {
     await indexes.use(rows.slice(1));
     expect(indexes.has(objects[0]![0]!.id)).toBe(false);
     expect(indexes.has(objects[2]![0]!.id)).toBe(true);
-    expect(indexes.all()).toHaveLength(2);
   });
 
   test('entryEnd is where the next entry begins, or the trailer', async () => {
@@ -123,7 +122,7 @@ describe('RemoteIndexes', () => {
     await expect(the.indexes.use(the.rows)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     put(the.bucket, the.rows[0]!.pack, whole);
     await the.indexes.use(the.rows);
-    expect(the.indexes.all()).toHaveLength(3);
+    for (const [{ id }] of the.objects as [SampleObject][]) expect(the.indexes.has(id)).toBe(true);
   });
 
   test('use refuses an index of another pack of the same size', async () => {
