@@ -9,6 +9,7 @@ import {
   parsePushReport,
   runGit,
 } from '../../remote/index.ts';
+import { lazyRemote } from '../config/format.ts';
 import type { Monitor } from '../progress.ts';
 import type { Store } from '../store.ts';
 import { Quarantine } from './quarantine.ts';
@@ -23,6 +24,9 @@ import type {
   TransferSummary,
 } from './transport.ts';
 import { isLocal, withoutCredentials } from './url.ts';
+
+/** How a git server says that not all has come that refs lead to. */
+const INCOMPLETE = /unpacker error|missing necessary objects/;
 
 /** Refs of one push: they go to git as arguments, for which a system has some 2 MB. */
 const MOST_UPDATES = 2000;
@@ -108,9 +112,16 @@ export class GitTransport implements RemoteTransport {
     if (report.size === 0 && last.exitCode !== 0) throw this.#failure(last);
     const results = updates.map(({ name }) => {
       const { fault, moved } = report.get(name) ?? { fault: 'git says nothing of it', moved: false };
-      return { name, fault, moved };
+      return { name, fault: this.#explained(fault), moved };
     });
     return { ...summary(last), results };
+  }
+
+  /** What the remote finds fault with may be what is not here. */
+  #explained(fault: string | undefined): string | undefined {
+    const isIncomplete = fault !== undefined && INCOMPLETE.test(fault);
+    if (!isIncomplete || lazyRemote(this.#store.config) === undefined) return fault;
+    return `${fault}: a lazy clone has not all that git would send: push from a whole clone`;
   }
 
   /** The comparison with where a ref was is the remote's own (`--force-with-lease`), made under its lock. */

@@ -130,6 +130,18 @@ describe('on a lazy clone', () => {
     expect((await copy.run('cat', 'web')).bytes.equals(second)).toBe(true);
   });
 
+  test('push to a git repository that lacks what is not here says where to push from', async () => {
+    const { place } = await lazyPlace();
+    place.git('init', '-q', '--bare', '--object-format=sha256', place.path('other.git'));
+    await place.ok('remote', 'add', 'other', place.path('other.git'));
+    const outcome = await place.run('push', 'other', 'web');
+    expect(outcome.status).not.toBe(0);
+    expect(oneLine(outcome)).toMatch(
+      /: a lazy clone has not all that git would send: push from a whole clone$/,
+    );
+    await place.ok('log');
+  });
+
   test('without the server and without credentials what was read is there, and the rest is refused in a line', async () => {
     const { place, second } = await lazyPlace();
     const read = ['cat', 'web', '--length', '128K'];
