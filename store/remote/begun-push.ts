@@ -34,6 +34,7 @@ export class BegunPush implements NewObjects {
   /** When the remote had answered, or could not be asked: by `performance.now()`. */
   #answered: number | undefined;
   #newObjects: NewObjects | undefined;
+  #sendingSince: number | undefined;
 
   /** Does not throw: what is wrong is said by {@link BegunPush.seen}. @param name of the remote; undefined: `origin`, or the only one */
   constructor(store: Store, name: string | undefined, monitor: Monitor = {}) {
@@ -55,7 +56,14 @@ export class BegunPush implements NewObjects {
   }
 
   take(object: PackableObject, kind: ContentKind): void {
-    this.#newObjects?.take(object, kind);
+    if (this.#newObjects === undefined) return;
+    this.#sendingSince ??= performance.now();
+    this.#newObjects.take(object, kind);
+  }
+
+  /** When the first object was sent: by `performance.now()`; undefined when none was. */
+  get sendingSince(): number | undefined {
+    return this.#sendingSince;
   }
 
   end(): void {

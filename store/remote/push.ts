@@ -29,6 +29,7 @@ export interface PushResult {
   /** Objects that went. */
   readonly objects: number;
   readonly sentBytes: number;
+  /** Since the first object was sent, where that was before the push. */
   readonly seconds: number;
 }
 
@@ -44,7 +45,7 @@ export async function pushRefs(
   monitor: Monitor = {},
   begun = new BegunPush(store, request.remote, monitor),
 ): Promise<PushResult> {
-  const began = performance.now();
+  const began = begun.sendingSince ?? performance.now();
   try {
     const { remote, transport, there } = await begun.seen(monitor);
     const leases = await Leases.parse(store, request.leases ?? []);

@@ -11,7 +11,7 @@ import {
 } from '../../../remote/index.ts';
 import type { ContentKind, NewObjects } from '../../objects/new-objects.ts';
 import type { BucketRemote } from './bucket-remote.ts';
-import { noteSent, type SentPack } from './journal.ts';
+import { noteSent, type SentPack, UploadJournal } from './journal.ts';
 
 /** Bytes of memory that a pack is made in: half of what a push makes of files. */
 const PACK_MEMORY = 32 * 2 ** 20;
@@ -94,7 +94,9 @@ export class EarlyUploads implements NewObjects {
     if (newest === undefined) await beginRemote(bucket);
     newest ??= await states.newest();
     await makeFolder('remote-index', place.indexes, store.rules);
-    await indexes.use(newest.content.packs.values());
+    // Of a commit that was broken off.
+    const journal = await UploadJournal.open(store, place.journal, bucket, newest.content);
+    await indexes.use([...newest.content.packs.values(), ...journal.packs]);
     for (const { object, kind } of this.#waiting ?? []) this.#add(object, kind);
     this.#waiting = undefined;
   }

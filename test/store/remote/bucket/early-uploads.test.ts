@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { NULL_ID } from '../../../../objects/index.ts';
@@ -120,6 +121,29 @@ test('EarlyUploads notes what it has sent when nothing is pushed, and the next p
   await pushAll(place, bucket);
   // Pack and index of maps, which were too small to be noted.
   expect(putNames(bucket)).toHaveLength(2);
+  await expectWhole(place, memory);
+});
+
+test('EarlyUploads sends nothing large again that a commit which was broken off has sent', async () => {
+  const disk = diskOf(numbers(LARGE));
+  const killed = await newStore();
+  const memory = new MemoryBucket();
+  const way = new BucketTransport(killed.store, memory, 'origin');
+  const refs = way.refs();
+  const { newObjects } = way;
+  await refs;
+  await commitBytes(killed, 'web', disk, {}, { newObjects });
+  const remotes = 'imgstore/remotes';
+  const journal = join(killed.path, remotes, 'origin/uploaded.json');
+  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  await way.close();
+  // What a kill leaves: nothing of the commit, and all that is known of the bucket.
+  const place = await newStore();
+  await cp(join(killed.path, remotes), join(place.path, remotes), { recursive: true });
+  const bucket = new FaultyBucket(memory);
+  await commitAndPush(place, bucket, 'web', disk);
+  expect(putNames(bucket)).toHaveLength(2);
+  expect((await listed(place, memory)).data).toBe(LARGE);
   await expectWhole(place, memory);
 });
 
