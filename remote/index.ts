@@ -29,7 +29,8 @@ export type { GitProgress } from './git/progress.ts';
 export { type PushedRef, parsePushReport } from './git/push-report.ts';
 export { type GitOutcome, type GitRun, isAtTerminal, runGit } from './git/run.ts';
 export { beginRemote, checkPlace, checkRemote } from './layout/format.ts';
-export { type OpenRemoteIndex, RemoteIndexes, type RemotePlace } from './layout/indexes.ts';
+export type { RemotePlace } from './layout/index-view.ts';
+export { RemoteIndexes } from './layout/indexes.ts';
 export {
   CHECKPOINTS,
   checkpointName,

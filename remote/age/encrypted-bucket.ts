@@ -27,12 +27,14 @@ export async function encryptedBucket(bucket: Bucket, keys: AgeKeys): Promise<Bu
 
 class EncryptedBucket implements Bucket {
   readonly where: string;
+  readonly server?: string;
   readonly #bucket: Bucket;
   readonly #objects: SealedObjects;
   readonly #secret: NamesSecret;
 
   constructor(bucket: Bucket, objects: SealedObjects, secret: NamesSecret) {
     this.where = bucket.where;
+    if (bucket.server !== undefined) this.server = bucket.server;
     this.#bucket = bucket;
     this.#objects = objects;
     this.#secret = secret;

@@ -49,6 +49,8 @@ export interface BucketTraffic {
 export interface Bucket {
   /** For messages: `s3://bucket/prefix`. */
   readonly where: string;
+  /** URL of the server, where there is one: others may have a bucket of the same name. */
+  readonly server?: string;
   readonly traffic: BucketTraffic;
   /** An object, or a part of it, in memory. @throws ImgstoreError `NOT_FOUND`, `REMOTE_…`. */
   get(name: string, range?: BucketRange): Promise<Uint8Array>;

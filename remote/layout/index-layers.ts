@@ -11,7 +11,7 @@ const LAYER_PATTERN = /^[0-9a-f]{64}\.midx$/;
 const IDX_ENDING = '.idx';
 
 /** Packs that are looked into one by one, 5 to 9 µs each for every id; when there are so many, they are joined into a layer. */
-const LEAST_PACKS = 64;
+export const LEAST_PACKS = 64;
 /** While a layer is made its packs' indexes are in memory, and 16 bytes an object: 120 MB. */
 const MOST_OBJECTS = 2 ** 21;
 /** Indexes of 1 KiB at least. */
@@ -32,6 +32,7 @@ interface PlannedPack {
  * object in several packs it has one place.
  */
 export class IndexLayer {
+  readonly path: string;
   /** Checksums. */
   readonly packs: readonly string[];
   readonly #midx: Midx;
@@ -39,6 +40,7 @@ export class IndexLayer {
 
   /** @throws ImgstoreError `DAMAGED`, `UNSUPPORTED`, `NOT_FOUND`, `IO` */
   constructor(path: string) {
+    this.path = path;
     this.#file = new FileBytes(path);
     try {
       this.#midx = new Midx(this.#file);
@@ -68,9 +70,13 @@ export class IndexLayer {
   }
 }
 
-/** Opens the layers in a folder that are of some packs, each pack in one at most. What is damaged, or not of these packs, is left. @param packs checksums */
-export function openLayers(folder: string, packs: ReadonlySet<string>): IndexLayer[] {
-  const { useful, rest } = sortOut(folder, packs);
+/** Opens the layers in a folder that are of some packs, each pack in one at most. What is damaged, or not of these packs, is left. @param packs checksums @param isWanted what else they must be */
+export function openLayers(
+  folder: string,
+  packs: ReadonlySet<string>,
+  isWanted: (layer: IndexLayer) => boolean = () => true,
+): IndexLayer[] {
+  const { useful, rest } = sortOut(folder, packs, isWanted);
   for (const { layer } of rest) layer?.close();
   return useful.map(({ layer }) => layer);
 }
@@ -79,19 +85,22 @@ export function openLayers(folder: string, packs: ReadonlySet<string>): IndexLay
  * Which packs are to be joined into new layers.
  * @param loose packs that are in no layer
  * @param layers of packs of the same kind, of which some are joined with the packs
- * @returns for each new layer its packs
+ * @returns for each new layer its packs, and the layers that go into them
  */
 export function planLayers<P extends PlannedPack>(
   loose: readonly P[],
   layers: readonly { readonly layer: IndexLayer; readonly packs: readonly P[] }[],
-): P[][] {
-  if (loose.length < LEAST_PACKS) return [];
+): { readonly groups: P[][]; readonly merged: IndexLayer[] } {
+  const groups: P[][] = [];
+  const merged: IndexLayer[] = [];
+  if (loose.length < LEAST_PACKS) return { groups, merged };
   let joined = loose;
   for (const { layer, packs } of layers.toSorted((a, b) => a.packs.length - b.packs.length)) {
     if (packs.length > GROWTH * joined.length) break;
-    if (layer.count < FULL_LAYER) joined = [...packs, ...joined];
+    if (layer.count >= FULL_LAYER) continue;
+    joined = [...packs, ...joined];
+    merged.push(layer);
   }
-  const groups: P[][] = [];
   let objects = Number.POSITIVE_INFINITY;
   for (const pack of joined) {
     if (objects + pack.objects > MOST_OBJECTS || groups.at(-1)!.length === MOST_PACKS) {
@@ -101,42 +110,58 @@ export function planLayers<P extends PlannedPack>(
     groups.at(-1)!.push(pack);
     objects += pack.objects;
   }
-  return groups;
+  return { groups, merged };
 }
 
-/** Makes a layer. @param sources of packs by their checksums @throws ImgstoreError `DAMAGED`, `IO` */
+/**
+ * Makes a layer.
+ * @param read gives the indexes of its packs, by their checksums: called once it is sure that the folder can be written to
+ * @returns its path
+ * @throws ImgstoreError `IO`, and what `read` throws
+ */
 export async function writeLayer(
   folder: string,
-  sources: readonly Omit<MidxSource, 'mtime'>[],
   { sharing }: FileRules,
-): Promise<void> {
-  const named = sources.map(({ name, idx }) => ({ name: name + IDX_ENDING, idx, mtime: 0 }));
-  const names = named.map(({ name }) => name).sort();
-  const digest = codecs().hash.digest(Buffer.from(names.join('\n')));
+  read: () => Promise<readonly Omit<MidxSource, 'mtime'>[]>,
+): Promise<string> {
   const file = await PendingFile.create('remote-midx', folder, { sharing });
   try {
-    await writeMidxInto(file, named);
+    const sources = (await read()).map(({ name, idx }) => ({ name: name + IDX_ENDING, idx, mtime: 0 }));
+    const names = sources.map(({ name }) => name).sort();
+    const digest = codecs().hash.digest(Buffer.from(names.join('\n')));
+    const path = join(folder, `${Buffer.from(digest).toString('hex')}.midx`);
+    await writeMidxInto(file, sources);
     await file.sync();
-    await file.rename(join(folder, `${Buffer.from(digest).toString('hex')}.midx`));
+    await file.rename(path);
+    await syncFolder('remote-midx', folder);
+    return path;
   } catch (error) {
     await file.discard();
     throw error;
   }
-  await syncFolder('remote-midx', folder);
+}
+
+/** Removes layers of which others have been made. Who has one open reads on; what cannot be removed stays for the next time. */
+export async function removeLayers(layers: readonly { readonly path: string }[]): Promise<void> {
+  for (const { path } of layers) {
+    passPoint('remote-midx.remove', path);
+    await rm(path, { force: true }).catch(() => {});
+  }
 }
 
 /** Removes the layers that are of other packs too, damaged, or covered by others. Who has one open reads on; what cannot be removed stays for the next time. */
 export async function removeOldLayers(folder: string, packs: ReadonlySet<string>): Promise<void> {
   const { useful, rest } = sortOut(folder, packs);
   for (const { layer } of [...useful, ...rest]) layer?.close();
-  for (const { path } of rest) {
-    passPoint('remote-midx.remove', path);
-    await rm(path, { force: true }).catch(() => {});
-  }
+  await removeLayers(rest);
 }
 
 /** The largest are looked at first: of smaller ones they were made. */
-function sortOut(folder: string, packs: ReadonlySet<string>) {
+function sortOut(
+  folder: string,
+  packs: ReadonlySet<string>,
+  isWanted: (layer: IndexLayer) => boolean = () => true,
+) {
   const all = layerNames(folder)
     .map((name) => ({ path: join(folder, name), layer: tryOpen(join(folder, name)) }))
     .sort((a, b) => (b.layer?.count ?? 0) - (a.layer?.count ?? 0));
@@ -144,7 +169,7 @@ function sortOut(folder: string, packs: ReadonlySet<string>) {
   const rest: { readonly path: string; readonly layer: IndexLayer | undefined }[] = [];
   const covered = new Set<string>();
   for (const { path, layer } of all) {
-    if (layer?.packs.every((pack) => packs.has(pack) && !covered.has(pack))) {
+    if (layer?.packs.every((pack) => packs.has(pack) && !covered.has(pack)) && isWanted(layer)) {
       for (const pack of layer.packs) covered.add(pack);
       useful.push({ path, layer });
     } else rest.push({ path, layer });

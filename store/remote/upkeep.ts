@@ -97,7 +97,7 @@ async function withPlace<T>(
 ): Promise<T> {
   const own = new BucketPlace(store, name);
   if (await own.isWritable()) return work(own);
-  const temporary = await BucketPlace.temporary();
+  const temporary = await BucketPlace.temporary(own);
   try {
     return await work(temporary);
   } finally {

@@ -39,6 +39,7 @@ export function s3Bucket(options: S3Options): Bucket {
 
 class S3Bucket implements Bucket {
   readonly where: string;
+  readonly server: string;
   readonly traffic: BucketTraffic;
   readonly #settings: S3Settings;
   readonly #client: S3Client;
@@ -47,6 +48,7 @@ class S3Bucket implements Bucket {
 
   constructor(settings: S3Settings, client: S3Client, limits: S3Limits) {
     this.where = settings.where;
+    this.server = settings.base;
     this.traffic = client.traffic;
     this.#settings = settings;
     this.#client = client;

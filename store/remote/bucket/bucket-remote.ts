@@ -59,7 +59,8 @@ function checkpointCache({ rules }: Store, folder: string): CheckpointCache {
  * A file of JSON, with the bucket that it is of: the remote may have another URL since. Not fsynced: what a failure of the power takes back was true as well. Who cannot write it, as in a store on a read-only mount,
  * compares with what is there.
  */
-function stateMemory({ rules }: Store, { where }: Bucket, { newest: path }: BucketPlace): StateMemory {
+function stateMemory({ rules }: Store, bucket: Bucket, { newest: path }: BucketPlace): StateMemory {
+  const where = [bucket.where, bucket.server].join(' ').trim();
   return {
     toForget: `remove ${path}`,
     async get() {

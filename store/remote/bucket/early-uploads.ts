@@ -18,6 +18,11 @@ const PACK_MEMORY = 32 * 2 ** 20;
 /** One of each kind is filled, and three are on their way. */
 const MOST_PACKS = 5;
 
+interface Waiting {
+  readonly object: PackableObject;
+  readonly kind: ContentKind;
+}
+
 /** A pack that is not full yet. */
 interface Filling {
   readonly memory: Buffer;
@@ -34,10 +39,12 @@ export class EarlyUploads implements NewObjects {
   readonly before: BucketTraffic;
   /** Resolved when it is known what the bucket has; never rejected. */
   readonly ready: Promise<void>;
+  /** The number of the newest state before anything was sent; undefined when nothing was. */
+  since: number | undefined;
   readonly #remote: BucketRemote;
   readonly #packMemory: number;
   /** Copies of objects that came before it was known what the bucket has; undefined since. */
-  #waiting: { readonly object: PackableObject; readonly kind: ContentKind }[] | undefined = [];
+  #waiting: Waiting[] | undefined = [];
   #waitingBytes = 0;
   readonly #free: Buffer[] = [];
   #made = 0;
@@ -64,13 +71,19 @@ export class EarlyUploads implements NewObjects {
 
   take(object: PackableObject, kind: ContentKind): void {
     if (this.#isOver) return;
-    if (this.#waiting === undefined) {
-      this.#add(object, kind);
-    } else {
-      this.#waitingBytes += object.deflated.length;
-      if (this.#waitingBytes > this.#packMemory) return;
-      this.#waiting.push({ object: { ...object, deflated: Buffer.from(object.deflated) }, kind });
+    try {
+      if (this.#waiting === undefined) this.#add(object, kind);
+      else this.#wait(this.#waiting, object, kind);
+    } catch {
+      // An index that cannot be read, or no memory: who stores has nothing to do with it.
+      this.#giveUp();
     }
+  }
+
+  #wait(waiting: Waiting[], object: PackableObject, kind: ContentKind): void {
+    this.#waitingBytes += object.deflated.length;
+    if (this.#waitingBytes > this.#packMemory) return;
+    waiting.push({ object: { ...object, deflated: Buffer.from(object.deflated) }, kind });
   }
 
   /** Sends what has come last. */
@@ -94,6 +107,7 @@ export class EarlyUploads implements NewObjects {
     if (newest === undefined) await beginRemote(bucket);
     newest ??= await states.newest();
     await makeFolder('remote-index', place.indexes, store.rules);
+    this.since = newest.number;
     // Of a commit that was broken off.
     const journal = await UploadJournal.open(store, place.journal, bucket, newest.content);
     await indexes.use([...newest.content.packs.values(), ...journal.packs]);
@@ -132,7 +146,11 @@ export class EarlyUploads implements NewObjects {
   #close(kind: ContentKind): void {
     const filled = this.#filling.get(kind);
     this.#filling.delete(kind);
-    if (filled === undefined || filled.pack.count === 0) return;
+    if (filled === undefined) return;
+    if (filled.pack.count === 0) {
+      this.#free.push(filled.memory);
+      return;
+    }
     const running: Promise<void> = this.#send(filled.pack, kind)
       // The push sends it, or says why that cannot be.
       .catch(() => this.#giveUp())
@@ -168,6 +186,8 @@ export class EarlyUploads implements NewObjects {
     this.#isOver = true;
     this.#waiting = undefined;
     this.#filling.clear();
+    // A push may take hours.
+    this.#free.length = 0;
   }
 }
 

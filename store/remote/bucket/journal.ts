@@ -64,9 +64,16 @@ export class UploadJournal {
   ): Promise<UploadJournal> {
     const own = new Set(sent.map(({ row }) => row.upload));
     const noted = (await readLines(path)).filter(({ row }) => !own.has(row.upload));
-    const unlisted = (lines: readonly SentPack[]) => lines.filter(({ row }) => !wasListed(content, row));
-    const kept = await keptBy(bucket, content, unlisted(noted));
-    return new UploadJournal(store, path, [...kept, ...unlisted(sent)]);
+    const kept = await keptBy(bucket, content, unlisted(content, noted));
+    return new UploadJournal(store, path, [...kept, ...unlisted(content, sent)]);
+  }
+
+  /**
+   * Looks again at what the bucket has, after somebody else has made a state: another process of the store may have had a pack of this journal listed, and a `gc` have removed it since.
+   * @throws ImgstoreError `REMOTE_…`
+   */
+  async lookAgain(bucket: Bucket, content: RemoteContent): Promise<void> {
+    this.#lines = await keptBy(bucket, content, unlisted(content, this.#lines));
   }
 
   get packs(): readonly RemotePack[] {
@@ -130,6 +137,10 @@ export async function noteSent({ rules }: Store, path: string, sent: SentPack): 
 /** The packs that a journal notes, whether the bucket still has them or not. @param path of the journal */
 export async function notedPacks(path: string): Promise<RemotePack[]> {
   return (await readLines(path)).map(({ row }) => row);
+}
+
+function unlisted(content: RemoteContent, lines: readonly SentPack[]): SentPack[] {
+  return lines.filter(({ row }) => !wasListed(content, row));
 }
 
 function isNoted({ row }: SentPack): boolean {

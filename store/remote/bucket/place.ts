@@ -33,17 +33,17 @@ export class BucketPlace {
 
   /**
    * @param store its folder, and how its files are made
-   * @param top of a place that is not in a store: the folder above
+   * @param apart of a place that is not in a store: the folder above, and {@link BucketPlace.newest} of the one that is
    */
   constructor(
     store: { readonly folder: string; readonly rules: FileRules },
     remote: string = UNNAMED,
-    top?: string,
+    apart?: { readonly top: string; readonly newest: string },
   ) {
     this.#rules = store.rules;
     const folder = join(store.folder, 'imgstore', 'remotes', encodeURIComponent(remote));
     this.#folder = folder;
-    this.#top = top ?? folder;
+    this.#top = apart?.top ?? folder;
     this.indexes = join(folder, 'indexes');
     this.checkpoints = join(folder, 'checkpoints');
     this.outgoing = join(folder, 'outgoing');
@@ -51,15 +51,15 @@ export class BucketPlace {
     this.looked = join(folder, 'looked');
     this.cache = join(folder, 'cache');
     this.journal = join(folder, 'uploaded.json');
-    this.newest = join(folder, 'newest.json');
+    this.newest = apart?.newest ?? join(folder, 'newest.json');
     this.packList = join(folder, 'packs.json');
   }
 
-  /** A place of its own among the temporary files, for who cannot write to the store. It goes with {@link BucketPlace.remove}. @throws ImgstoreError `IO`. */
-  static async temporary(): Promise<BucketPlace> {
+  /** A place of its own among the temporary files, for who cannot write to that of the store. It goes with {@link BucketPlace.remove}. @throws ImgstoreError `IO`. */
+  static async temporary({ newest }: BucketPlace): Promise<BucketPlace> {
     try {
       const folder = await mkdtemp(join(tmpdir(), 'imgstore-remote-'));
-      return new BucketPlace({ folder, rules: {} }, UNNAMED, folder);
+      return new BucketPlace({ folder, rules: {} }, UNNAMED, { top: folder, newest });
     } catch (error) {
       throw fromSystem(error, `the folder for temporary files (TMPDIR), ${tmpdir()}`);
     }

@@ -32,6 +32,8 @@ export interface PushStart {
   readonly seen?: RemoteSnapshot | undefined;
   /** Packs that were sent just now, and that no state lists. */
   readonly sent?: readonly SentPack[];
+  /** The number of the state that was the newest before they were sent. */
+  readonly sentSince?: number | undefined;
 }
 
 /**
@@ -42,7 +44,7 @@ export async function pushTo(
   remote: BucketRemote,
   updates: readonly RemoteUpdate[],
   monitor: Monitor,
-  { seen, sent = [] }: PushStart = {},
+  { seen, sent = [], sentSince }: PushStart = {},
 ): Promise<BucketPush> {
   const { bucket, indexes, place, states, store } = remote;
   const lock = await place.lock();
@@ -51,6 +53,7 @@ export async function pushTo(
     await mkdir(place.indexes, { recursive: true });
     const first = seen ?? (await states.newest());
     const journal = await UploadJournal.open(store, place.journal, bucket, first.content, sent);
+    if (sent.length > 0 && sentSince !== first.number) await journal.lookAgain(bucket, first.content);
     let results: readonly RemoteUpdateResult[] = [];
     let objects = sent.reduce((sum, { row }) => sum + row.objects, 0);
     const options = { seen: first, advice: 'push again' };
@@ -61,6 +64,7 @@ export async function pushTo(
         ({ name, after }, i) => results[i]!.fault === undefined && placeOf(content, name) !== after,
       );
       if (moves.length === 0) return 'leave';
+      if (content !== first.content) await journal.lookAgain(bucket, content);
       await indexes.use([...content.packs.values(), ...journal.packs]);
       const marks = await markUnsent(remote, content, moves, monitor);
       const write = (send: SendPack) => writeOutgoing(store, marks, place.outgoing, send, monitor);

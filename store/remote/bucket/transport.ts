@@ -90,7 +90,7 @@ export class BucketTransport implements RemoteTransport {
     [this.#seen, this.#early] = [undefined, undefined];
     const work = async () => {
       const sent = (await early?.finish()) ?? [];
-      return pushTo(this.#remote, updates, options, { seen, sent });
+      return pushTo(this.#remote, updates, options, { seen, sent, sentSince: early?.since });
     };
     return this.#counted(work, early?.before);
   }

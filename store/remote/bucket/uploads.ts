@@ -1,4 +1,5 @@
 import { rename, rm } from 'node:fs/promises';
+import { syncFile } from '../../../files/index.ts';
 import { type Bucket, indexName, packName, type RemoteIndexes } from '../../../remote/index.ts';
 import type { Monitor } from '../../progress.ts';
 import { fileBody } from './file-body.ts';
@@ -60,6 +61,7 @@ export class Uploads {
       this.#bucket.put(indexName(row), fileBody(`${stem}.idx`, row.indexBytes)),
     ]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    await syncFile('remote-index', `${stem}.idx`);
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
     await this.#journal.add(row, sentMs);
     await rm(`${stem}.pack`, { force: true });

@@ -126,14 +126,14 @@ class BucketCheck {
       throwIfStopped(this.#monitor);
       const isWhole = await this.#attempt(row, async () => {
         await indexes.check(row);
-        await indexes.use([...whole, row]);
+        await indexes.use([row]);
         this.checked += await this.#read(row);
       });
       if (isWhole) whole.push(row);
-      else await indexes.use(whole);
       done += row.bytes;
       this.#monitor.onProgress?.({ done, total });
     }
+    await indexes.use(whole);
   }
 
   async #read(row: RemotePack): Promise<number> {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { watchPoints } from '../../../files/index.ts';
@@ -252,7 +253,7 @@ test('planLayers joins each pack a few times only, into few layers', () => {
     const batches = 200;
     for (let batch = 0; batch < batches; batch++) {
       const loose = Array.from({ length: MANY }, (_, i) => ({ pack: `${batch} ${i}`, objects }));
-      const groups = planLayers(loose, layers);
+      const { groups } = planLayers(loose, layers);
       const joined = new Set(groups.flat().map(({ pack }) => pack));
       expect(loose.every(({ pack }) => joined.has(pack))).toBe(true);
       joins += joined.size;
@@ -266,4 +267,47 @@ test('planLayers joins each pack a few times only, into few layers', () => {
     expect(joins / (batches * MANY)).toBeLessThan(8);
     expect(layers.length).toBeLessThan(12 + (batches * MANY * objects) / 2 ** 20);
   }
+});
+
+test('RemoteIndexes is looked into while it is given other packs, and after that failed', async () => {
+  for (const count of [3, MANY + 10]) {
+    const place = await Place.make();
+    const made = place.packs(count);
+    const indexes = place.open();
+    await indexes.use(rowsOf(made));
+    const stay = made.slice(0, 2);
+    let isOver = false;
+    const using = (async () => {
+      for (let i = 0; i < 20; i++)
+        await indexes.use(rowsOf(i % 2 === 0 ? [...stay, ...place.packs(2)] : made));
+      isOver = true;
+    })();
+    while (!isOver) {
+      expectFound(indexes, stay);
+      await setImmediate();
+    }
+    await using;
+    const lost = place.pack();
+    place.bucket.objects.delete(indexName(lost.row));
+    await expect(indexes.use([...rowsOf(stay), lost.row])).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expectFound(indexes, made, [lost]);
+    const before = readdirSync('/proc/self/fd').length;
+    for (let i = 0; i < 5; i++) await indexes.use([...rowsOf(stay), lost.row]).catch(() => {});
+    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before);
+  }
+});
+
+test('RemoteIndexes removes the layers that new ones were made of', async () => {
+  const place = await Place.make();
+  const indexes = place.open();
+  const made: Made[] = [];
+  for (let batch = 0; batch < 6; batch++) {
+    made.push(...place.packs(MANY));
+    await indexes.use(rowsOf(made));
+    const packs = place.layerPacks().flat();
+    expect(new Set(packs).size).toBe(packs.length);
+    expectFound(indexes, made.slice(-3));
+  }
+  expect(place.layers.length).toBeLessThanOrEqual(4);
+  expectFound(indexes, made);
 });

@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { ImgstoreError } from '../../../../errors/index.ts';
 import { NULL_ID } from '../../../../objects/index.ts';
 import type { Bucket } from '../../../../remote/index.ts';
 import { encryptedBucket } from '../../../../remote/index.ts';
 import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { EarlyUploads } from '../../../../store/remote/bucket/early-uploads.ts';
+import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
 import { notedPacks } from '../../../../store/remote/bucket/journal.ts';
 import { pushTo } from '../../../../store/remote/bucket/push.ts';
 import { BucketTransport } from '../../../../store/remote/bucket/transport.ts';
@@ -15,7 +17,7 @@ import { type BucketFault, FaultyBucket } from '../../../remote/faulty-bucket.ts
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
 import { diskOf } from '../../disks.ts';
 import { commitBytes, newStore, type TestStore } from '../../new-store.ts';
-import { expectWhole, pushAll, withRemote } from './ways.ts';
+import { expectWhole, pushAll, withRemote, withWay } from './ways.ts';
 
 /** Of clusters of noise: more than the 1 MiB that the journal notes. */
 const LARGE = 270;
@@ -174,18 +176,61 @@ test('EarlyUploads leaves what comes faster than it is sent to the push', async 
   await expectWhole(place, memory);
 });
 
-test('EarlyUploads leaves an object that is larger than its memory to the push', async () => {
+test('EarlyUploads leaves objects that are larger than its memory to the push', async () => {
   const place = await newStore(65536);
   const memory = new MemoryBucket();
   const remote = bucketRemote(place.store, memory, 'origin');
   const early = new EarlyUploads(remote, Promise.resolve(undefined), 32 * 1024);
   await early.ready;
-  const { commit } = await commitBytes(place, 'web', diskOf([1, 2], 65536), {}, { newObjects: early });
+  const { commit } = await commitBytes(place, 'web', diskOf(numbers(12), 65536), {}, { newObjects: early });
   const sent = await early.finish();
   expect(sent.map(({ row }) => row.kind)).toEqual(['maps']);
   const update = { name: 'refs/heads/web', before: NULL_ID, after: commit };
   await pushTo(remote, [update], {}, { sent });
   remote.indexes.close();
+  await expectWhole(place, memory);
+});
+
+test('EarlyUploads leaves all to the push when what is known of the bucket cannot be read', async () => {
+  const place = await newStore();
+  const memory = new MemoryBucket();
+  const remote = bucketRemote(place.store, memory, 'origin');
+  const early = new EarlyUploads(remote, Promise.resolve(undefined));
+  await early.ready;
+  vi.spyOn(remote.indexes, 'has').mockImplementationOnce(() => {
+    throw new ImgstoreError('IO', 'stale file handle');
+  });
+  const { commit } = await commitBytes(place, 'web', diskOf(numbers(12)), {}, { newObjects: early });
+  expect(await early.finish()).toEqual([]);
+  const update = { name: 'refs/heads/web', before: NULL_ID, after: commit };
+  await pushTo(remote, [update], {}, { sent: [] });
+  remote.indexes.close();
+  await expectWhole(place, memory);
+});
+
+test('a push counts on no early pack that another push has had listed and gc has removed', async () => {
+  const place = await newStore();
+  const memory = new MemoryBucket();
+  await commitBytes(place, 'other', diskOf([7777]));
+  const way = new BucketTransport(place.store, memory, 'origin');
+  const refs = way.refs();
+  const { newObjects } = way;
+  await refs;
+  const { commit } = await commitBytes(place, 'web', diskOf(numbers(LARGE)), {}, { newObjects });
+  const journal = join(place.path, 'imgstore/remotes/origin/uploaded.json');
+  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  await withWay(place, memory, async (other, store) => {
+    await other.refs();
+    const after = (await store.refs.resolve('refs/heads/other'))!;
+    await other.push([{ name: 'refs/heads/other', before: NULL_ID, after }]);
+  });
+  expect((await listed(place, memory)).data).toBeGreaterThan(LARGE);
+  const host = await newStore();
+  await withRemote(host, memory, (remote) => collectBucket(remote, 0, {}));
+  await withRemote(host, memory, (remote) => collectBucket(remote, 0, {}));
+  expect((await listed(place, memory)).data).toBe(1);
+  await way.push([{ name: 'refs/heads/web', before: NULL_ID, after: commit }]);
+  await way.close();
   await expectWhole(place, memory);
 });
 

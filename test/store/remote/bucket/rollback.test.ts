@@ -5,7 +5,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { ImgstoreError } from '../../../../errors/index.ts';
 import { watchPoints } from '../../../../files/index.ts';
 import { encryptedBucket, STATES } from '../../../../remote/index.ts';
+import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
+import { BucketPlace } from '../../../../store/remote/bucket/place.ts';
 import { verifyBucket } from '../../../../store/remote/bucket/verify.ts';
 import { keysOf, newKeyPair } from '../../../remote/age/age-tool.ts';
 import { MemoryBucket } from '../../../remote/memory-bucket.ts';
@@ -55,6 +57,11 @@ test('a bucket that was put back is noticed by whoever has seen it newer, in all
     );
     expect(await ownRefs(each)).toEqual(refs);
   }
+  // As for a store that cannot be written to.
+  const apart = await BucketPlace.temporary(new BucketPlace(place.store, 'origin'));
+  const remote = bucketRemote(place.store, bucket, 'origin', apart);
+  await expect(collectBucket(remote, 0, {})).rejects.toMatchObject(OLDER);
+  await apart.remove();
   expect([...bucket.objects.keys()]).toEqual([...before.keys()]);
   // Who has not seen it newer cannot know.
   await fetchAll(await newStore(), bucket);
