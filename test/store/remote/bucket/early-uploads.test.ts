@@ -42,6 +42,20 @@ async function commitAndPush(place: TestStore, bucket: Bucket, branch: string, d
   }
 }
 
+/** Commits a disk of more than the journal notes while its objects are sent, and pushes nothing. @returns the way that has sent them, and the commit */
+async function commitUnpushed(place: TestStore, memory: MemoryBucket) {
+  const way = new BucketTransport(place.store, memory, 'origin');
+  const refs = way.refs();
+  const { newObjects } = way;
+  await refs;
+  const { commit } = await commitBytes(place, 'web', diskOf(numbers(LARGE)), {}, { newObjects });
+  // Besides what makes a remote, pack and index of clusters and of maps.
+  await expect.poll(() => memory.objects.size).toBeGreaterThanOrEqual(5);
+  const journal = join(place.path, 'imgstore/remotes/origin/uploaded.json');
+  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  return { way, commit };
+}
+
 const putNames = ({ requests }: FaultyBucket) =>
   requests.filter(({ method }) => method === 'put').map(({ name }) => name);
 
@@ -110,14 +124,7 @@ test('EarlyUploads goes on from wherever it was broken off, and sends nothing la
 test('EarlyUploads notes what it has sent when nothing is pushed, and the next push takes it', async () => {
   const place = await newStore();
   const memory = new MemoryBucket();
-  const way = new BucketTransport(place.store, memory, 'origin');
-  const refs = way.refs();
-  const { newObjects } = way;
-  await refs;
-  await commitBytes(place, 'web', diskOf(numbers(LARGE)), {}, { newObjects });
-  await expect.poll(() => memory.objects.size).toBe(5);
-  const journal = join(place.path, 'imgstore/remotes/origin/uploaded.json');
-  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  const { way } = await commitUnpushed(place, memory);
   await way.close();
   const bucket = new FaultyBucket(memory);
   await pushAll(place, bucket);
@@ -127,23 +134,16 @@ test('EarlyUploads notes what it has sent when nothing is pushed, and the next p
 });
 
 test('EarlyUploads sends nothing large again that a commit which was broken off has sent', async () => {
-  const disk = diskOf(numbers(LARGE));
   const killed = await newStore();
   const memory = new MemoryBucket();
-  const way = new BucketTransport(killed.store, memory, 'origin');
-  const refs = way.refs();
-  const { newObjects } = way;
-  await refs;
-  await commitBytes(killed, 'web', disk, {}, { newObjects });
-  const remotes = 'imgstore/remotes';
-  const journal = join(killed.path, remotes, 'origin/uploaded.json');
-  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  const { way } = await commitUnpushed(killed, memory);
   await way.close();
   // What a kill leaves: nothing of the commit, and all that is known of the bucket.
   const place = await newStore();
+  const remotes = 'imgstore/remotes';
   await cp(join(killed.path, remotes), join(place.path, remotes), { recursive: true });
   const bucket = new FaultyBucket(memory);
-  await commitAndPush(place, bucket, 'web', disk);
+  await commitAndPush(place, bucket, 'web', diskOf(numbers(LARGE)));
   expect(putNames(bucket)).toHaveLength(2);
   expect((await listed(place, memory)).data).toBe(LARGE);
   await expectWhole(place, memory);
@@ -212,13 +212,7 @@ test('a push counts on no early pack that another push has had listed and gc has
   const place = await newStore();
   const memory = new MemoryBucket();
   await commitBytes(place, 'other', diskOf([7777]));
-  const way = new BucketTransport(place.store, memory, 'origin');
-  const refs = way.refs();
-  const { newObjects } = way;
-  await refs;
-  const { commit } = await commitBytes(place, 'web', diskOf(numbers(LARGE)), {}, { newObjects });
-  const journal = join(place.path, 'imgstore/remotes/origin/uploaded.json');
-  await expect.poll(() => (existsSync(journal) ? readFileSync(journal, 'utf8') : '')).toContain('"data"');
+  const { way, commit } = await commitUnpushed(place, memory);
   await withWay(place, memory, async (other, store) => {
     await other.refs();
     const after = (await store.refs.resolve('refs/heads/other'))!;
