@@ -10,6 +10,7 @@ import {
   type RepeatableBody,
 } from '../../../remote/index.ts';
 import type { ContentKind, NewObjects } from '../../objects/new-objects.ts';
+import type { Monitor } from '../../progress.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { noteSent, type SentPack, UploadJournal } from './journal.ts';
 
@@ -51,6 +52,7 @@ export class EarlyUploads implements NewObjects {
   readonly #filling = new Map<ContentKind, Filling>();
   readonly #running = new Set<Promise<void>>();
   readonly #sent: SentPack[] = [];
+  #begunBytes = 0;
   #isOver = false;
 
   /**
@@ -92,10 +94,14 @@ export class EarlyUploads implements NewObjects {
   }
 
   /** Waits until all is sent that could be. @returns the packs that the bucket has now. */
-  async finish(): Promise<readonly SentPack[]> {
+  async finish({ onProgress }: Monitor = {}): Promise<readonly SentPack[]> {
     await this.ready;
     this.#closeAll();
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    while (this.#running.size > 0) {
+      await Promise.race(this.#running);
+      const done = this.#sent.reduce((sum, { row }) => sum + row.bytes, 0);
+      onProgress?.({ done, total: this.#begunBytes });
+    }
     this.#giveUp();
     return this.#sent;
   }
@@ -165,6 +171,7 @@ export class EarlyUploads implements NewObjects {
     const { bucket, indexes, place, store } = this.#remote;
     const sentMs = Date.now();
     const { checksum, count, sha256, pack, idx } = made.finish();
+    this.#begunBytes += pack.length;
     const row = {
       ...newUpload(checksum),
       kind,

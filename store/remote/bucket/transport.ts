@@ -89,7 +89,7 @@ export class BucketTransport implements RemoteTransport {
     const [seen, early] = [this.#seen, this.#early];
     [this.#seen, this.#early] = [undefined, undefined];
     const work = async () => {
-      const sent = (await early?.finish()) ?? [];
+      const sent = (await early?.finish(options)) ?? [];
       return pushTo(this.#remote, updates, options, { seen, sent, sentSince: early?.since });
     };
     return this.#counted(work, early?.before);

@@ -6,6 +6,7 @@ import { ImgstoreError } from '../../../../errors/index.ts';
 import { NULL_ID } from '../../../../objects/index.ts';
 import type { Bucket } from '../../../../remote/index.ts';
 import { encryptedBucket } from '../../../../remote/index.ts';
+import type { Progress } from '../../../../store/index.ts';
 import { bucketRemote } from '../../../../store/remote/bucket/bucket-remote.ts';
 import { EarlyUploads } from '../../../../store/remote/bucket/early-uploads.ts';
 import { collectBucket } from '../../../../store/remote/bucket/gc.ts';
@@ -165,7 +166,10 @@ test('EarlyUploads leaves what comes faster than it is sent to the push', async 
   // One of five is for maps.
   expect(putNames(bucket).length).toBeLessThanOrEqual(10);
   letGo();
-  const sent = await early.finish();
+  const progress: Progress[] = [];
+  const sent = await early.finish({ onProgress: (each) => progress.push(each) });
+  const bytes = sent.reduce((sum, { row }) => sum + row.bytes, 0);
+  expect(progress.at(-1)).toEqual({ done: bytes, total: bytes });
   const count = sent.reduce((sum, { row }) => sum + row.objects, 0);
   expect(sent).toHaveLength(5);
   expect(count).toBeLessThan(LARGE / 2);
