@@ -20,6 +20,7 @@ export type {
   BucketTraffic,
   RepeatableBody,
 } from './bucket/bucket.ts';
+export { bytesBody } from './bucket/bytes-body.ts';
 export { type ConditionalPut, type ProbeFinding, type ProbeResult, probeBucket } from './bucket/probe.ts';
 export { openS3 } from './bucket/s3/open-s3.ts';
 export type { Environment, S3Credentials, S3Limits, S3Options } from './bucket/s3/options.ts';

@@ -74,7 +74,7 @@ export class IndexLayer {
 export function openLayers(
   folder: string,
   packs: ReadonlySet<string>,
-  isWanted: (layer: IndexLayer) => boolean = () => true,
+  isWanted: (layer: IndexLayer) => boolean,
 ): IndexLayer[] {
   const { useful, rest } = sortOut(folder, packs, isWanted);
   for (const { layer } of rest) layer?.close();

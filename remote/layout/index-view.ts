@@ -108,9 +108,10 @@ export async function nextView(
   const opened: OpenIndex[] = [];
   let layers = before.layers.filter((layer) => kindOf(packs, layer) !== undefined);
   try {
-    if (looseOf(packs, layers).length >= LEAST_PACKS) {
-      const loose = new Set(looseOf(packs, layers).map(({ pack }) => pack));
-      layers = [...layers, ...openLayers(kept.folder, loose, (layer) => kindOf(packs, layer) !== undefined)];
+    const loose = looseOf(packs, layers).map(({ pack }) => pack);
+    if (loose.length >= LEAST_PACKS) {
+      const isOfOneKind = (layer: IndexLayer) => kindOf(packs, layer) !== undefined;
+      layers = [...layers, ...openLayers(kept.folder, new Set(loose), isOfOneKind)];
       for (const kind of ['data', 'maps'] as const) layers = await joined(kept, packs, layers, kind, before);
     }
     for (const row of looseOf(packs, layers)) {

@@ -44,6 +44,11 @@ export class RemoteIndexes {
     return turn;
   }
 
+  /** Keeps an index that is known to be right, so that it need not be fetched. @throws ImgstoreError `IO` */
+  keep(pack: string, idx: Uint8Array): Promise<void> {
+    return this.#kept.keep(pack, idx);
+  }
+
   /** Removes the kept indexes of all packs but some. Who has one open reads on; what cannot be removed stays for the next time. @param packs their checksums */
   keepOnly(packs: ReadonlySet<string>): Promise<void> {
     return this.#kept.keepOnly(packs);
@@ -62,6 +67,11 @@ export class RemoteIndexes {
   /** @param kind of the packs that are looked into; any when not given */
   has(id: ObjectId, kind?: PackKind): boolean {
     return this.#view.has(id, kind);
+  }
+
+  /** Whether the packs that are looked into have an object where whoever fetches looks for it: what leads to clusters in packs of maps only. */
+  hasAs(id: ObjectId, kind: PackKind): boolean {
+    return this.has(id, kind === 'maps' ? kind : undefined);
   }
 
   /** The index of one of the packs that are looked into. @throws ImgstoreError `DAMAGED` where what is kept is; the next time it is fetched. */

@@ -73,7 +73,12 @@ export class KeptIndexes {
     const idx = new Idx(new MemoryBytes(where, bytes));
     this.#requireOf(pack, idx, bytes.length);
     idx.verify();
-    await writeWholeFile('remote-index', this.path(pack.pack), bytes, this.rules.sharing);
+    await this.keep(pack.pack, bytes);
+  }
+
+  /** @throws ImgstoreError `IO` */
+  keep(pack: string, idx: Uint8Array): Promise<void> {
+    return writeWholeFile('remote-index', this.path(pack), idx, this.rules.sharing);
   }
 
   /** What is damaged goes, so that it is fetched the next time. @throws ImgstoreError `DAMAGED`, `NOT_FOUND`, `IO` */

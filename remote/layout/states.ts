@@ -133,18 +133,22 @@ export class RemoteStates {
 
   /** Numbers only rise, and no state is written over. A bucket that is empty altogether was emptied, and is begun anew. */
   async #compare({ number, state: { writer } }: RemoteSnapshot, seen: SeenState | undefined): Promise<void> {
-    const isAnother = seen !== undefined && number === seen.number && writer !== seen.writer;
-    const isOlder = seen !== undefined && number < seen.number;
-    const isEmpty = number === 0 && isOlder && (await this.#bucket.stat(FORMAT_NAME)) === undefined;
-    if (isAnother || (isOlder && !isEmpty)) {
-      const there = isAnother
-        ? `state ${number} is another one than was there before`
-        : `the newest state is ${number}, where ${seen!.number} was there before`;
-      throw this.#bad(
-        `${there}: somebody has put the bucket back to what it was, or has removed the newest states: when that is meant, ${this.#memory!.toForget}`,
-      );
+    if (number === seen?.number) {
+      if (writer !== seen.writer)
+        throw this.#wentBack(`state ${number} is another one than was there before`);
+      return;
     }
-    if (number !== seen?.number) await this.#memory?.put({ number, writer });
+    const isOlder = seen !== undefined && number < seen.number;
+    const isEmptied = isOlder && number === 0 && (await this.#bucket.stat(FORMAT_NAME)) === undefined;
+    if (isOlder && !isEmptied)
+      throw this.#wentBack(`the newest state is ${number}, where ${seen.number} was there before`);
+    await this.#memory?.put({ number, writer });
+  }
+
+  #wentBack(what: string): ImgstoreError {
+    return this.#bad(
+      `${what}: somebody has put the bucket back to what it was, or has removed the newest states: when that is meant, ${this.#memory!.toForget}`,
+    );
   }
 
   async #shortened(state: RemoteState, content: RemoteContent, checkpointBytes: number) {

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { allDone } from '../../block/index.ts';
 import { ImgstoreError, isImgstoreError } from '../../errors/index.ts';
 import type { FileRules } from '../../files/index.ts';
 import {
@@ -114,8 +115,7 @@ export class LazyObjects implements PromisedObjects {
       const some = known.slice(first, first + MOST_AT_ONCE);
       this.#refuseDown(some[0]!);
       this.#reader.prepare(some);
-      const outcomes = await Promise.allSettled(some.map((id) => this.#bringOne(id)));
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      await allDone(some.map((id) => this.#bringOne(id)));
     }
   }
 

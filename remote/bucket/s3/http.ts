@@ -1,6 +1,7 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import type { BucketBody, RepeatableBody } from '../bucket.ts';
+import { bytesBody } from '../bytes-body.ts';
 import { BrokenAnswer, connectionFault, PassingFault } from './fault.ts';
 import type { S3Limits } from './options.ts';
 import type { Traffic } from './traffic.ts';
@@ -50,7 +51,7 @@ export class HttpConnections {
    * @throws PassingFault, LastingFault, what the body's source throws
    */
   async send(request: HttpRequest): Promise<HttpAnswer> {
-    const body = request.body === undefined ? undefined : asRepeatable(request.body);
+    const body = request.body instanceof Uint8Array ? bytesBody(request.body) : request.body;
     this.#traffic.requests++;
     const outgoing = this.#send(request.url, {
       method: request.method,
@@ -190,17 +191,6 @@ class Sending {
     const { silenceMs } = this.#limits;
     return within(this.#answer, silenceMs, `no answer for ${seconds(silenceMs)}`);
   }
-}
-
-/** Bytes in memory as a body. */
-export function asRepeatable(body: BucketBody): RepeatableBody {
-  if (!(body instanceof Uint8Array)) return body;
-  return {
-    size: body.length,
-    async *open() {
-      yield body;
-    },
-  };
 }
 
 /** A defect of who gives the bytes: the server could only be told something untrue. */

@@ -1,18 +1,18 @@
-import { makeFolder, writeWholeFile } from '../../../files/index.ts';
+import { allDone } from '../../../block/index.ts';
+import { makeFolder } from '../../../files/index.ts';
 import { MemoryPack, type PackableObject } from '../../../pack/index.ts';
 import {
   type BucketTraffic,
   beginRemote,
-  indexName,
+  bytesBody,
   newUpload,
-  packName,
   type RemoteSnapshot,
-  type RepeatableBody,
 } from '../../../remote/index.ts';
 import type { ContentKind, NewObjects } from '../../objects/new-objects.ts';
 import type { Monitor } from '../../progress.ts';
 import type { BucketRemote } from './bucket-remote.ts';
 import { noteSent, type SentPack, UploadJournal } from './journal.ts';
+import { putPack } from './put-pack.ts';
 
 /** Bytes of memory that a pack is made in: half of what a push makes of files. */
 const PACK_MEMORY = 32 * 2 ** 20;
@@ -122,8 +122,7 @@ export class EarlyUploads implements NewObjects {
   }
 
   #add(object: PackableObject, kind: ContentKind): void {
-    // As a push asks: what leads to clusters must be in a pack of maps.
-    if (this.#remote.indexes.has(object.id, kind === 'maps' ? kind : undefined)) return;
+    if (this.#remote.indexes.hasAs(object.id, kind)) return;
     if (this.#fillingOf(kind)?.pack.add(object) !== false) return;
     this.#close(kind);
     // One that is larger than all of a pack is left too.
@@ -179,12 +178,7 @@ export class EarlyUploads implements NewObjects {
       indexBytes: idx.length,
       objects: count,
     };
-    const outcomes = await Promise.allSettled([
-      bucket.put(packName(row), bodyOf(pack, sha256)),
-      bucket.put(indexName(row), idx),
-      writeWholeFile('remote-index', indexes.path(row.pack), idx, store.rules.sharing),
-    ]);
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    await allDone([putPack(bucket, row, bytesBody(pack, sha256), idx), indexes.keep(row.pack, idx)]);
     await noteSent(store, place.journal, { row, sentMs });
     this.#sent.push({ row, sentMs });
   }
@@ -196,14 +190,4 @@ export class EarlyUploads implements NewObjects {
     // A push may take hours.
     this.#free.length = 0;
   }
-}
-
-function bodyOf(bytes: Uint8Array, sha256: string): RepeatableBody {
-  return {
-    size: bytes.length,
-    sha256,
-    async *open() {
-      yield bytes;
-    },
-  };
 }

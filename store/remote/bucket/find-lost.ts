@@ -42,8 +42,7 @@ export async function findLost(
   const isOnlyHere = (id: ObjectId) => isHere(id) && !indexes.has(id, 'maps');
   const meet = (id: ObjectId, kind: keyof OutgoingMarks): boolean => {
     if (!met.mark(id)) return false;
-    // Whoever fetches looks for what leads to clusters in packs of maps only.
-    if (indexes.has(id, kind === 'maps' ? kind : undefined)) return true;
+    if (indexes.hasAs(id, kind)) return true;
     if (isHere(id)) found[kind].mark(id);
     else if (!indexes.has(id)) lost.add(id);
     return true;

@@ -1,5 +1,6 @@
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { allDone } from '../../../block/index.ts';
 import { fromSystem, ImgstoreError } from '../../../errors/index.ts';
 import { MOST_ENTRY_HEAD_BYTES, Pack, parseEntryHead } from '../../../pack/index.ts';
 import { packName, type RemotePack } from '../../../remote/index.ts';
@@ -64,8 +65,7 @@ export class PartialPack {
       const ranges = this.#ranges(wanted);
       const handle = await open(`${this.#stem}.pack`, 'r+');
       try {
-        const outcomes = await Promise.allSettled(ranges.map((range) => this.#fetchRange(range, handle)));
-        for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+        await allDone(ranges.map((range) => this.#fetchRange(range, handle)));
       } catch (error) {
         throw fromSystem(error, this.#stem);
       } finally {

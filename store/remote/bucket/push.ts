@@ -129,8 +129,8 @@ function markUnsent(
     {
       tips: refs.values(),
       commits: objects,
-      // Whoever fetches looks for what leads to clusters in packs of maps only: a whole pack that was sent before a push broke off has it too, and does not help.
-      has: (id, kind) => indexes.has(id, kind === 'maps' ? kind : undefined),
+      // A whole pack that was sent before a push broke off has maps too, and does not help.
+      has: (id, kind) => indexes.hasAs(id, kind),
     },
     monitor,
   );

@@ -1,10 +1,11 @@
 import { rename, rm } from 'node:fs/promises';
 import { syncFile } from '../../../files/index.ts';
-import { type Bucket, indexName, packName, type RemoteIndexes } from '../../../remote/index.ts';
+import type { Bucket, RemoteIndexes } from '../../../remote/index.ts';
 import type { Monitor } from '../../progress.ts';
 import { fileBody } from './file-body.ts';
 import type { UploadJournal } from './journal.ts';
 import type { OutgoingPack } from './outgoing.ts';
+import { putPack } from './put-pack.ts';
 
 /** Packs that are sent at the same time. */
 const MOST_AT_ONCE = 4;
@@ -56,11 +57,8 @@ export class Uploads {
   async #send({ row, stem }: OutgoingPack): Promise<void> {
     // Not when it has arrived: a machine may sleep between the two.
     const sentMs = Date.now();
-    const outcomes = await Promise.allSettled([
-      this.#bucket.put(packName(row), fileBody(`${stem}.pack`, row.bytes)),
-      this.#bucket.put(indexName(row), fileBody(`${stem}.idx`, row.indexBytes)),
-    ]);
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    const pack = fileBody(`${stem}.pack`, row.bytes);
+    await putPack(this.#bucket, row, pack, fileBody(`${stem}.idx`, row.indexBytes));
     await syncFile('remote-index', `${stem}.idx`);
     await rename(`${stem}.idx`, this.#indexes.path(row.pack));
     await this.#journal.add(row, sentMs);
